@@ -1,0 +1,297 @@
+/* Decoded code: pages of blocks, made on first execution, dropped when their bytes are written.
+ *
+ * Stores see to it that no stale instruction runs, which is more than FENCE.I asks for ("Zifencei").
+ */
+
+#include "internal.h"
+
+#define NUMBER(name) HANDLER_##name,
+enum { HANDLERS(NUMBER) HANDLER_COUNT };
+#undef NUMBER
+enum { FUSED_BASE = HANDLER_stop + 1 };
+
+/* One instruction form of the decoder's table. */
+typedef struct form {
+    u32 mask, match;
+    u16 handler, far; /* far: for jumps that leave the page */
+    u8 ends_block, relative;
+    u8 first, second; /* place among the frequent instructions, from 1; 0: not fused */
+    void (*extract)(op *o, u32 word);
+    bool (*reserved)(u32 word);
+} form;
+
+/* Writes to x0 go where nobody looks. */
+static inline u32 sink(u32 rd) { return rd ? rd : 32; }
+
+#include "decoder.inc"
+
+static const form *find_form(u32 word) {
+    const u32 bucket = (word & 3) == 3 ? 32 + (word >> 2 & 31) : (word & 3) | (word >> 13 & 7) << 2;
+    for (const form *f = forms + buckets[bucket]; f < forms + buckets[bucket + 1]; f++)
+        if ((word & f->mask) == f->match) return f->reserved && f->reserved(word) ? NULL : f;
+    return NULL;
+}
+
+/* --- pages and arena ------------------------------------------------------------------------------------------------ */
+
+void flush_code(machine *m) {
+    for (u32 i = 0; i < m->harts; i++) memset(m->cores[i]->fetch, 0, sizeof m->cores[i]->fetch);
+    for (u32 i = 1; i < m->code_used; i++) {
+        region *r = find_region(m, m->code[i].physical, 4096);
+        if (!r) continue;
+        const u64 page = (m->code[i].physical - r->base) >> 12;
+        r->code[page] = 0;
+        r->flags[page] &= (u8)~PAGE_CODE;
+    }
+    m->code_used = 1;
+    m->arena_used = 1; /* unit 0 stands for "no block" */
+    m->arena_generation++;
+}
+
+code_page *code_page_of(machine *m, region *r, u64 physical) {
+    const u64 page = (physical - r->base) >> 12;
+    if (!r->code[page]) {
+        if (m->code_used == CODE_PAGES) flush_code(m);
+        code_page *p = &m->code[m->code_used];
+        memset(p, 0, sizeof *p);
+        p->host = r->host + (physical - r->base);
+        p->physical = physical;
+        r->code[page] = (u16)m->code_used++;
+    }
+    return &m->code[r->code[page]];
+}
+
+/* Bytes of a page with code were written. Only lines that hold instructions matter. */
+void code_written(machine *m, region *r, u64 physical, u64 length) {
+    const u64 page = (physical - r->base) >> 12;
+    code_page *p = &m->code[r->code[page]];
+    const u64 first = physical >> 6 & 63, last = (physical + length - 1) >> 6 & 63;
+    bool touched = false;
+    for (u64 line = first; line <= last; line++) touched |= p->lines >> line & 1;
+    if (!touched) return;
+    memset(p->entry, 0, sizeof p->entry);
+    p->lines = 0;
+    r->flags[page] &= (u8)~PAGE_CODE;
+}
+
+static void mark_code(machine *m, code_page *p, u32 from, u32 to) {
+    region *r = find_region(m, p->physical, 4096);
+    u8 *flags = &r->flags[(p->physical - r->base) >> 12];
+    for (u32 line = from >> 6; line <= (to - 1) >> 6; line++) p->lines |= 1ull << line;
+    if (!(*flags & PAGE_CODE)) {
+        *flags |= PAGE_CODE;
+        flush_stores(m);
+    }
+}
+
+/* --- decoding --------------------------------------------------------------------------------------------------------- */
+
+static bool breakpoint_in_page(const machine *m, u64 offset) {
+    for (u32 i = 0; i < m->breakpoints; i++)
+        if ((m->breakpoint[i] & 4095) == offset) return true;
+    return false;
+}
+
+static bool is_breakpoint(const machine *m, u64 pc) {
+    for (u32 i = 0; i < m->breakpoints; i++)
+        if (m->breakpoint[i] == pc) return true;
+    return false;
+}
+
+/* Room for the block while it grows: offsets are written behind the operations at the end. */
+typedef struct draft {
+    block head;
+    op ops[BLOCK_SLOTS];
+    u8 offsets[BLOCK_MAX];
+    u8 first[BLOCK_MAX], second[BLOCK_MAX];
+    u32 slots;
+} draft;
+
+static void emit_synthetic(draft *d, u32 handler) {
+    op o = {0};
+    o.handler = (u16)handler;
+    d->ops[d->slots++] = o;
+}
+
+/* Add one instruction; true when it ends the block. */
+static bool emit(draft *d, u32 word, u64 offset_in_page, u64 page_room) {
+    const form *f = find_form(word);
+    const u32 length = (word & 3) == 3 ? 4 : 2, n = d->head.n;
+    op *o = &d->ops[d->slots++];
+    memset(o, 0, sizeof *o);
+    d->offsets[n] = (u8)(d->head.bytes / 2);
+    d->first[n] = d->second[n] = 0;
+    d->head.n++;
+    if (!f) {
+        o->handler = HANDLER_illegal;
+        d->head.bytes += (u16)length;
+        return true;
+    }
+    f->extract(o, word);
+    o->handler = f->handler;
+    d->first[n] = f->first;
+    d->second[n] = f->second;
+    if (f->relative) {
+        const i64 target = (i64)offset_in_page + o->imm;
+        if (f->far && (target < 0 || target >= (i64)page_room)) {
+            o->handler = f->far;
+            d->second[n] = 0;
+        }
+        o->imm += d->head.bytes;
+    }
+    d->head.bytes += (u16)length;
+    if (f->ends_block) d->ops[d->slots++] = (op){0}; /* chain */
+    return f->ends_block;
+}
+
+/* Would the immediate, made relative to the start of the block, leave its 32 bits? Then it begins a block. */
+static bool overflows(u32 word, u32 bytes) {
+    const form *f = find_form(word);
+    op o = {0};
+    if (!f || !f->relative || f->ends_block) return false;
+    f->extract(&o, word);
+    return o.imm > INT32_MAX - (i32)bytes;
+}
+
+/* Two frequent neighbours share one handler, and one dispatch. */
+static void fuse(draft *d) {
+    for (u32 i = 0; i + 1 < d->head.n; i++) {
+        if (!d->first[i] || !d->second[i + 1]) continue;
+        d->ops[i].handler = (u16)(FUSED_BASE + (d->first[i] - 1) * FUSED_ENDS + (d->second[i + 1] - 1));
+        i++;
+    }
+}
+
+/* How a draft ends. */
+enum ending { BY_JUMP, BY_LIMIT, BY_PAGE };
+
+static enum ending decode(core *c, const u8 *page, u32 offset, u32 most, draft *d) {
+    d->head = (block){.offset = (u16)offset};
+    d->slots = 0;
+    for (u32 at = offset; d->head.n < most; at = offset + d->head.bytes) {
+        u16 low, high = 0;
+        if (at >= 4096) {
+            emit_synthetic(d, HANDLER_end_page);
+            return BY_PAGE;
+        }
+        if (d->head.n && c->m->breakpoints && breakpoint_in_page(c->m, at)) break;
+        memcpy(&low, page + at, 2);
+        if ((low & 3) == 3) {
+            if (at + 4 > 4096) break; /* begins a block of its own, see crossing_block */
+            memcpy(&high, page + at + 2, 2);
+        }
+        const u32 word = low | (u32)high << 16;
+        if (d->head.n && overflows(word, d->head.bytes)) break;
+        if (emit(d, word, at, 4096)) return BY_JUMP;
+    }
+    emit_synthetic(d, HANDLER_end);
+    d->ops[d->slots++] = (op){0}; /* chain */
+    return BY_LIMIT;
+}
+
+static block *store_draft(const draft *d, block *b) {
+    *b = d->head;
+    b->slots = (u16)d->slots;
+    memcpy(b->ops, d->ops, d->slots * sizeof(op));
+    memcpy(block_offsets(b), d->offsets, d->head.n);
+    return b;
+}
+
+/* A block of at most `most` instructions that is used once: for single steps, odd budgets and breakpoints. The last
+   instruction is followed by a stop. */
+static block *scratch_from(core *c, draft *d, bool jumped) {
+    if (!jumped) {
+        /* Replace the end by a stop: the run is over where the budget is. */
+        d->slots = d->head.n;
+        emit_synthetic(d, HANDLER_stop);
+    }
+    return store_draft(d, &c->scratch.block);
+}
+
+/* An instruction that begins in the last two bytes of a page. */
+static block *crossing_block(core *c, u64 pc, const u8 *page) {
+    u16 low, high;
+    code_page *next;
+    memcpy(&low, page + 4094, 2);
+    if (fetch_page(c, pc + 2, &next) != OK) {
+        return NULL; /* xtval is the address of the half that faulted, xepc the instruction's */
+    }
+    if (next) {
+        memcpy(&high, next->host, 2);
+    } else {
+        const u32 word = instruction_bits(c, pc);
+        high = (u16)(word >> 16);
+    }
+    draft d = {0};
+    d.head.offset = 4094;
+    const bool jumped = emit(&d, low | (u32)high << 16, 4094, 0);
+    return scratch_from(c, &d, jumped);
+}
+
+block *scratch_block(core *c, u64 pc, u32 most) {
+    code_page *p;
+    draft d;
+    if (fetch_page(c, pc, &p) != OK) return NULL;
+    if (!p) {
+        /* PMP cuts this page: one instruction at a time, each half checked by the fetch. */
+        const u32 word = instruction_bits(c, pc);
+        code_page *second;
+        if ((word & 3) == 3 && fetch_page(c, pc + 2, &second) != OK) return NULL;
+        d = (draft){0};
+        d.head.offset = pc & 4095;
+        const bool jumped = emit(&d, word, 4096, 0);
+        return scratch_from(c, &d, jumped);
+    }
+    u16 low;
+    memcpy(&low, p->host + (pc & 4095), 2);
+    if ((pc & 4095) == 4094 && (low & 3) == 3) return crossing_block(c, pc, p->host);
+    const enum ending ending = decode(c, p->host, pc & 4095, most < BLOCK_MAX ? most : BLOCK_MAX, &d);
+    return scratch_from(c, &d, ending == BY_JUMP);
+}
+
+block *find_block(core *c, u64 pc) {
+    code_page *p;
+    if (UNLIKELY(c->m->breakpoints) && is_breakpoint(c->m, pc)) {
+        if (!c->skip_break) {
+            c->status = BREAK;
+            return NULL;
+        }
+        return scratch_block(c, pc, 1);
+    }
+    const tlb_entry *e = &c->fetch[pc >> 12 & (TLB_SIZE - 1)];
+    if (e->tag == ((pc & PAGE_MASK) | c->fetch_tag)) p = (code_page *)(uintptr_t)e->addend;
+    else if (fetch_page(c, pc, &p) != OK) return NULL;
+    if (!p) return scratch_block(c, pc, 1);
+    const u32 offset = pc & 4095;
+    if (p->entry[offset >> 1]) return (block *)(c->m->arena + p->entry[offset >> 1]);
+    u16 low;
+    memcpy(&low, p->host + offset, 2);
+    if (offset == 4094 && (low & 3) == 3) return crossing_block(c, pc, p->host);
+
+    draft d;
+    decode(c, p->host, offset, BLOCK_MAX, &d);
+    fuse(&d);
+    const u32 units = 1 + d.slots + (d.head.n + 7) / 8;
+    if (c->m->arena_used + units > ARENA_UNITS) {
+        flush_code(c->m);
+        if (fetch_page(c, pc, &p) != OK) return NULL;
+    }
+    const u32 at = c->m->arena_used;
+    c->m->arena_used += units;
+    block *b = store_draft(&d, (block *)(c->m->arena + at));
+    p->entry[offset >> 1] = at;
+    mark_code(c->m, p, offset, offset + d.head.bytes);
+    return b;
+}
+
+/* The block at `pc`, remembered behind the jump `at` when it lies in the same page. */
+block *chain_block(core *c, block *from, op *at, u32 which, u64 pc) {
+    const u32 generation = c->m->arena_generation;
+    block *b = find_block(c, pc);
+    if (!b || b == &c->scratch.block || from == &c->scratch.block || generation != c->m->arena_generation) return b;
+    if (c->m->breakpoints && breakpoint_in_page(c->m, pc & 4095)) return b;
+    /* `end` and branches fall through into the next page only where the last instruction ends the page. */
+    if (which == 1 && from->offset + from->bytes >= 4096) return b;
+    at[1].chain[which] = (u32)((u64 *)b - c->m->arena);
+    return b;
+}

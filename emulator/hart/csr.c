@@ -1,0 +1,405 @@
+/* CSR access: see csr.h. Section names are those of the privileged manual. */
+#include "csr.h"
+
+enum { PRV_U = 0, PRV_S = 1, PRV_M = 3 };
+enum { LEVEL_U = 0, LEVEL_S = 1, LEVEL_HS = 2, LEVEL_M = 3 }; /* number bits 9:8 */
+
+#define BIT(n) (UINT64_C(1) << (n))
+
+/* Guest external interrupts are numbered from 1. */
+#define GUEST_LINES ((BIT(GEILEN) << 1) - 2)
+
+/* --- Access rights --- */
+
+/* The part of a guard that HS-mode is subject to, fields TVM aside: does it forbid access below M-mode? */
+static bool barred_by_machine(hart *h, unsigned number, unsigned guard)
+{
+    switch (guard) {
+    case CSR_GUARD_COUNTER:
+        return !(h->csr.mcounteren & BIT(number & 31));
+    case CSR_GUARD_STIMECMP:
+    case CSR_GUARD_VSTIMECMP:
+        return !(h->csr.menvcfg & MENVCFG_STCE) || !(h->csr.mcounteren & MCOUNTEREN_TM);
+    default:
+        return false;
+    }
+}
+
+/* V=1: does the hypervisor, or for VU-mode the guest's supervisor, forbid an access that HS-mode could make? */
+static bool barred_in_guest(hart *h, unsigned number, unsigned guard)
+{
+    switch (guard) {
+    case CSR_GUARD_COUNTER:
+        return !(h->csr.hcounteren & BIT(number & 31)) || (h->prv == PRV_U && !(h->csr.scounteren & BIT(number & 31)));
+    case CSR_GUARD_STIMECMP:
+        return !(h->csr.henvcfg & HENVCFG_STCE) || !(h->csr.hcounteren & HCOUNTEREN_TM);
+    case CSR_GUARD_SATP:
+        return h->csr.hstatus & HSTATUS_VTVM;
+    default:
+        return false;
+    }
+}
+
+static bool float_off(hart *h)
+{
+    return !(h->csr.mstatus & MSTATUS_FS) || (h->v && !(h->csr.vsstatus & VSSTATUS_FS));
+}
+
+int csr_check(hart *h, unsigned number, bool write)
+{
+    unsigned place = csr_index[number & 0xfff];
+    if (!place || (write && number >> 10 == 3))
+        return EXCEPTION_ILLEGAL_INSTRUCTION;
+    unsigned guard = csr_entries[place].guard;
+    unsigned level = number >> 8 & 3;
+    /* Units that are off: illegal in every mode, and never virtual (section "Trap Cause Codes"). */
+    if (guard == CSR_GUARD_FLOAT && float_off(h))
+        return EXCEPTION_ILLEGAL_INSTRUCTION;
+    if (h->prv == PRV_M)
+        return -1;
+    if (level == LEVEL_M || barred_by_machine(h, number, guard))
+        return EXCEPTION_ILLEGAL_INSTRUCTION;
+    if (h->v) {
+        /* What is left would be valid in HS-mode (were TVM 0): HS-qualified, so the exception is virtual. */
+        if (level > (h->prv == PRV_S ? LEVEL_S : LEVEL_U) || barred_in_guest(h, number, guard))
+            return EXCEPTION_VIRTUAL_INSTRUCTION;
+        return -1;
+    }
+    if (h->prv == PRV_U) {
+        if (level != LEVEL_U || (guard == CSR_GUARD_COUNTER && !(h->csr.scounteren & BIT(number & 31))))
+            return EXCEPTION_ILLEGAL_INSTRUCTION;
+        return -1;
+    }
+    if ((guard == CSR_GUARD_SATP || guard == CSR_GUARD_HGATP) && h->csr.mstatus & MSTATUS_TVM)
+        return EXCEPTION_ILLEGAL_INSTRUCTION;
+    return -1;
+}
+
+/* --- Access --- */
+
+static const csr_entry *entry_of(unsigned number)
+{
+    return &csr_entries[csr_index[number & 0xfff]];
+}
+
+/* The number that the access really means. */
+static unsigned substituted(hart *h, unsigned number)
+{
+    return h->v && entry_of(number)->twin ? entry_of(number)->twin : number;
+}
+
+uint64_t csr_read(hart *h, unsigned number)
+{
+    uint64_t value;
+    number = substituted(h, number);
+    value = entry_of(number)->read(h, number);
+    return number == CSR_TIME && h->v ? value + h->csr.htimedelta : value;
+}
+
+uint64_t csr_read_for_modify(hart *h, unsigned number)
+{
+    return number == CSR_MIP ? csr_modify_mip(h, number) : csr_read(h, number);
+}
+
+void csr_write(hart *h, unsigned number, uint64_t value)
+{
+    const csr_entry *entry;
+    number = substituted(h, number);
+    entry = entry_of(number);
+    h->clock += 1; /* a write takes effect after its instruction, which itself is counted */
+    entry->write(h, number, value);
+    h->clock -= 1;
+    if (entry->after)
+        entry->after(h);
+}
+
+int hart_csr_read(hart *h, uint32_t number, uint64_t *value)
+{
+    if (number > 0xfff || !csr_index[number])
+        return -1;
+    *value = entry_of(number)->read(h, number);
+    return 0;
+}
+
+int hart_csr_write(hart *h, uint32_t number, uint64_t value)
+{
+    if (number > 0xfff || !csr_index[number] || number >> 10 == 3)
+        return -1;
+    const csr_entry *entry = entry_of(number);
+    entry->write(h, number, value);
+    if (entry->after)
+        entry->after(h);
+    return 0;
+}
+
+/* --- What follows a write --- */
+
+/* henvcfg.STCE, ADUE and their like are read-only zero while menvcfg has them zero: storage holds what is in effect. */
+void csr_after_menvcfg(hart *h)
+{
+    h->csr.henvcfg &= h->csr.menvcfg | ~HENVCFG_GATED;
+    csr_after_henvcfg(h);
+}
+
+void csr_after_henvcfg(hart *h)
+{
+    hart_context_changed(h);
+    hart_timer_changed(h);
+}
+
+/* Writing fcsr dirties the unit, in both status registers when V=1. A debugger may write it while the unit is off. */
+void csr_after_fcsr(hart *h)
+{
+    if (h->csr.mstatus & MSTATUS_FS)
+        h->csr.mstatus |= MSTATUS_FS;
+    if (h->v && h->csr.vsstatus & VSSTATUS_FS)
+        h->csr.vsstatus |= VSSTATUS_FS;
+}
+
+/* --- Identity, time and counters --- */
+
+uint64_t csr_read_mhartid(hart *h, unsigned number)
+{
+    (void)number;
+    return h->index;
+}
+
+uint64_t csr_read_time(hart *h, unsigned number)
+{
+    (void)number;
+    return hart_time(h);
+}
+
+/* A running counter is stored as its distance from the clock, an inhibited one as its value. */
+static uint64_t cycles(hart *h)
+{
+    return h->csr.mcountinhibit & MCOUNTINHIBIT_CY ? 0 : h->clock;
+}
+
+static uint64_t instructions(hart *h)
+{
+    return h->csr.mcountinhibit & MCOUNTINHIBIT_IR ? 0 : h->clock - h->idle;
+}
+
+uint64_t csr_read_mcycle(hart *h, unsigned number)
+{
+    (void)number;
+    return h->csr.mcycle + cycles(h);
+}
+
+void csr_write_mcycle(hart *h, unsigned number, uint64_t value)
+{
+    (void)number;
+    h->csr.mcycle = value - cycles(h);
+}
+
+uint64_t csr_read_minstret(hart *h, unsigned number)
+{
+    (void)number;
+    return h->csr.minstret + instructions(h);
+}
+
+void csr_write_minstret(hart *h, unsigned number, uint64_t value)
+{
+    (void)number;
+    h->csr.minstret = value - instructions(h);
+}
+
+void csr_write_mcountinhibit(hart *h, unsigned number, uint64_t value)
+{
+    uint64_t cycle = csr_read_mcycle(h, CSR_MCYCLE);
+    uint64_t instret = csr_read_minstret(h, CSR_MINSTRET);
+    (void)number;
+    h->csr.mcountinhibit = value & (MCOUNTINHIBIT_CY | MCOUNTINHIBIT_IR);
+    csr_write_mcycle(h, CSR_MCYCLE, cycle);
+    csr_write_minstret(h, CSR_MINSTRET, instret);
+}
+
+/* --- Physical memory protection --- */
+
+static bool pmp_locked(hart *h, unsigned entry)
+{
+    return h->csr.pmpcfg[entry] & PMPCFG_L;
+}
+
+/* RV64: even numbers, eight entries each. */
+static unsigned pmpcfg_entry(unsigned number)
+{
+    return (number - CSR_PMPCFG0) * 4;
+}
+
+uint64_t csr_read_pmpcfg(hart *h, unsigned number)
+{
+    uint64_t value = 0;
+    for (unsigned i = 0; i < 8; i++)
+        value |= (uint64_t)h->csr.pmpcfg[pmpcfg_entry(number) + i] << 8 * i;
+    return value;
+}
+
+void csr_write_pmpcfg(hart *h, unsigned number, uint64_t value)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        unsigned entry = pmpcfg_entry(number) + i;
+        uint8_t byte = value >> 8 * i & (PMPCFG_R | PMPCFG_W | PMPCFG_X | PMPCFG_A | PMPCFG_L);
+        if (pmp_locked(h, entry))
+            continue;
+        if (!(byte & PMPCFG_R))
+            byte &= (uint8_t)~PMPCFG_W; /* W without R is reserved */
+        h->csr.pmpcfg[entry] = byte;
+    }
+}
+
+uint64_t csr_read_pmpaddr(hart *h, unsigned number)
+{
+    return h->csr.pmpaddr[number - CSR_PMPADDR0];
+}
+
+void csr_write_pmpaddr(hart *h, unsigned number, uint64_t value)
+{
+    unsigned entry = number - CSR_PMPADDR0;
+    /* The top of a locked range is locked, and so is its bottom, the address before. */
+    bool bottom = entry + 1 < PMP_COUNT && pmp_locked(h, entry + 1)
+        && (h->csr.pmpcfg[entry + 1] & PMPCFG_A) >> PMPCFG_A_SHIFT == 1;
+    if (!pmp_locked(h, entry) && !bottom)
+        h->csr.pmpaddr[entry] = value & PMPADDR0_ADDRESS;
+}
+
+/* --- Interrupts --- */
+
+#define HYPERVISOR_BITS (MIP_VSSIP | MIP_VSTIP | MIP_VSEIP)
+
+static uint64_t guest_external(hart *h)
+{
+    return h->guest_lines & GUEST_LINES;
+}
+
+uint64_t csr_read_hgeip(hart *h, unsigned number)
+{
+    (void)number;
+    return guest_external(h);
+}
+
+/* mip, exact in the bits `wanted`; asking for no timer saves computing time. */
+static uint64_t pending(hart *h, uint64_t wanted)
+{
+    uint64_t guests = guest_external(h);
+    uint64_t mip = h->csr.mip | (h->lines & (MIP_MSIP | MIP_SEIP | MIP_MEIP)) | (h->csr.hvip & HYPERVISOR_BITS);
+    if (guests) {
+        if (guests & h->csr.hgeie)
+            mip |= MIP_SGEIP;
+        if (guests >> ((h->csr.hstatus & HSTATUS_VGEIN) >> HSTATUS_VGEIN_SHIFT) & 1)
+            mip |= MIP_VSEIP;
+    }
+    if (wanted & (MIP_MTIP | MIP_STIP | MIP_VSTIP)) {
+        uint64_t time = hart_time(h);
+        if (time >= h->mtimecmp)
+            mip |= MIP_MTIP;
+        if (h->csr.menvcfg & MENVCFG_STCE)
+            mip = time >= h->csr.stimecmp ? mip | MIP_STIP : mip & ~MIP_STIP;
+        if (h->csr.henvcfg & HENVCFG_STCE && time + h->csr.htimedelta >= h->csr.vstimecmp)
+            mip |= MIP_VSTIP;
+    }
+    return mip;
+}
+
+uint64_t hart_mip(hart *h)
+{
+    return pending(h, ~UINT64_C(0));
+}
+
+uint64_t csr_read_mip(hart *h, unsigned number)
+{
+    (void)number;
+    return hart_mip(h);
+}
+
+/* Section "Machine Interrupt Registers": the controller's wire takes no part in a read-modify-write. */
+uint64_t csr_modify_mip(hart *h, unsigned number)
+{
+    (void)number;
+    return h->csr.mip | (h->csr.hvip & MIP_VSSIP);
+}
+
+/* sip, hip and vsip are views of mip and end up here; mip.VSSIP is hip.VSSIP is hvip.VSSIP. */
+void csr_write_mip(hart *h, unsigned number, uint64_t value)
+{
+    uint64_t mask = MIP_SSIP | MIP_SEIP | (h->csr.menvcfg & MENVCFG_STCE ? 0 : MIP_STIP);
+    (void)number;
+    h->csr.mip = (h->csr.mip & ~mask) | (value & mask);
+    h->csr.hvip = (h->csr.hvip & ~MIP_VSSIP) | (value & MIP_VSSIP);
+}
+
+/* Decreasing. Sections "Machine Interrupt Registers" and "Hypervisor Interrupt Registers". */
+static const uint8_t priority[] = {INTERRUPT_PRIORITY};
+
+static int32_t highest(uint64_t interrupts)
+{
+    for (unsigned i = 0; i < sizeof priority; i++)
+        if (interrupts >> priority[i] & 1)
+            return priority[i];
+    return -1;
+}
+
+int32_t hart_next_interrupt(hart *h, uint32_t *mode)
+{
+    uint64_t ready = pending(h, h->csr.mie) & h->csr.mie;
+    uint64_t taken;
+    if (!ready)
+        return -1;
+    taken = ready & ~h->csr.mideleg;
+    if (taken && (h->prv != PRV_M || h->csr.mstatus & MSTATUS_MIE)) {
+        *mode = 0;
+        return highest(taken);
+    }
+    if (h->prv == PRV_M)
+        return -1;
+    /* HS-level interrupts are enabled in every mode below HS, so in VS and VU whatever SIE says. */
+    taken = ready & h->csr.mideleg & ~h->csr.hideleg;
+    if (taken && (h->v || h->prv == PRV_U || h->csr.mstatus & MSTATUS_SIE)) {
+        *mode = 1;
+        return highest(taken);
+    }
+    /* VS-level interrupts are never taken in U or HS. */
+    taken = ready & h->csr.mideleg & h->csr.hideleg;
+    if (taken && h->v && (h->prv == PRV_U || h->csr.vsstatus & VSSTATUS_SIE)) {
+        *mode = 3;
+        return highest(taken) - 1; /* VSEI, VSTI, VSSI appear to VS-mode as SEI, STI, SSI */
+    }
+    return -1;
+}
+
+bool hart_wfi_wakes(hart *h)
+{
+    return pending(h, h->csr.mie) & h->csr.mie;
+}
+
+uint64_t hart_next_timer(hart *h)
+{
+    uint64_t enabled = h->csr.mie;
+    uint64_t time, next = UINT64_MAX;
+    bool any = false;
+    if (!(enabled & (MIP_MTIP | MIP_STIP | MIP_VSTIP)))
+        return UINT64_MAX;
+    time = hart_time(h);
+    if (enabled & MIP_MTIP && time < h->mtimecmp) {
+        next = h->mtimecmp;
+        any = true;
+    }
+    if (enabled & MIP_STIP && h->csr.menvcfg & MENVCFG_STCE && time < h->csr.stimecmp) {
+        if (h->csr.stimecmp < next)
+            next = h->csr.stimecmp;
+        any = true;
+    }
+    if (enabled & MIP_VSTIP && h->csr.henvcfg & HENVCFG_STCE) {
+        uint64_t guest = time + h->csr.htimedelta;
+        if (guest < h->csr.vstimecmp) {
+            uint64_t ahead = h->csr.vstimecmp - guest;
+            if (ahead <= UINT64_MAX - time) {
+                if (time + ahead < next)
+                    next = time + ahead;
+                any = true;
+            }
+        }
+    }
+    return any ? hart_clock_at_time(h, next) : UINT64_MAX;
+}

@@ -1,0 +1,91 @@
+/* CSR access: rights, values, and the interrupts and counters that CSRs report.
+ *
+ * Storage, masks and most access functions are generated from emulator/isa/csrs.py (csr_state.h, csr_defs.h,
+ * csr_table.c); this header and csr.c hold what a mask cannot say.
+ */
+#ifndef RVTUI_CSR_H
+#define RVTUI_CSR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "csr_defs.h"
+#include "native.h"
+#include "state.h"
+
+/* For CSR instructions, in this order: csr_check; csr_read for rd; for CSRRS and CSRRC the new value is computed from
+   csr_read_for_modify; csr_write. After csr_write the caller must look for interrupts (section "Machine Interrupt
+   Registers": conditions are evaluated immediately after an explicit write). */
+
+/* May the current mode access the CSR? -1, or the exception to raise: EXCEPTION_ILLEGAL_INSTRUCTION or
+   EXCEPTION_VIRTUAL_INSTRUCTION. `write`: the instruction writes, whatever the value. */
+int csr_check(hart *h, unsigned number, bool write);
+
+/* These take numbers that csr_check has passed. When V=1, numbers of supervisor CSRs mean their VS twins.
+   At a read, h->clock counts the instructions before this one; a write takes effect after this one. */
+uint64_t csr_read(hart *h, unsigned number);
+uint64_t csr_read_for_modify(hart *h, unsigned number);
+void csr_write(hart *h, unsigned number, uint64_t value);
+
+/* All CSRs to their reset values. */
+void csr_reset(hart *h);
+
+/* Interrupts pending, as read from mip: wires, timers and bits that software set. */
+uint64_t hart_mip(hart *h);
+/* Is an interrupt pending that mie enables? Ends WFI, whatever the global enables and delegation. */
+bool hart_wfi_wakes(hart *h);
+/* The smallest clock after h->clock at which MTIP, STIP or VSTIP rises by itself; only those that mie enables.
+   UINT64_MAX: none will. */
+uint64_t hart_next_timer(hart *h);
+/* Also hart_next_interrupt, hart_csr_read and hart_csr_write, see native.h. */
+
+/* Provided by the rest of the hart. */
+uint64_t hart_clock_at_time(hart *h, uint64_t time); /* first clock with hart_time >= time; saturates to UINT64_MAX */
+void hart_context_changed(hart *h); /* something that translation or decoding of accesses depends on was written */
+void hart_pmp_changed(hart *h);
+void hart_timer_changed(hart *h);   /* hart_next_timer may have changed */
+
+/* --- The generated table --- */
+
+enum csr_guard {
+    CSR_GUARD_NONE,
+    CSR_GUARD_COUNTER,   /* mcounteren, hcounteren, scounteren; bit number is that of the CSR, modulo 32 */
+    CSR_GUARD_STIMECMP,
+    CSR_GUARD_VSTIMECMP,
+    CSR_GUARD_SATP,
+    CSR_GUARD_HGATP,
+    CSR_GUARD_FLOAT
+};
+
+typedef struct {
+    uint64_t (*read)(hart *h, unsigned number);
+    void (*write)(hart *h, unsigned number, uint64_t value);
+    void (*after)(hart *h); /* to be called after a write, or NULL */
+    uint16_t twin;          /* the VS CSR to use when V=1, or 0 */
+    uint8_t guard;          /* enum csr_guard */
+} csr_entry;
+
+extern const csr_entry csr_entries[]; /* entry 0 is unused */
+extern const uint16_t csr_index[4096]; /* by CSR number: place in csr_entries, 0: no such CSR */
+
+/* Functions that the table names. A write sees h->clock as it will be when the writing instruction has completed. */
+uint64_t csr_read_mhartid(hart *h, unsigned number);
+uint64_t csr_read_mip(hart *h, unsigned number);
+uint64_t csr_modify_mip(hart *h, unsigned number);
+void csr_write_mip(hart *h, unsigned number, uint64_t value);
+uint64_t csr_read_hgeip(hart *h, unsigned number);
+uint64_t csr_read_time(hart *h, unsigned number);
+uint64_t csr_read_mcycle(hart *h, unsigned number);
+void csr_write_mcycle(hart *h, unsigned number, uint64_t value);
+uint64_t csr_read_minstret(hart *h, unsigned number);
+void csr_write_minstret(hart *h, unsigned number, uint64_t value);
+void csr_write_mcountinhibit(hart *h, unsigned number, uint64_t value);
+uint64_t csr_read_pmpcfg(hart *h, unsigned number);
+void csr_write_pmpcfg(hart *h, unsigned number, uint64_t value);
+uint64_t csr_read_pmpaddr(hart *h, unsigned number);
+void csr_write_pmpaddr(hart *h, unsigned number, uint64_t value);
+void csr_after_menvcfg(hart *h);
+void csr_after_henvcfg(hart *h);
+void csr_after_fcsr(hart *h);
+
+#endif

@@ -1,0 +1,518 @@
+"""A hart: the native one, with a Python face. Nothing here is on the path of running instructions."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+from emulator.errors import ConfigurationError, StateError, TranslationError
+from emulator.isa import csrs
+from emulator.memory import Memory
+
+from ._native import ffi, lib
+
+WORD: Final = (1 << 64) - 1
+NO_RESERVATION: Final = WORD
+
+
+class Mode(IntEnum):
+    """Privilege and virtualization mode together ("Privilege Modes" of the hypervisor chapter)."""
+
+    M = 0
+    HS = 1
+    U = 2
+    VS = 3
+    VU = 4
+
+    @property
+    def label(self) -> str:
+        return self.name
+
+    @property
+    def virtual(self) -> bool:
+        return self >= Mode.VS
+
+    @property
+    def privilege(self) -> int:
+        """0 U, 1 S, 3 M."""
+        return (3, 1, 0, 1, 0)[self]
+
+    @classmethod
+    def of(cls, privilege: int, virtual: bool) -> Mode:
+        if privilege == 3:
+            return cls.M
+        if virtual:
+            return cls.VS if privilege else cls.VU
+        return cls.HS if privilege else cls.U
+
+
+class Access(IntEnum):
+    FETCH = 0
+    LOAD = 1
+    STORE = 2
+
+
+class ExitReason(IntEnum):
+    """Why a run ended. All but HALTED come from the native hart."""
+
+    BUDGET = 0
+    MMIO_READ = 1
+    MMIO_WRITE = 2
+    IDLE = 3
+    BREAKPOINT = 4
+    WATCHPOINT = 5
+    TRAP = 6
+    STOPPED = 7
+    TRAP_LOOP = 8
+    HALTED = 9
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a run ended. `executed` counts steps: instructions retired plus traps taken, over all harts."""
+
+    reason: ExitReason
+    hart: int = 0
+    address: int = 0
+    value: int = 0
+    size: int = 0
+    kind: int = 0
+    cause: int = 0
+    executed: int = 0
+    code: int | None = None
+    message: str = ""
+
+
+class WalkResult(IntEnum):
+    """What the walker made of one page-table entry."""
+
+    POINTER = 0
+    LEAF = 1
+    INVALID = 2
+    RESERVED = 3
+    NO_READ = 4
+    NO_WRITE = 5
+    NO_EXECUTE = 6
+    USER = 7
+    SUPERVISOR = 8
+    MISALIGNED = 9
+    ACCESSED = 10
+    DIRTY = 11
+    TOO_DEEP = 12
+    RANGE = 13
+    ACCESS = 14
+
+    @property
+    def meaning(self) -> str:
+        return _MEANINGS[self]
+
+
+_MEANINGS: Final = (
+    "points to the next table",
+    "leaf",
+    "not valid: V=0, or W without R",
+    "reserved bits are set",
+    "no read permission: R=0",
+    "no write permission: W=0",
+    "no execute permission: X=0",
+    "a user page (U=1): S-mode needs SUM for data and never executes it",
+    "not a user page: U=0",
+    "misaligned superpage: low PPN bits are not zero",
+    "A=0, and hardware does not update it (ADUE=0)",
+    "D=0 on a store, and hardware does not update it (ADUE=0)",
+    "a pointer at the last level",
+    "the address has bits beyond the mode's width",
+    "refused by PMP, or no memory there",
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One entry read by a walk. `stage` 0: single stage or VS-stage, 1: G-stage. Addresses in bytes."""
+
+    stage: int
+    level: int
+    nested: int | None  # G-stage: the VS-stage level whose entry is being located; None for the final address
+    result: WalkResult
+    input: int
+    pte_address: int
+    pte_physical: int
+    pte: int
+    output: int
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A translation as the hart would make it, without its side effects."""
+
+    address: int
+    access: Access
+    steps: tuple[Step, ...]
+    physical: int | None
+    guest_physical: int | None
+    cause: int | None
+    tval: int
+    tval2: int
+    tinst: int
+    page_bits: int
+
+    @property
+    def explain(self) -> str:
+        """One line: where the address leads, or where and why the walk ends."""
+        if self.cause is None:
+            through = f" (guest-physical {self.guest_physical:#x})" if any(s.stage for s in self.steps) else ""
+            return f"{self.address:#x} is physical {self.physical:#x}{through}"
+        name = csrs.cause_name(self.cause, False)
+        bad = self.steps[-1] if self.steps else None
+        if bad is None or bad.result in (WalkResult.LEAF, WalkResult.POINTER):
+            return f"{self.address:#x}: {name}: the address is refused by PMP, or nothing is there"
+        stage = "G-stage" if bad.stage else "VS-stage or single stage"
+        return f"{self.address:#x}: {name}: {stage} level {bad.level}: {bad.result.meaning}"
+
+
+class EventKind(IntEnum):
+    TRAP = 1
+    INTERRUPT = 2
+    RETURN = 3
+    FENCE = 4
+    WFI = 5
+    HGATP = 6
+
+
+@dataclass(frozen=True)
+class Event:
+    """An entry of the hart's ring of the last 1024 events, stamped with its clock."""
+
+    clock: int
+    kind: EventKind
+    pc: int
+    value: int
+    cause: int
+    from_mode: Mode
+    to_mode: Mode
+
+    @property
+    def text(self) -> str:
+        match self.kind:
+            case EventKind.TRAP | EventKind.INTERRUPT:
+                name = csrs.cause_name(self.cause, self.kind is EventKind.INTERRUPT)
+                return f"{name}, {self.from_mode.label} to {self.to_mode.label}"
+            case EventKind.RETURN:
+                return f"return to {self.to_mode.label}"
+            case EventKind.FENCE:
+                return "fence"
+            case EventKind.WFI:
+                return "wait for interrupt"
+            case _:
+                return f"hgatp = {self.value:#x}"
+
+
+class Registers(Sequence[int]):
+    """32 registers as unsigned 64-bit values."""
+
+    def __init__(self, cells: Any, zero: bool):
+        self._cells, self._zero = cells, zero
+
+    def __len__(self) -> int:
+        return 32
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [int(v) for v in self._cells[0:32]][index]
+        if not 0 <= index < 32:
+            raise IndexError(index)
+        return int(self._cells[index])
+
+    def __setitem__(self, index: int, value: int) -> None:
+        if not 0 <= index < 32:
+            raise IndexError(index)
+        if index or not self._zero:
+            self._cells[index] = value & WORD
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(ffi.unpack(self._cells, 32))
+
+
+#: Plain fields of the native struct that are architectural or counted state, saved and restored as they are.
+SAVED: Final = (
+    "pc", "clock", "idle", "reservation", "prv", "v", "waiting", "lines", "guest_lines", "mtimecmp", "host_modes",
+    "halted", "events",
+)  # fmt: skip
+
+
+class Hart:
+    """One hart of a machine. Made by `Machine`, which also owns what lies behind it."""
+
+    def __init__(self, native: Any, machine: Any, memory: Memory):
+        self._h = native
+        self._machine = machine  # keeps the native machine alive
+        self._memory = memory
+        self.index = int(native.index)
+        self.x = Registers(native.x, True)
+        self.f = Registers(native.f, False)
+
+    # --- registers ---
+
+    @property
+    def pc(self) -> int:
+        return int(self._h.pc)
+
+    @pc.setter
+    def pc(self, value: int) -> None:
+        self._h.pc = value & WORD & ~1
+
+    @property
+    def mode(self) -> Mode:
+        return Mode.of(self._h.prv, bool(self._h.v))
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        lib.hart_set_mode(self._h, mode.privilege, int(mode.virtual))
+
+    def csr(self, which: str | int) -> int:
+        """The value as M-mode would read it (V=0). ConfigurationError for a CSR that this hart does not have."""
+        number = self._number(which)
+        value = ffi.new("uint64_t *")
+        if lib.hart_csr_read(self._h, number, value):
+            raise ConfigurationError(f"there is no CSR {which if isinstance(which, str) else hex(which)} on this hart")
+        return int(value[0])
+
+    def set_csr(self, which: str | int, value: int) -> None:
+        """Write as M-mode would (V=0): WARL fields take legal values only. ConfigurationError when read-only."""
+        number = self._number(which)
+        if lib.hart_csr_write(self._h, number, value & WORD):
+            raise ConfigurationError(f"CSR {which if isinstance(which, str) else hex(which)} is read-only or missing")
+
+    @staticmethod
+    def _number(which: str | int) -> int:
+        if isinstance(which, int):
+            return which
+        try:
+            return int(csrs.BY_NAME[which].number)
+        except KeyError:
+            raise ConfigurationError(f"there is no CSR named {which!r}; `mstatus`, `hgatp`... are names") from None
+
+    # --- counters ---
+
+    @property
+    def clock(self) -> int:
+        """Instructions retired plus instructions slept: what `time` is derived from."""
+        return int(self._h.clock)
+
+    @property
+    def idle(self) -> int:
+        return int(self._h.idle)
+
+    @property
+    def instret(self) -> int:
+        return int(self._h.clock - self._h.idle)
+
+    @property
+    def time(self) -> int:
+        """The `time` counter in ticks (10 MHz: 100 instructions each)."""
+        return int(lib.hart_time(self._h))
+
+    @property
+    def retired(self) -> dict[Mode, int]:
+        """Instructions retired in each mode."""
+        lib.hart_settle(self._h)
+        return {mode: int(self._h.retired[mode]) for mode in Mode}
+
+    @property
+    def misses(self) -> tuple[int, int, int]:
+        """Lookaside misses of fetch, load, store since the machine was made: not part of its state."""
+        return int(self._h.misses[0]), int(self._h.misses[1]), int(self._h.misses[2])
+
+    def traps(self) -> list[tuple[Mode, int, bool, int]]:
+        """(mode it came from, cause, is it an interrupt, how often), those that ever happened."""
+        found = []
+        for mode in Mode:
+            counts = ffi.unpack(self._h.traps[mode], 128)
+            found += [(mode, cause & 63, cause >= 64, int(n)) for cause, n in enumerate(counts) if n]
+        return found
+
+    def events(self, most: int = 64) -> list[Event]:
+        """The last events, oldest first; at most 1024 are kept."""
+        total = int(self._h.events)
+        first = max(0, total - min(most, 1024))
+        entries = []
+        for i in range(first, total):
+            e = self._h.ring[i & 1023]
+            entries.append(
+                Event(int(e.clock), EventKind(e.kind), int(e.pc), int(e.value), int(e.cause), Mode(e.from_mode), Mode(e.to_mode))
+            )
+        return entries
+
+    @property
+    def event_count(self) -> int:
+        return int(self._h.events)
+
+    # --- state that others drive ---
+
+    @property
+    def waiting(self) -> bool:
+        """In WFI."""
+        return bool(self._h.waiting)
+
+    @waiting.setter
+    def waiting(self, value: bool) -> None:
+        self._h.waiting = int(value)
+
+    @property
+    def halted(self) -> bool:
+        return bool(self._h.halted)
+
+    @halted.setter
+    def halted(self, value: bool) -> None:
+        self._h.halted = int(value)
+
+    @property
+    def mtimecmp(self) -> int:
+        return int(self._h.mtimecmp)
+
+    @mtimecmp.setter
+    def mtimecmp(self, value: int) -> None:
+        self._h.mtimecmp = value & WORD
+
+    @property
+    def host_modes(self) -> set[Mode]:
+        """Traps into these modes end the run with ExitReason.TRAP, their CSRs written."""
+        return {mode for mode in Mode if self._h.host_modes >> mode & 1}
+
+    @host_modes.setter
+    def host_modes(self, modes: set[Mode]) -> None:
+        self._h.host_modes = sum(1 << mode for mode in modes)
+
+    def wire(self, bit: int, level: bool) -> None:
+        """Set an interrupt wire, by its bit of mip."""
+        lib.hart_wire(self._h, bit, int(level))
+
+    def flush_translation(self) -> None:
+        """As a full HFENCE: page tables were changed in memory."""
+        lib.hart_flush(self._h)
+
+    def clock_at_time(self, time: int) -> int:
+        """The first clock at which the `time` counter is at least `time` (ticks)."""
+        return int(lib.hart_clock_at_time(self._h, time & WORD))
+
+    def next_interrupt(self) -> tuple[int, Mode] | None:
+        """The interrupt that would be taken before the next instruction: its code in xcause, and the mode that takes it."""
+        mode = ffi.new("uint32_t *")
+        cause = lib.hart_next_interrupt(self._h, mode)
+        return None if cause < 0 else (int(cause), Mode(mode[0]))
+
+    # --- memory as the hart sees it ---
+
+    def walk(self, address: int, access: Access = Access.LOAD, mode: Mode | None = None) -> Walk:
+        """Translate as the hart would, by its own walker, changing nothing. `mode`: another than the hart's own."""
+        record = ffi.new("walk_record *")
+        cause = lib.hart_walk(self._h, address & WORD, access, -1 if mode is None else mode, record)
+        steps = tuple(
+            Step(
+                s.stage, s.level, None if s.nested == 255 else s.nested, WalkResult(s.result), int(s.input),
+                int(s.pte_address), int(s.pte_physical), int(s.pte), int(s.output),
+            )
+            for s in record.steps[0 : record.count]
+        )  # fmt: skip
+        good = cause < 0
+        return Walk(
+            address & WORD, access, steps, int(record.physical) if good else None,
+            int(record.guest_physical) if good else None, None if good else int(cause), int(record.tval),
+            int(record.tval2), int(record.tinst), int(record.page_bits),
+        )  # fmt: skip
+
+    def _pieces(self, address: int, length: int, access: Access, mode: Mode | None) -> Iterator[tuple[int, int]]:
+        """(physical address, bytes) of each page piece. TranslationError where one does not lead to memory."""
+        while length > 0:
+            address &= WORD
+            size = min(length, 4096 - (address & 4095))
+            walk = self.walk(address, access, mode)
+            if walk.physical is None:
+                raise TranslationError(walk.explain)
+            if self._memory.find(walk.physical, size) is None:
+                raise TranslationError(f"{address:#x} is physical {walk.physical:#x}, where there is no memory")
+            yield walk.physical, size
+            address, length = address + size, length - size
+
+    def read_virtual(
+        self, address: int, length: int, access: Access = Access.LOAD, mode: Mode | None = None
+    ) -> bytes:
+        """Memory at a virtual address. TranslationError when it does not translate or is not memory."""
+        return b"".join(self._memory.read(at, size) for at, size in self._pieces(address, length, access, mode))
+
+    def write_virtual(self, address: int, data: bytes, mode: Mode | None = None) -> None:
+        """Write memory at a virtual address, all or nothing. TranslationError as for read_virtual."""
+        done = 0
+        for at, size in list(self._pieces(address, len(data), Access.STORE, mode)):
+            self._memory.write(at, data[done : done + size])
+            done += size
+
+    # --- saving ---
+
+    def reset(self, pc: int) -> None:
+        lib.hart_reset(self._h, pc)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that decides what the hart does next, and its counters: plain ints, lists and bytes."""
+        h = self._h
+        lib.hart_settle(h)
+        stored = {}
+        for name, field in ffi.typeof("csr_state").fields:
+            value = getattr(h.csr, name)
+            stored[name] = int(value) if field.type.kind == "primitive" else [int(v) for v in value]
+        return {
+            "index": self.index,
+            "x": list(self.x),
+            "f": list(self.f),
+            "csr": stored,
+            "retired": ffi.unpack(h.retired, 5),
+            "traps": bytes(ffi.buffer(h.traps)),
+            "ring": bytes(ffi.buffer(h.ring)),
+            **{name: int(getattr(h, name)) for name in SAVED},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state()` gave. StateError, and nothing changed, where it does not fit."""
+        h = self._h
+        what = f"saved state of hart {self.index}"
+        wanted = {"index", "x", "f", "csr", "retired", "traps", "ring", *SAVED}
+        if not isinstance(state, Mapping) or set(state) != wanted:
+            raise StateError(f"{what}: fields are missing or unknown")
+        fresh = ffi.new("hart *")
+        try:
+            for name in SAVED:
+                setattr(fresh, name, state[name])
+            for name, length in (("x", 32), ("f", 32), ("retired", 5)):
+                if len(state[name]) != length:
+                    raise ValueError(name)
+                for i, value in enumerate(state[name]):
+                    getattr(fresh, name)[i] = value
+            for name, native in (("traps", fresh.traps), ("ring", fresh.ring)):
+                if len(state[name]) != ffi.sizeof(native):
+                    raise ValueError(name)
+                ffi.buffer(native)[:] = state[name]
+            fields = dict(ffi.typeof("csr_state").fields)
+            if set(state["csr"]) != set(fields):
+                raise ValueError("csr")
+            for name, value in state["csr"].items():
+                if fields[name].type.kind == "primitive":
+                    setattr(fresh.csr, name, value)
+                elif len(value) != fields[name].type.length:
+                    raise ValueError(name)
+                else:
+                    for i, item in enumerate(value):
+                        getattr(fresh.csr, name)[i] = item
+            if fresh.prv not in (0, 1, 3) or fresh.v > 1 or (fresh.prv == 3 and fresh.v) or fresh.pc & 1 or fresh.x[0]:
+                raise ValueError("mode, pc or x0")
+            if fresh.idle > fresh.clock or any(e.kind > 6 or e.from_mode > 4 or e.to_mode > 4 for e in fresh.ring):
+                raise ValueError("clock or events")
+        except (TypeError, ValueError, OverflowError, KeyError, struct.error) as error:
+            raise StateError(f"{what}: a value does not fit ({str(error)[:80]})") from None
+        fresh.index = self.index
+        for i in range(3):
+            fresh.misses[i] = h.misses[i]
+        ffi.buffer(h)[:] = ffi.buffer(fresh)
+        lib.hart_refresh(h)

@@ -1,0 +1,236 @@
+/* What the files of the native hart share, and nobody else sees. */
+#ifndef RVTUI_INTERNAL_H
+#define RVTUI_INTERNAL_H
+
+#include <stddef.h>
+#include <string.h>
+
+#include "csr.h"
+#include "csr_defs.h"
+#include "handlers.h"
+#include "native.h"
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "guest memory is read in place: the host must be little-endian"
+#endif
+
+typedef uint8_t u8;
+typedef uint16_t u16;
+typedef uint32_t u32;
+typedef uint64_t u64;
+typedef int8_t i8;
+typedef int16_t i16;
+typedef int32_t i32;
+typedef int64_t i64;
+
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+enum { PRV_U = 0, PRV_S = 1, PRV_M = 3 };
+enum { MODE_M = 0, MODE_HS = 1, MODE_U = 2, MODE_VS = 3, MODE_VU = 4 };
+enum { ACCESS_FETCH = 0, ACCESS_LOAD = 1, ACCESS_STORE = 2 };
+
+enum {
+    CAUSE_FETCH_ACCESS = 1, CAUSE_ILLEGAL = 2, CAUSE_BREAKPOINT = 3, CAUSE_LOAD_MISALIGNED = 4, CAUSE_LOAD_ACCESS = 5,
+    CAUSE_STORE_MISALIGNED = 6, CAUSE_STORE_ACCESS = 7, CAUSE_ECALL_U = 8, CAUSE_ECALL_S = 9, CAUSE_ECALL_VS = 10,
+    CAUSE_ECALL_M = 11, CAUSE_FETCH_PAGE = 12, CAUSE_LOAD_PAGE = 13, CAUSE_STORE_PAGE = 15, CAUSE_FETCH_GUEST_PAGE = 20,
+    CAUSE_LOAD_GUEST_PAGE = 21, CAUSE_VIRTUAL = 22, CAUSE_STORE_GUEST_PAGE = 23
+};
+
+#define INTERRUPT_BIT (1ull << 63)
+#define PAGE_MASK (~0xfffull)
+#define NEVER UINT64_MAX
+
+/* --- decoded code ------------------------------------------------------------------------------------------- */
+
+/* One decoded operation. `chain`, in the slot after a jump, holds the blocks that follow: taken, not taken. */
+typedef union op {
+    struct {
+        u16 handler;
+        u8 a, b;
+        union {
+            i32 imm;
+            struct { u8 c, d, e, spare; };
+        };
+    };
+    u32 chain[2];
+} op;
+_Static_assert(sizeof(op) == 8, "operations are eight bytes: footprint decides the speed of large programs");
+
+enum { BLOCK_MAX = 64, BLOCK_SLOTS = BLOCK_MAX + 3 };
+
+/* A straight run of instructions in one page. After the operations stand `n` bytes: the offset of each, in halfwords. */
+typedef struct block {
+    u16 n;      /* instructions */
+    u16 bytes;
+    u16 slots;  /* operations, synthetic ends and chain slot included */
+    u16 offset; /* in its page */
+    op ops[];
+} block;
+
+static inline u8 *block_offsets(block *b) { return (u8 *)(b->ops + b->slots); }
+
+/* Decoded code of one physical page: block by halfword, as offsets into the arena in units of eight bytes; 0 none. */
+typedef struct code_page {
+    u8 *host;
+    u64 physical;
+    u64 lines;  /* 64-byte lines that hold decoded instructions */
+    u32 entry[2048];
+} code_page;
+
+/* --- machine ------------------------------------------------------------------------------------------------ */
+
+enum { PAGE_WRITTEN = 1, PAGE_CODE = 2, PAGE_WATCHED = 4 };
+enum { REGIONS = 16, DEVICES = 64, BREAKPOINTS = 256, WATCHES = 64, CODE_PAGES = 8192 };
+enum { ARENA_UNITS = 1 << 23 }; /* 64 MiB of decoded code, touched as it fills */
+
+typedef struct region {
+    u64 base, size;
+    u8 *host;
+    u8 *flags;   /* per page */
+    u16 *code;   /* per page: index of its code_page, 0 none */
+    bool writable;
+} region;
+
+typedef struct watch { u64 address, length; u32 kinds; } watch;
+
+typedef struct core core;
+
+struct machine {
+    u32 harts;
+    core **cores;
+    u32 regions;
+    region region[REGIONS];
+    u32 devices;
+    struct { u64 base, size; } device[DEVICES];
+    u32 breakpoints;
+    u64 breakpoint[BREAKPOINTS];
+    u32 watches;
+    watch watch[WATCHES];
+    u64 instructions_per_tick, time_offset;
+    u64 round, quantum;
+    u32 turn;
+    volatile int stop;
+    u64 *arena;          /* of units */
+    u32 arena_used;
+    u32 arena_generation;
+    code_page *code;     /* CODE_PAGES of them, 0 unused */
+    u32 code_used;
+};
+
+/* --- core: a hart with what is derived from its state --------------------------------------------------------- */
+
+enum { TLB_SIZE = 1024, CONTEXTS = 512, PMP_ENTRIES = 16 };
+
+/* Everything besides the address that decides a translation. Its number is part of each lookaside tag. */
+typedef struct context {
+    u64 satp, hgatp;
+    u32 flags; /* prv, V, SUM, MXR..., see context_flags */
+    u32 used;
+} context;
+
+typedef struct trap_info {
+    u64 cause, tval, tval2, tinst;
+    bool gva;
+} trap_info;
+
+/* How a step ended. Of primitives: OK goes straight on, LEAVE goes on after a look around, JUMP too, at h.pc. */
+enum status { OK = 0, TRAP = 1, REDO = 2, MMIO = 3, BREAK = 4, LEAVE = 5, JUMP = 6, LIMIT = 7 };
+enum { MMIO_NONE = 0, MMIO_WAITING = 1, MMIO_DONE = 2 };
+
+struct core {
+    hart h; /* first: x[0] lies at the address of the core */
+    machine *m;
+    u64 load_tag, store_tag, fetch_tag;
+    u32 fp;           /* 0 off, 1 on, 2 on and dirty */
+    u64 limit;        /* the clock when the present slice is used up */
+    enum status status; /* of the last slow access: why it did not complete */
+    trap_info trap;
+    bool single;      /* one instruction from the scratch block: stores to code and watched ranges may complete */
+    bool redo;        /* the next instruction must run so */
+    bool skip_break;
+    bool watch_hit;
+    u64 watch_address;
+    u32 watch_size, watch_kind;
+    u32 mmio;
+    u32 mmio_size;
+    bool mmio_store;
+    u64 mmio_address, mmio_value;
+    u64 mode_mark;    /* instructions retired when the present mode was entered */
+    u64 trap_mark;    /* and when the last trap was taken */
+    u32 trap_run;     /* traps since an instruction retired */
+    u32 contexts_used;
+    context contexts[CONTEXTS];
+    u32 pmp_count;    /* entries up to the last that is not OFF */
+    struct { u64 low, high; u8 cfg; } pmp[PMP_ENTRIES]; /* inclusive bounds */
+    tlb_entry fetch[TLB_SIZE], load[TLB_SIZE], store[TLB_SIZE];
+    u8 fetch_bits[TLB_SIZE], load_bits[TLB_SIZE], store_bits[TLB_SIZE]; /* log2 of the page behind the entry, minus 12 */
+    union {
+        block block;
+        u64 room[BLOCK_SLOTS + 2 + BLOCK_MAX / 8];
+    } scratch;
+};
+
+static inline core *core_of(hart *h) { return (core *)h; }
+
+static inline u32 mode_index(u32 prv, u32 v) {
+    if (prv == PRV_M) return MODE_M;
+    if (v) return prv == PRV_S ? MODE_VS : MODE_VU;
+    return prv == PRV_S ? MODE_HS : MODE_U;
+}
+
+/* mmu.c */
+enum status fetch_page(core *c, u64 address, code_page **out);
+u64 slow_load(core *c, u64 address, u32 size);
+enum status slow_store(core *c, u64 address, u64 value, u32 size);
+void *slow_amo(core *c, u64 address, u32 size);
+enum status load_reserved(core *c, u64 address, u64 bits, u64 *out);
+enum status store_conditional(core *c, u64 address, u64 value, u64 bits, u64 *out);
+enum status guest_load(core *c, u64 address, u64 bits, u64 *out);
+enum status guest_load_execute(core *c, u64 address, u64 bits, u64 *out);
+enum status guest_store(core *c, u64 address, u64 value, u64 bits);
+void flush_translations(core *c);
+void flush_address(core *c, u64 address);
+void flush_stores(machine *m);
+region *find_region(machine *m, u64 address, u64 size);
+u32 instruction_bits(core *c, u64 pc);
+
+/* code.c */
+block *find_block(core *c, u64 pc);
+block *chain_block(core *c, block *from, op *at, u32 which, u64 pc);
+block *scratch_block(core *c, u64 pc, u32 most);
+code_page *code_page_of(machine *m, region *r, u64 physical);
+void code_written(machine *m, region *r, u64 physical, u64 length);
+void flush_code(machine *m);
+
+/* interpret.c */
+enum status interpret(core *c, block *b, u64 pc, i64 *left);
+
+/* system.c: traps, and the primitives that the descriptions name */
+enum status raise(core *c, u64 cause, u64 tval);
+enum status raise_illegal(core *c);
+void take_trap(core *c, u64 cause, const trap_info *info, u32 mode);
+u32 exception_mode(core *c, u64 cause);
+void record(core *c, u32 kind, u64 pc, u64 value, u32 cause, u32 from, u32 to);
+void enter_mode(core *c, u32 prv, u32 v, u64 retired);
+enum status do_fence_i(core *c);
+enum status do_ecall(core *c);
+enum status do_ebreak(core *c);
+enum status do_mret(core *c);
+enum status do_sret(core *c);
+enum status do_wfi(core *c);
+enum status do_inval_order(core *c);
+enum status do_sfence_vma(core *c, u64 address, u64 asid, u64 rs1, u64 rs2);
+enum status do_hfence_vvma(core *c, u64 address, u64 asid, u64 rs1, u64 rs2);
+enum status do_hfence_gvma(core *c, u64 address, u64 vmid, u64 rs1, u64 rs2);
+enum status do_csr_write(core *c, u64 csr, u64 value, u64 source, u64 rd);
+enum status do_csr_set(core *c, u64 csr, u64 value, u64 source, u64 rd);
+enum status do_csr_clear(core *c, u64 csr, u64 value, u64 source, u64 rd);
+
+/* Called by csr.c after a write. */
+void hart_context_changed(hart *h);
+void hart_pmp_changed(hart *h);
+void hart_timer_changed(hart *h);
+u64 hart_clock_at_time(hart *h, u64 time);
+
+#endif

@@ -1,0 +1,210 @@
+/* The interpreter: threaded dispatch over decoded operations. The handlers are generated from emulator/isa. */
+
+#include "internal.h"
+#include "integer.h"
+#include "softfloat.h"
+
+#define PAGE_OF(address) ((address) & PAGE_MASK)
+
+/* A lookaside hit needs page, context and alignment to agree at once: low bits of a misaligned address spoil the tag. */
+#define HIT(entry, address, type, context) \
+    LIKELY((entry)->tag == (((address) & (PAGE_MASK | (sizeof(type) - 1))) | (context)))
+
+#define LOAD(type, result, where) \
+    do { \
+        const u64 va_ = (where); \
+        const tlb_entry *e_ = &c->load[va_ >> 12 & (TLB_SIZE - 1)]; \
+        if (HIT(e_, va_, type, c->load_tag)) { \
+            type v_; \
+            memcpy(&v_, (const void *)(uintptr_t)(va_ + e_->addend), sizeof v_); \
+            result = v_; \
+        } else { \
+            result = slow_load(c, va_, sizeof(type)); \
+            if (UNLIKELY(c->status)) goto fault; \
+        } \
+    } while (0)
+
+#define STORE(type, where, value) \
+    do { \
+        const u64 va_ = (where); \
+        const type v_ = (type)(value); \
+        const tlb_entry *e_ = &c->store[va_ >> 12 & (TLB_SIZE - 1)]; \
+        if (HIT(e_, va_, type, c->store_tag)) memcpy((void *)(uintptr_t)(va_ + e_->addend), &v_, sizeof v_); \
+        else if (UNLIKELY(slow_store(c, va_, v_, sizeof(type)))) goto fault; \
+    } while (0)
+
+#define AMO_OPEN(type, old, where) \
+    void *amo_; \
+    do { \
+        const tlb_entry *e_ = &c->store[(where) >> 12 & (TLB_SIZE - 1)]; \
+        type v_; \
+        amo_ = HIT(e_, where, type, c->store_tag) ? (void *)(uintptr_t)((where) + e_->addend) : slow_amo(c, where, sizeof(type)); \
+        if (UNLIKELY(!amo_)) goto fault; \
+        memcpy(&v_, amo_, sizeof v_); \
+        old = v_; \
+    } while (0)
+
+#define AMO_CLOSE(type, value) \
+    do { \
+        const type v_ = (type)(value); \
+        memcpy(amo_, &v_, sizeof v_); \
+    } while (0)
+
+#define ACCESS(call) \
+    do { \
+        if (UNLIKELY((c->status = (call)) != OK)) goto fault; \
+    } while (0)
+
+/* mstatus.FS, and vsstatus.FS with V=1, must both be on; what a write makes dirty is dirty in both. */
+#define FP_ENABLED() \
+    if (UNLIKELY(!c->fp)) goto illegal
+#define FP_DIRTY() \
+    if (UNLIKELY(c->fp != 2)) fp_make_dirty(c)
+#define FP_FLAGS() \
+    if (flags & ~(u32)c->h.csr.fcsr) { c->h.csr.fcsr |= flags; FP_DIRTY(); } else if (flags) { FP_DIRTY(); }
+#define ROUNDING(operand) \
+    const u32 rm = (operand) == 7 ? (u32)c->h.csr.fcsr >> 5 : (operand); \
+    if (UNLIKELY(rm > 4)) goto illegal
+
+#define DISPATCH() goto *labels[op->handler]
+#define NEXT() \
+    do { \
+        op++; \
+        DISPATCH(); \
+    } while (0)
+#define ENTER() \
+    do { \
+        left -= blk->n; \
+        if (UNLIKELY(left < 0)) goto spent; \
+        op = blk->ops; \
+        DISPATCH(); \
+    } while (0)
+#define CHAINED(which) \
+    do { \
+        const u32 next_ = op[1].chain[which]; \
+        if (UNLIKELY(!next_)) goto chain_##which; \
+        blk = (block *)(arena + next_); \
+        ENTER(); \
+    } while (0)
+#define JUMP_NEAR() \
+    do { \
+        base += (u64)(i64)op->imm; \
+        CHAINED(0); \
+    } while (0)
+#define FALL_THROUGH() \
+    do { \
+        base += blk->bytes; \
+        CHAINED(1); \
+    } while (0)
+#define LOOK_UP() \
+    do { \
+        const tlb_entry *e_ = &c->fetch[base >> 12 & (TLB_SIZE - 1)]; \
+        u32 next_; \
+        if (UNLIKELY(e_->tag != (PAGE_OF(base) | c->fetch_tag))) goto find; \
+        next_ = ((const code_page *)(uintptr_t)e_->addend)->entry[base >> 1 & 2047]; \
+        if (UNLIKELY(!next_)) goto find; \
+        blk = (block *)(arena + next_); \
+        ENTER(); \
+    } while (0)
+#define JUMP_FAR() \
+    do { \
+        base += (u64)(i64)op->imm; \
+        LOOK_UP(); \
+    } while (0)
+#define JUMP_INDIRECT(target) \
+    do { \
+        base = (target); \
+        LOOK_UP(); \
+    } while (0)
+/* Ends a block: pc and clock are those of this instruction while its primitive runs. */
+#define SYSTEM(call) \
+    do { \
+        c->h.pc = base + 2 * (u64)block_offsets(blk)[blk->n - 1]; \
+        c->h.clock = c->limit - (u64)left - 1; \
+        c->status = (call); \
+        goto system; \
+    } while (0)
+
+static void fp_make_dirty(core *c) {
+    c->fp = 2;
+    c->h.csr.mstatus |= MSTATUS_FS;
+    if (c->h.v) c->h.csr.vsstatus |= MSTATUS_FS;
+}
+
+/* Widening never rounds, but a reserved rounding mode is illegal all the same; the handler has checked it. */
+static inline u64 f32_widen(u64 a, u32 rm, u32 *flags) {
+    (void)rm;
+    return f32_to_f64(a, flags);
+}
+
+/* Runs from block `blk` at `base` until `*left` instructions are used up or something needs a look from outside.
+   On return h.pc is the next instruction, or the one that did not complete; *left is exact. */
+enum status interpret(core *c, block *blk, u64 base, i64 *left_out) {
+#define LABEL(name) &&op_##name,
+    static const void *const labels[] = {HANDLERS(LABEL)};
+#undef LABEL
+    u64 *const x = c->h.x;
+    const u64 *const arena = c->m->arena;
+    i64 left = *left_out;
+    union op *op;
+
+    ENTER();
+
+#define OP(name) op_##name:
+#include "handlers.inc"
+
+    OP(illegal) { goto illegal; }
+    OP(end) { FALL_THROUGH(); }
+    OP(end_page) {
+        base += blk->bytes;
+        LOOK_UP();
+    }
+    OP(stop) {
+        base += blk->bytes;
+        c->h.pc = base;
+        *left_out = left;
+        return LIMIT;
+    }
+
+chain_0:
+    blk = chain_block(c, blk, op, 0, base);
+    goto found;
+chain_1:
+    blk = chain_block(c, blk, op, 1, base);
+    goto found;
+find:
+    blk = find_block(c, base);
+found:
+    if (LIKELY(blk)) ENTER();
+    c->h.pc = base;
+    *left_out = left;
+    return c->status;
+
+system:
+    if (LIKELY(c->status == OK)) {
+        base += blk->bytes;
+        if (UNLIKELY(blk == &c->scratch.block)) {
+            c->h.pc = base;
+            *left_out = left;
+            return LEAVE;
+        }
+        LOOK_UP();
+    }
+    if (c->status == TRAP) left++;
+    else if (c->status == LEAVE) c->h.pc = base + blk->bytes;
+    *left_out = left;
+    return c->status;
+
+illegal:
+    c->status = raise_illegal(c);
+fault: {
+    const ptrdiff_t done = op - blk->ops;
+    c->h.pc = base + 2 * (u64)block_offsets(blk)[done];
+    *left_out = left + blk->n - done;
+    return c->status;
+}
+spent:
+    c->h.pc = base;
+    *left_out = left + blk->n;
+    return LIMIT;
+}

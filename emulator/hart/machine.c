@@ -1,0 +1,411 @@
+/* The machine: memory regions, harts in turn, and the loop that takes interrupts and traps between runs of code. */
+
+#include <stdlib.h>
+
+#include "internal.h"
+
+/* Between looks at the stop request. */
+enum { CHUNK = 100000, QUANTUM = 1000, TRAP_RUN = 1000 };
+
+/* --- making and describing ---------------------------------------------------------------------------------------- */
+
+machine *machine_new(uint32_t harts) {
+    if (!harts || harts > 64) return NULL;
+    machine *m = calloc(1, sizeof *m);
+    if (!m) return NULL;
+    m->harts = harts;
+    m->quantum = QUANTUM;
+    m->instructions_per_tick = 100;
+    m->cores = calloc(harts, sizeof *m->cores);
+    m->arena = calloc(ARENA_UNITS, sizeof *m->arena);
+    m->code = calloc(CODE_PAGES, sizeof *m->code);
+    if (!m->cores || !m->arena || !m->code) goto no_memory;
+    for (u32 i = 0; i < harts; i++) {
+        if (!(m->cores[i] = calloc(1, sizeof(core)))) goto no_memory;
+        m->cores[i]->m = m;
+        m->cores[i]->h.index = i;
+    }
+    flush_code(m);
+    for (u32 i = 0; i < harts; i++) hart_reset(&m->cores[i]->h, 0);
+    return m;
+no_memory:
+    machine_free(m);
+    return NULL;
+}
+
+void machine_free(machine *m) {
+    if (!m) return;
+    for (u32 i = 0; m->cores && i < m->harts; i++) free(m->cores[i]);
+    for (u32 i = 0; i < m->regions; i++) {
+        free(m->region[i].flags);
+        free(m->region[i].code);
+    }
+    free(m->cores);
+    free(m->arena);
+    free(m->code);
+    free(m);
+}
+
+hart *machine_hart(machine *m, uint32_t index) { return index < m->harts ? &m->cores[index]->h : NULL; }
+
+int machine_add_region(machine *m, uint64_t base, uint64_t size, void *host, int writable) {
+    if (m->regions == REGIONS || !size || (base | size) & 4095 || base + size < base) return -1;
+    for (u32 i = 0; i < m->regions; i++)
+        if (base < m->region[i].base + m->region[i].size && m->region[i].base < base + size) return -1;
+    region *r = &m->region[m->regions];
+    *r = (region){.base = base, .size = size, .host = host, .writable = writable != 0};
+    r->flags = calloc(size >> 12, 1);
+    r->code = calloc(size >> 12, sizeof *r->code);
+    if (!r->flags || !r->code) {
+        free(r->flags);
+        free(r->code);
+        return -1;
+    }
+    m->regions++;
+    return 0;
+}
+
+int machine_add_device(machine *m, uint64_t base, uint64_t size) {
+    if (m->devices == DEVICES) return -1;
+    m->device[m->devices].base = base;
+    m->device[m->devices++].size = size;
+    return 0;
+}
+
+void machine_memory_changed(machine *m, uint64_t address, uint64_t length) {
+    while (length) {
+        const u64 here = length < 4096 - (address & 4095) ? length : 4096 - (address & 4095);
+        region *r = find_region(m, address, here);
+        if (r) {
+            u8 *flags = &r->flags[(address - r->base) >> 12];
+            *flags |= PAGE_WRITTEN;
+            if (*flags & PAGE_CODE) code_written(m, r, address, here);
+        }
+        address += here;
+        length -= here;
+    }
+}
+
+uint8_t *machine_page_flags(machine *m, uint64_t base) {
+    region *r = find_region(m, base, 1);
+    return r ? r->flags : NULL;
+}
+
+void machine_clear_dirty(machine *m, uint64_t base) {
+    region *r = find_region(m, base, 1);
+    if (!r) return;
+    for (u64 i = 0; i < r->size >> 12; i++) r->flags[i] &= (u8)~PAGE_WRITTEN;
+    flush_stores(m);
+}
+
+int machine_breakpoint(machine *m, uint64_t address, int on) {
+    u32 i = 0;
+    while (i < m->breakpoints && m->breakpoint[i] != address) i++;
+    if (on && i == m->breakpoints) {
+        if (i == BREAKPOINTS) return -1;
+        m->breakpoint[m->breakpoints++] = address;
+    } else if (!on && i < m->breakpoints) {
+        m->breakpoint[i] = m->breakpoint[--m->breakpoints];
+    }
+    flush_code(m); /* blocks end before breakpoints */
+    return 0;
+}
+
+void machine_skip_breakpoint(machine *m) {
+    for (u32 i = 0; i < m->harts; i++) m->cores[i]->skip_break = true;
+}
+
+int machine_watch(machine *m, uint64_t address, uint64_t length, uint32_t kinds) {
+    region *r = find_region(m, address, length);
+    u32 i = 0;
+    if (!r || !length) return -1;
+    while (i < m->watches && (m->watch[i].address != address || m->watch[i].length != length)) i++;
+    if (kinds && i == m->watches) {
+        if (i == WATCHES) return -1;
+        m->watches++;
+    }
+    if (kinds) m->watch[i] = (watch){address, length, kinds};
+    else if (i < m->watches) m->watch[i] = m->watch[--m->watches];
+    for (u32 n = 0; n < m->regions; n++)
+        for (u64 page = 0; page < m->region[n].size >> 12; page++) m->region[n].flags[page] &= (u8)~PAGE_WATCHED;
+    for (u32 n = 0; n < m->watches; n++) {
+        region *at = find_region(m, m->watch[n].address, m->watch[n].length);
+        const u64 first = (m->watch[n].address - at->base) >> 12;
+        const u64 last = (m->watch[n].address + m->watch[n].length - 1 - at->base) >> 12;
+        for (u64 page = first; page <= last; page++) at->flags[page] |= PAGE_WATCHED;
+    }
+    for (u32 n = 0; n < m->harts; n++) flush_translations(m->cores[n]);
+    return 0;
+}
+
+/* --- time ------------------------------------------------------------------------------------------------------------- */
+
+void machine_set_time(machine *m, uint64_t instructions_per_tick, uint64_t offset) {
+    m->instructions_per_tick = instructions_per_tick ? instructions_per_tick : 1;
+    m->time_offset = offset;
+}
+
+uint64_t hart_time(hart *h) {
+    const machine *m = core_of(h)->m;
+    return h->clock / m->instructions_per_tick + m->time_offset;
+}
+
+/* The first clock at which `time` is reached. */
+u64 hart_clock_at_time(hart *h, u64 time) {
+    const machine *m = core_of(h)->m;
+    const u64 now = hart_time(h);
+    if (time <= now) return h->clock;
+    const u64 ticks = time - now, base = h->clock / m->instructions_per_tick;
+    if (ticks > (NEVER / m->instructions_per_tick) - base - 1) return NEVER;
+    return (base + ticks) * m->instructions_per_tick;
+}
+
+void hart_timer_changed(hart *h) { (void)h; /* deadlines are computed before every run */ }
+
+void machine_schedule(machine *m, uint64_t out[5]) {
+    out[0] = m->round;
+    out[1] = m->turn;
+    out[2] = m->quantum;
+    out[3] = m->instructions_per_tick;
+    out[4] = m->time_offset;
+}
+
+void machine_set_schedule(machine *m, const uint64_t in[5]) {
+    m->round = in[0];
+    m->turn = (u32)(in[1] < m->harts ? in[1] : 0);
+    m->quantum = in[2] ? in[2] : QUANTUM;
+    machine_set_time(m, in[3], in[4]);
+}
+
+static void sleep_until(core *c, u64 clock) {
+    if (clock <= c->h.clock) return;
+    c->h.idle += clock - c->h.clock;
+    c->h.clock = clock;
+}
+
+void machine_sleep(machine *m, uint64_t until) {
+    for (u32 i = 0; i < m->harts; i++) sleep_until(m->cores[i], until);
+    if (m->round < until) m->round = until;
+}
+
+/* --- state from outside ---------------------------------------------------------------------------------------------------- */
+
+void hart_refresh(hart *h) {
+    core *c = core_of(h);
+    hart_pmp_changed(h); /* flushes */
+    memset(c->contexts, 0, sizeof c->contexts);
+    hart_context_changed(h);
+    c->mode_mark = h->clock - h->idle;
+    c->mmio = MMIO_NONE;
+    c->redo = c->single = false;
+    c->trap_run = 0;
+    h->x[0] = 0;
+}
+
+void hart_reset(hart *h, uint64_t pc) {
+    const u32 index = h->index;
+    memset(h, 0, sizeof *h);
+    h->index = index;
+    h->pc = pc;
+    h->prv = PRV_M;
+    h->reservation = NEVER;
+    h->mtimecmp = NEVER;
+    csr_reset(h);
+    hart_refresh(h);
+}
+
+void hart_settle(hart *h) {
+    core *c = core_of(h);
+    const u64 now = h->clock - h->idle;
+    h->retired[mode_index(h->prv, h->v)] += now - c->mode_mark;
+    c->mode_mark = now;
+}
+
+void hart_set_mode(hart *h, uint32_t prv, uint32_t v) {
+    const u32 from = mode_index(h->prv, h->v), to = mode_index(prv, v);
+    enter_mode(core_of(h), prv, v, 0);
+    if (from != to) record(core_of(h), EVENT_RETURN, h->pc, 0, 0, from, to);
+}
+
+void hart_flush(hart *h) { flush_translations(core_of(h)); }
+
+void hart_wire(hart *h, uint32_t bit, int level) {
+    if (level) h->lines |= 1ull << (bit & 63);
+    else h->lines &= ~(1ull << (bit & 63));
+}
+
+/* --- running ------------------------------------------------------------------------------------------------------------------ */
+
+void machine_stop(machine *m) { m->stop = 1; }
+
+static void leave(hart_exit *out, core *c, u32 reason) {
+    out->reason = reason;
+    out->hart = c->h.index;
+}
+
+/* A trap: true when the caller has to look. */
+static bool trap(core *c, u64 cause, const trap_info *info, u32 mode, u64 *budget, hart_exit *out) {
+    const u64 now = c->h.clock - c->h.idle;
+    take_trap(c, cause, info, mode);
+    --*budget;
+    c->trap_run = now == c->trap_mark ? c->trap_run + 1 : 0;
+    c->trap_mark = now;
+    if (c->h.host_modes >> mode & 1) {
+        leave(out, c, EXIT_TRAP);
+        out->kind = mode;
+        out->cause = cause;
+        c->trap_run = 0;
+        return true;
+    }
+    if (c->trap_run < TRAP_RUN) return false;
+    c->trap_run = 0;
+    leave(out, c, EXIT_TRAP_LOOP);
+    out->address = c->h.pc;
+    out->cause = cause;
+    return true;
+}
+
+enum turn { TURN_EXIT, TURN_OVER, TURN_SPENT };
+
+/* Let one hart run until its slice ends at clock `end`, the budget is spent, it waits, or the caller is needed. */
+static enum turn take_turn(core *c, u64 *budget, u64 end, hart_exit *out) {
+    hart *h = &c->h;
+    machine *m = c->m;
+    static const trap_info none;
+    for (;;) {
+        if (UNLIKELY(m->stop)) {
+            m->stop = 0;
+            leave(out, c, EXIT_STOPPED);
+            return TURN_EXIT;
+        }
+        if (h->clock >= end) return TURN_OVER;
+        if (h->waiting) {
+            if (!hart_wfi_wakes(h)) {
+                const u64 alarm = hart_next_timer(h);
+                if (alarm >= end) return TURN_OVER;
+                sleep_until(c, alarm);
+            }
+            h->waiting = 0;
+        }
+        if (!*budget) return TURN_SPENT;
+        const bool alone = c->redo || c->mmio == MMIO_DONE;
+        if (!alone) {
+            u32 mode;
+            const i32 interrupt = hart_next_interrupt(h, &mode);
+            if (interrupt >= 0) {
+                if (trap(c, (u64)interrupt | INTERRUPT_BIT, &none, mode, budget, out)) return TURN_EXIT;
+                continue;
+            }
+        }
+        u64 slice = end - h->clock;
+        const u64 alarm = hart_next_timer(h);
+        if (alarm - h->clock < slice) slice = alarm - h->clock;
+        if (*budget < slice) slice = *budget;
+        if (slice > CHUNK) slice = CHUNK;
+        if (alone) slice = 1;
+        const u64 start = h->clock;
+        i64 left = (i64)slice;
+        c->limit = start + slice;
+        c->single = alone;
+        c->redo = false;
+        c->status = OK;
+        block *b = alone ? scratch_block(c, h->pc, 1) : find_block(c, h->pc);
+        if (b && b->n > slice) b = scratch_block(c, h->pc, (u32)slice);
+        enum status status = b ? interpret(c, b, h->pc, &left) : c->status;
+        c->single = false;
+        h->clock = c->limit - (u64)left;
+        *budget -= h->clock - start;
+        if (status != BREAK) c->skip_break = false;
+        switch (status) {
+        case TRAP:
+            c->skip_break = false;
+            if (c->trap.cause == CAUSE_ILLEGAL || c->trap.cause == CAUSE_VIRTUAL) c->trap.tval = instruction_bits(c, h->pc);
+            if (trap(c, c->trap.cause, &c->trap, exception_mode(c, c->trap.cause), budget, out)) return TURN_EXIT;
+            break;
+        case MMIO:
+            leave(out, c, c->mmio_store ? EXIT_MMIO_WRITE : EXIT_MMIO_READ);
+            out->address = c->mmio_address;
+            out->value = c->mmio_value;
+            out->size = c->mmio_size;
+            return TURN_EXIT;
+        case BREAK:
+            leave(out, c, EXIT_BREAKPOINT);
+            out->address = h->pc;
+            return TURN_EXIT;
+        default:
+            break;
+        }
+        if (UNLIKELY(c->watch_hit)) {
+            c->watch_hit = false;
+            leave(out, c, EXIT_WATCHPOINT);
+            out->address = c->watch_address;
+            out->size = c->watch_size;
+            out->kind = c->watch_kind;
+            return TURN_EXIT;
+        }
+    }
+}
+
+/* All harts wait: when does the first wake by itself? */
+static u64 first_alarm(machine *m) {
+    u64 first = NEVER;
+    for (u32 i = 0; i < m->harts; i++) {
+        hart *h = &m->cores[i]->h;
+        if (h->halted) continue;
+        if (!h->waiting || hart_wfi_wakes(h)) return 0;
+        const u64 alarm = hart_next_timer(h);
+        if (alarm < first) first = alarm;
+    }
+    return first;
+}
+
+/* Harts take turns of `quantum` instructions, in order; a round begins when all have had theirs, so that their clocks agree
+   at its start. One hart alone has no rounds. */
+void machine_run(machine *m, uint64_t budget, uint64_t until, hart_exit *out) {
+    const u64 granted = budget;
+    memset(out, 0, sizeof *out);
+    for (;;) {
+        core *c = m->cores[m->turn];
+        const u64 end = m->harts == 1 ? NEVER : m->round + m->quantum;
+        if (m->turn == 0 && (m->harts > 1 || c->h.waiting || c->h.halted)) {
+            const u64 alarm = first_alarm(m);
+            if (alarm == NEVER) {
+                leave(out, c, EXIT_IDLE);
+                break;
+            }
+            if (alarm && alarm > m->cores[0]->h.clock) {
+                machine_sleep(m, alarm < until ? alarm : until);
+                if (alarm >= until) goto spent;
+                continue;
+            }
+        }
+        if (m->turn == 0 && m->harts > 1 && m->round >= until) goto spent;
+        if (!c->h.halted) {
+            const u64 stop_at = m->harts == 1 && until < end ? until : end;
+            const enum turn turn = take_turn(c, &budget, stop_at, out);
+            if (turn == TURN_EXIT) break;
+            if (turn == TURN_SPENT || (m->harts == 1 && c->h.clock >= until)) goto spent;
+            if (m->harts == 1) continue;
+        }
+        sleep_until(c, end);
+        c->h.reservation = NEVER;
+        if (++m->turn == m->harts) {
+            m->turn = 0;
+            m->round = end;
+        }
+    }
+    out->executed = granted - budget;
+    return;
+spent:
+    leave(out, m->cores[m->turn], EXIT_BUDGET);
+    out->executed = granted - budget;
+}
+
+void machine_complete(machine *m, uint64_t value) {
+    for (u32 i = 0; i < m->harts; i++) {
+        core *c = m->cores[i];
+        if (c->mmio != MMIO_WAITING) continue;
+        c->mmio = MMIO_DONE;
+        c->mmio_value = value;
+    }
+}

@@ -1,0 +1,702 @@
+/* From addresses to memory: lookaside misses, the walk through both stages, PMP, and every access that is not a plain hit.
+ *
+ * Sections of the privileged manual: "Virtual Address Translation Process", "Two-Stage Address Translation",
+ * "Guest-Page Faults", "Memory-Management Fences", "Physical Memory Protection".
+ */
+
+#include "internal.h"
+
+enum { PTE_V = 1, PTE_R = 2, PTE_W = 4, PTE_X = 8, PTE_U = 16, PTE_A = 64, PTE_D = 128 };
+#define PTE_PPN(pte) ((pte) >> 10 & 0xfffffffffffull)
+/* N and PBMT are reserved while Svnapot and Svpbmt are not implemented; 60:54 always are. */
+#define PTE_RESERVED 0xffc0000000000000ull
+
+/* On whose behalf an access is made. */
+typedef struct world {
+    u32 prv, v;
+    bool sum, mxr, gmxr; /* gmxr: MXR as the G-stage sees it */
+    bool hlvx;
+} world;
+
+typedef struct walk {
+    core *c;
+    world w;
+    u32 access;
+    bool probe;          /* looking must change nothing */
+    walk_record *record;
+    u64 address;
+    u64 physical, guest_physical;
+    u32 bits;            /* log2 of the smaller page */
+    trap_info trap;
+} walk;
+
+/* --- worlds and contexts -------------------------------------------------------------------------------------- */
+
+static world world_of(core *c, u32 prv, u32 v) {
+    const u64 mstatus = c->h.csr.mstatus, vsstatus = c->h.csr.vsstatus;
+    const bool mxr = mstatus & MSTATUS_MXR;
+    return (world){
+        .prv = prv, .v = v,
+        .sum = (v ? vsstatus : mstatus) & MSTATUS_SUM,
+        .mxr = mxr || (v && vsstatus & MSTATUS_MXR),
+        .gmxr = mxr,
+    };
+}
+
+/* mstatus.MPRV makes loads and stores of M-mode those of MPP and MPV ("Memory Privilege in mstatus Register"). */
+static world data_world(core *c) {
+    const u64 mstatus = c->h.csr.mstatus;
+    u32 prv = c->h.prv, v = c->h.v;
+    if (prv == PRV_M && mstatus & MSTATUS_MPRV) {
+        prv = (u32)(mstatus >> MSTATUS_MPP_SHIFT) & 3;
+        v = prv != PRV_M && mstatus & MSTATUS_MPV;
+    }
+    return world_of(c, prv, v);
+}
+
+/* HLV, HLVX, HSV: V=1 at the privilege that hstatus.SPVP names ("Hypervisor Virtual-Machine Load and Store Instructions"). */
+static world guest_world(core *c) { return world_of(c, c->h.csr.hstatus & HSTATUS_SPVP ? PRV_S : PRV_U, 1); }
+
+static void flush_array(tlb_entry *entries) { memset(entries, 0, TLB_SIZE * sizeof *entries); }
+
+void flush_translations(core *c) {
+    flush_array(c->fetch);
+    flush_array(c->load);
+    flush_array(c->store);
+}
+
+void flush_stores(machine *m) {
+    for (u32 i = 0; i < m->harts; i++) flush_array(m->cores[i]->store);
+}
+
+static void flush_page(tlb_entry *entries, const u8 *bits, u64 address) {
+    for (u32 i = 0; i < TLB_SIZE; i++)
+        if ((entries[i].tag ^ address) >> (bits[i] + 12) == 0) entries[i].tag = 0;
+}
+
+/* Drop what was derived from the leaf that maps `address`, in any address space: more than asked for is allowed. */
+void flush_address(core *c, u64 address) {
+    flush_page(c->fetch, c->fetch_bits, address);
+    flush_page(c->load, c->load_bits, address);
+    flush_page(c->store, c->store_bits, address);
+}
+
+/* The number of the translation context, shifted into the place that tags have for it. Never 0. */
+static u64 context_tag(core *c, const world *w, bool data) {
+    context want = {0};
+    want.used = 1;
+    want.flags = w->prv | w->v << 2;
+    if (w->prv != PRV_M) {
+        want.satp = w->v ? c->h.csr.vsatp : c->h.csr.satp;
+        want.hgatp = w->v ? c->h.csr.hgatp : 0;
+        if (data) want.flags |= (u32)w->sum << 3 | (u32)w->mxr << 4 | (u32)w->gmxr << 5;
+        want.flags |= (u32)(c->h.csr.menvcfg >> MENVCFG_ADUE_SHIFT & 1) << 6;
+        want.flags |= (u32)(c->h.csr.henvcfg >> MENVCFG_ADUE_SHIFT & 1) << 7;
+    }
+    u64 hash = (want.satp ^ want.hgatp * 31 ^ want.flags * 0x9e3779b9ull) * 0x9e3779b97f4a7c15ull >> 40;
+    for (u32 probe = 0; probe < 8; probe++, hash++) {
+        const u32 number = (u32)(hash & (CONTEXTS - 1));
+        context *have = &c->contexts[number];
+        if (!number) continue;
+        if (!have->used) *have = want;
+        if (have->satp == want.satp && have->hgatp == want.hgatp && have->flags == want.flags) return (u64)number << 3;
+    }
+    /* Crowded: begin anew. */
+    memset(c->contexts, 0, sizeof c->contexts);
+    flush_translations(c);
+    return context_tag(c, w, data);
+}
+
+void hart_context_changed(hart *h) {
+    core *c = core_of(h);
+    const world fetch = world_of(c, h->prv, h->v), data = data_world(c);
+    const u64 mine = h->csr.mstatus & MSTATUS_FS, guest = h->csr.vsstatus & MSTATUS_FS;
+    c->fetch_tag = context_tag(c, &fetch, false);
+    const u64 data_tag = context_tag(c, &data, true);
+    /* A crowded table forgets the first number; asking again then finds room. */
+    c->fetch_tag = context_tag(c, &fetch, false);
+    c->load_tag = c->store_tag = data_tag;
+    if (!mine || (h->v && !guest)) c->fp = 0;
+    else c->fp = mine == MSTATUS_FS && (!h->v || guest == MSTATUS_FS) ? 2 : 1;
+}
+
+/* --- PMP -------------------------------------------------------------------------------------------------------- */
+
+enum { PMP_R = 1, PMP_W = 2, PMP_X = 4, PMP_L = 128 };
+
+void hart_pmp_changed(hart *h) {
+    core *c = core_of(h);
+    c->pmp_count = 0;
+    for (u32 i = 0; i < PMP_ENTRIES; i++) {
+        const u8 cfg = h->csr.pmpcfg[i];
+        const u64 address = h->csr.pmpaddr[i];
+        u64 low = 1, high = 0;
+        switch (cfg >> 3 & 3) {
+        case 1: { /* TOR */
+            const u64 from = i ? h->csr.pmpaddr[i - 1] : 0;
+            if (from < address) { low = from << 2; high = (address << 2) - 1; }
+            break;
+        }
+        case 2: /* NA4 */
+            low = address << 2;
+            high = low + 3;
+            break;
+        case 3: { /* NAPOT */
+            const u64 mask = address ^ (address + 1);
+            low = (address & ~mask) << 2;
+            high = low + (mask << 2) + 3;
+            break;
+        }
+        }
+        c->pmp[i].low = low;
+        c->pmp[i].high = high;
+        c->pmp[i].cfg = cfg;
+        if (cfg >> 3 & 3) c->pmp_count = i + 1;
+    }
+    flush_translations(c);
+}
+
+/* "Priority and Matching Logic": the lowest entry that touches any byte decides, and must hold all of them. */
+static bool pmp_allows(core *c, u64 address, u64 size, u32 access, u32 prv) {
+    static const u8 needed[] = {PMP_X, PMP_R, PMP_W};
+    const u64 last = address + size - 1;
+    for (u32 i = 0; i < c->pmp_count; i++) {
+        if (c->pmp[i].low > last || c->pmp[i].high < address) continue;
+        if (c->pmp[i].low > address || c->pmp[i].high < last) return false;
+        if (prv == PRV_M && !(c->pmp[i].cfg & PMP_L)) return true;
+        return c->pmp[i].cfg & needed[access];
+    }
+    return prv == PRV_M;
+}
+
+/* Does one answer hold for the whole page? */
+static bool pmp_uniform(core *c, u64 page) {
+    for (u32 i = 0; i < c->pmp_count; i++) {
+        if (c->pmp[i].low > page + 4095 || c->pmp[i].high < page) continue;
+        return c->pmp[i].low <= page && c->pmp[i].high >= page + 4095;
+    }
+    return true;
+}
+
+/* --- physical memory --------------------------------------------------------------------------------------------- */
+
+region *find_region(machine *m, u64 address, u64 size) {
+    for (u32 i = 0; i < m->regions; i++) {
+        region *r = &m->region[i];
+        if (address - r->base < r->size && r->size - (address - r->base) >= size) return r;
+    }
+    return NULL;
+}
+
+static void mark_written(machine *m, region *r, u64 physical, u64 size) {
+    u8 *flags = &r->flags[(physical - r->base) >> 12];
+    *flags |= PAGE_WRITTEN;
+    if (UNLIKELY(*flags & PAGE_CODE)) code_written(m, r, physical, size);
+}
+
+/* --- the walk ------------------------------------------------------------------------------------------------------ */
+
+static bool fail(walk *k, u64 cause, u64 tval2, u64 tinst) {
+    k->trap = (trap_info){.cause = cause, .tval = k->address, .tval2 = tval2, .tinst = tinst, .gva = k->w.v};
+    return false;
+}
+
+static bool page_fault(walk *k) {
+    static const u8 cause[] = {CAUSE_FETCH_PAGE, CAUSE_LOAD_PAGE, CAUSE_STORE_PAGE};
+    return fail(k, cause[k->access], 0, 0);
+}
+
+static bool access_fault(walk *k) {
+    static const u8 cause[] = {CAUSE_FETCH_ACCESS, CAUSE_LOAD_ACCESS, CAUSE_STORE_ACCESS};
+    return fail(k, cause[k->access], 0, 0);
+}
+
+/* Implicit accesses keep the cause of the original access, and say by a pseudoinstruction what they were. */
+static bool guest_page_fault(walk *k, u64 gpa, u64 tinst) {
+    static const u8 cause[] = {CAUSE_FETCH_GUEST_PAGE, CAUSE_LOAD_GUEST_PAGE, CAUSE_STORE_GUEST_PAGE};
+    return fail(k, cause[k->access], gpa >> 2, tinst);
+}
+
+static walk_step *step(walk *k, u32 stage, u32 level, u32 nested, u64 input) {
+    static walk_step nowhere;
+    if (!k->record) return &nowhere;
+    walk_record *r = k->record;
+    walk_step *s = &r->steps[r->count < 31 ? r->count++ : 31];
+    memset(s, 0, sizeof *s);
+    s->stage = (u8)stage;
+    s->level = (u8)level;
+    s->nested = (u8)nested;
+    s->input = input;
+    return s;
+}
+
+/* What is wrong with a leaf, or WALK_LEAF. `implicit`: an access that the walk itself makes; no MXR, no HLVX. */
+static u32 judge_leaf(const walk *k, u64 pte, u32 level, u32 access, bool implicit, bool gstage) {
+    const bool execute_reads = !implicit && (gstage ? k->w.gmxr : k->w.mxr);
+    if (pte & PTE_U) {
+        if (!gstage && k->w.prv == PRV_S && (access == ACCESS_FETCH || !k->w.sum)) return WALK_USER;
+    } else if (gstage || k->w.prv == PRV_U) {
+        return WALK_SUPERVISOR;
+    }
+    if (access == ACCESS_STORE) {
+        if (!(pte & PTE_W)) return WALK_NO_WRITE;
+    } else if (access == ACCESS_FETCH || (k->w.hlvx && !implicit)) {
+        if (!(pte & PTE_X)) return WALK_NO_EXECUTE;
+    } else if (!(pte & PTE_R) && !(execute_reads && pte & PTE_X)) {
+        return WALK_NO_READ;
+    }
+    if (PTE_PPN(pte) & ((1ull << 9 * level) - 1)) return WALK_MISALIGNED;
+    return WALK_LEAF;
+}
+
+static u32 judge_pointer(u64 pte, u32 level) {
+    if (pte & (PTE_A | PTE_D | PTE_U)) return WALK_RESERVED;
+    return level ? WALK_POINTER : WALK_TOO_DEEP;
+}
+
+static u32 judge(const walk *k, u64 pte, u32 level, u32 access, bool implicit, bool gstage) {
+    if (!(pte & PTE_V) || (pte & (PTE_R | PTE_W)) == PTE_W) return WALK_INVALID;
+    if (pte & PTE_RESERVED) return WALK_RESERVED;
+    return pte & (PTE_R | PTE_X) ? judge_leaf(k, pte, level, access, implicit, gstage) : judge_pointer(pte, level);
+}
+
+/* The entry at a physical address, or NULL when PMP or the lack of memory forbids it: page tables are read as by S-mode. */
+static u8 *pte_host(walk *k, u64 physical, u32 access) {
+    core *c = k->c;
+    region *r = find_region(c->m, physical, 8);
+    if (!r || !pmp_allows(c, physical, 8, access, PRV_S)) return NULL;
+    if (access == ACCESS_STORE) {
+        if (!r->writable) return NULL;
+        if (!k->probe) mark_written(c->m, r, physical, 8);
+    } else if (!k->probe) {
+        c->h.walk_reads++;
+    }
+    return r->host + (physical - r->base);
+}
+
+/* Which of A and D are missing for this access. */
+static u64 missing_bits(u64 pte, u32 access) { return (PTE_A | (access == ACCESS_STORE ? PTE_D : 0)) & ~pte; }
+
+static u32 gstage_levels(u64 hgatp) {
+    const u64 mode = hgatp >> 60;
+    return mode >= 8 && mode <= 10 ? (u32)mode - 5 : 0;
+}
+
+/* G-stage: guest-physical to physical. `access`: what this access needs; `implicit`: 0, or the pseudoinstruction that
+   describes an access made for VS-stage translation; `nested`: VS-stage level whose entry is meant, 255 for the final address. */
+static bool gstage(walk *k, u64 gpa, u32 access, u64 implicit, u32 nested, u64 *physical) {
+    core *c = k->c;
+    const u64 hgatp = c->h.csr.hgatp;
+    const u32 levels = gstage_levels(hgatp);
+    if (!levels) {
+        *physical = gpa;
+        return true;
+    }
+    /* Zero, not sign, extension: the root has four pages for two more bits. */
+    if (gpa >> (12 + 9 * levels + 2)) {
+        walk_step *s = step(k, 1, levels - 1, nested, gpa);
+        s->result = WALK_RANGE;
+        return guest_page_fault(k, gpa, implicit);
+    }
+    u64 table = (hgatp & 0xffffffffffcull) << 12;
+    for (u32 level = levels - 1;; level--) {
+        const u64 index = gpa >> (12 + 9 * level) & (level == levels - 1 ? 2047 : 511);
+        const u64 at = table + index * 8;
+        walk_step *s = step(k, 1, level, nested, gpa);
+        s->pte_address = s->pte_physical = at;
+        u8 *host = pte_host(k, at, ACCESS_LOAD);
+        if (!host) {
+            s->result = WALK_ACCESS;
+            return access_fault(k);
+        }
+        u64 pte;
+        memcpy(&pte, host, 8);
+        s->pte = pte;
+        u32 result = judge(k, pte, level, access, implicit, true);
+        if (result == WALK_POINTER) {
+            table = PTE_PPN(pte) << 12;
+            continue;
+        }
+        const u64 missing = missing_bits(pte, access);
+        if (result == WALK_LEAF && missing && !(c->h.csr.menvcfg & MENVCFG_ADUE))
+            result = missing & PTE_A ? WALK_ACCESSED : WALK_DIRTY;
+        s->result = (u8)result;
+        if (result != WALK_LEAF) return guest_page_fault(k, gpa, implicit);
+        if (missing) {
+            if (!(host = pte_host(k, at, ACCESS_STORE))) {
+                s->result = WALK_ACCESS;
+                return access_fault(k);
+            }
+            if (!k->probe) {
+                pte |= missing;
+                memcpy(host, &pte, 8);
+            }
+        }
+        const u64 offset = (1ull << (12 + 9 * level)) - 1;
+        *physical = s->output = (PTE_PPN(pte) << 12 & ~offset) | (gpa & offset);
+        if (12 + 9 * level < k->bits) k->bits = 12 + 9 * level;
+        return true;
+    }
+}
+
+/* First stage: satp, or vsatp with V=1. Leaves the guest-physical (V=1) or physical address in guest_physical. */
+static bool first_stage(walk *k) {
+    core *c = k->c;
+    const u32 v = k->w.v;
+    const u64 satp = v ? c->h.csr.vsatp : c->h.csr.satp;
+    const u64 mode = satp >> 60;
+    if (k->w.prv == PRV_M || mode < 8 || mode > 10) {
+        k->guest_physical = k->address;
+        return true;
+    }
+    const u32 levels = (u32)mode - 5, width = 12 + 9 * levels;
+    const i64 high = (i64)k->address >> (width - 1);
+    if (high != 0 && high != -1) {
+        step(k, 0, levels - 1, 255, k->address)->result = WALK_RANGE;
+        return page_fault(k);
+    }
+    const bool update = v ? c->h.csr.henvcfg & MENVCFG_ADUE : c->h.csr.menvcfg & MENVCFG_ADUE;
+    u64 table = (satp & SATP_PPN) << 12;
+    for (u32 level = levels - 1;; level--) {
+        const u64 at = table + (k->address >> (12 + 9 * level) & 511) * 8;
+        u64 physical = at;
+        if (v && !gstage(k, at, ACCESS_LOAD, 0x3000, level, &physical)) return false;
+        walk_step *s = step(k, 0, level, 255, k->address);
+        s->pte_address = at;
+        s->pte_physical = physical;
+        u8 *host = pte_host(k, physical, ACCESS_LOAD);
+        if (!host) {
+            s->result = WALK_ACCESS;
+            return access_fault(k);
+        }
+        u64 pte;
+        memcpy(&pte, host, 8);
+        s->pte = pte;
+        u32 result = judge(k, pte, level, k->access, false, false);
+        if (result == WALK_POINTER) {
+            table = PTE_PPN(pte) << 12;
+            continue;
+        }
+        const u64 missing = missing_bits(pte, k->access);
+        if (result == WALK_LEAF && missing && !update) result = missing & PTE_A ? WALK_ACCESSED : WALK_DIRTY;
+        s->result = (u8)result;
+        if (result != WALK_LEAF) return page_fault(k);
+        if (missing) {
+            /* The update is a store: the G-stage must permit it, and marks its own page dirty. */
+            if (v && !gstage(k, at, ACCESS_STORE, 0x3020, level, &physical)) return false;
+            if (!(host = pte_host(k, physical, ACCESS_STORE))) {
+                s->result = WALK_ACCESS;
+                return access_fault(k);
+            }
+            if (!k->probe) {
+                pte |= missing;
+                memcpy(host, &pte, 8);
+            }
+        }
+        const u64 offset = (1ull << (12 + 9 * level)) - 1;
+        k->guest_physical = s->output = (PTE_PPN(pte) << 12 & ~offset) | (k->address & offset);
+        if (12 + 9 * level < k->bits) k->bits = 12 + 9 * level;
+        return true;
+    }
+}
+
+static bool translate(walk *k) {
+    k->bits = 63;
+    if (!first_stage(k)) return false;
+    k->physical = k->guest_physical;
+    return !k->w.v || gstage(k, k->guest_physical, k->access, 0, 255, &k->physical);
+}
+
+/* Translate and check what lies there: `size` bytes within one page. HLVX needs execute and read from PMP. */
+static bool reach(walk *k, u64 size) {
+    if (!translate(k)) return false;
+    if (!pmp_allows(k->c, k->physical, size, k->access, k->w.prv)) return access_fault(k);
+    return !k->w.hlvx || pmp_allows(k->c, k->physical, size, ACCESS_FETCH, k->w.prv) || access_fault(k);
+}
+
+static void install(tlb_entry *entries, u8 *bits, const walk *k, u64 tag, const void *page) {
+    const u32 index = k->address >> 12 & (TLB_SIZE - 1);
+    entries[index].tag = (k->address & PAGE_MASK) | tag;
+    entries[index].addend = (u64)(uintptr_t)page - (k->address & PAGE_MASK);
+    bits[index] = (u8)((k->bits > 60 ? 60 : k->bits) - 12);
+}
+
+static enum status trapped(core *c, const walk *k) {
+    c->trap = k->trap;
+    return c->status = TRAP;
+}
+
+/* --- fetch --------------------------------------------------------------------------------------------------------- */
+
+/* The decoded page that holds `address`. *out is NULL, with OK, where PMP cuts the page: then nothing may be cached. */
+enum status fetch_page(core *c, u64 address, code_page **out) {
+    walk k = {.c = c, .w = world_of(c, c->h.prv, c->h.v), .access = ACCESS_FETCH, .address = address};
+    c->h.misses[ACCESS_FETCH]++;
+    if (!reach(&k, 2)) return trapped(c, &k);
+    region *r = find_region(c->m, k.physical, 2);
+    if (!r) {
+        access_fault(&k);
+        return trapped(c, &k);
+    }
+    *out = code_page_of(c->m, r, k.physical & PAGE_MASK);
+    if (!pmp_uniform(c, k.physical & PAGE_MASK)) {
+        *out = NULL;
+        return c->status = OK;
+    }
+    const u32 index = address >> 12 & (TLB_SIZE - 1);
+    install(c->fetch, c->fetch_bits, &k, c->fetch_tag, NULL);
+    c->fetch[index].addend = (u64)(uintptr_t)*out;
+    return c->status = OK;
+}
+
+/* Two bytes of code at a virtual address, without any effect. -1 when they cannot be read. */
+static i32 peek_parcel(core *c, u64 address) {
+    walk k = {.c = c, .w = world_of(c, c->h.prv, c->h.v), .access = ACCESS_FETCH, .probe = true, .address = address};
+    if (!reach(&k, 2)) return -1;
+    region *r = find_region(c->m, k.physical, 2);
+    if (!r) return -1;
+    u16 parcel;
+    memcpy(&parcel, r->host + (k.physical - r->base), 2);
+    return parcel;
+}
+
+/* The instruction at pc, for xtval: 16 or 32 bits. */
+u32 instruction_bits(core *c, u64 pc) {
+    const i32 low = peek_parcel(c, pc);
+    if (low < 0 || (low & 3) != 3) return low < 0 ? 0 : (u32)low;
+    const i32 high = peek_parcel(c, pc + 2);
+    return (u32)low | (high < 0 ? 0 : (u32)high << 16);
+}
+
+/* --- loads and stores ------------------------------------------------------------------------------------------------ */
+
+/* An access that no memory backs. Not a device either: access fault. Else the caller carries it out between two runs. */
+static enum status device_access(walk *k, u32 size, u64 *value) {
+    core *c = k->c;
+    const bool store = k->access == ACCESS_STORE;
+    bool found = false;
+    for (u32 i = 0; i < c->m->devices && !found; i++)
+        found = k->physical - c->m->device[i].base < c->m->device[i].size;
+    if (!found || k->physical & (size - 1) || k->w.hlvx) {
+        access_fault(k);
+        return trapped(c, k);
+    }
+    if (c->mmio == MMIO_DONE) {
+        c->mmio = MMIO_NONE;
+        if (!store) *value = size == 8 ? c->mmio_value : c->mmio_value & ((1ull << 8 * size) - 1);
+        return c->status = OK;
+    }
+    c->mmio = MMIO_WAITING;
+    c->mmio_address = k->physical;
+    c->mmio_size = size;
+    c->mmio_store = store;
+    c->mmio_value = store ? *value : 0;
+    return c->status = MMIO;
+}
+
+/* A touch of a watched range ends the run behind the instruction: it is begun again alone, and then may complete. */
+static enum status check_watch(core *c, u64 physical, u32 size, u32 kind) {
+    for (u32 i = 0; i < c->m->watches; i++) {
+        const watch *w = &c->m->watch[i];
+        if (!(w->kinds & kind) || physical + size <= w->address || physical >= w->address + w->length) continue;
+        if (!c->single) {
+            c->redo = true;
+            return c->status = REDO;
+        }
+        c->watch_hit = true;
+        c->watch_address = physical;
+        c->watch_size = size;
+        c->watch_kind = kind;
+    }
+    return OK;
+}
+
+/* Is this store into decoded instructions? Then it must run alone, so that no stale operation runs behind it. */
+static bool hits_code(core *c, const region *r, u64 physical, u32 size) {
+    const u64 page = (physical - r->base) >> 12;
+    if (!(r->flags[page] & PAGE_CODE)) return false;
+    const u64 lines = c->m->code[r->code[page]].lines;
+    return lines >> (physical >> 6 & 63) & 1 || lines >> ((physical + size - 1) >> 6 & 63) & 1;
+}
+
+/* The host address of `size` bytes of RAM within one page, ready to be read or written, or NULL with c->status set. */
+static u8 *ram(walk *k, u32 size, bool cache) {
+    core *c = k->c;
+    const bool store = k->access == ACCESS_STORE;
+    region *r = find_region(c->m, k->physical, size);
+    u8 *flags = &r->flags[(k->physical - r->base) >> 12];
+    if (store && !r->writable) {
+        access_fault(k);
+        trapped(c, k);
+        return NULL;
+    }
+    if (*flags & PAGE_WATCHED && check_watch(c, k->physical, size, store ? WATCH_WRITE : WATCH_READ)) return NULL;
+    if (store) {
+        if (!c->single && hits_code(c, r, k->physical, size)) {
+            c->redo = true;
+            c->status = REDO;
+            return NULL;
+        }
+        mark_written(c->m, r, k->physical, size);
+    }
+    u8 *host = r->host + (k->physical - r->base);
+    if (cache && !(*flags & (store ? PAGE_WATCHED | PAGE_CODE : PAGE_WATCHED)) && pmp_uniform(c, k->physical & PAGE_MASK)) {
+        const u8 *page = r->host + ((k->physical & PAGE_MASK) - r->base);
+        if (store) install(c->store, c->store_bits, k, c->store_tag, page);
+        else install(c->load, c->load_bits, k, c->load_tag, page);
+    }
+    return host;
+}
+
+/* One access within a page. */
+static enum status access_page(walk *k, u32 size, void *data, bool cache) {
+    core *c = k->c;
+    if (!reach(k, size)) return trapped(c, k);
+    if (!find_region(c->m, k->physical, size)) {
+        u64 value = 0;
+        if (k->access == ACCESS_STORE) memcpy(&value, data, size);
+        const enum status status = device_access(k, size, &value);
+        if (status == OK && k->access == ACCESS_LOAD) memcpy(data, &value, size);
+        return status;
+    }
+    u8 *host = ram(k, size, cache);
+    if (!host) return c->status;
+    if (k->access == ACCESS_STORE) memcpy(host, data, size);
+    else memcpy(data, host, size);
+    return c->status = OK;
+}
+
+/* Any load or store, aligned or not. Misaligned accesses are carried out ("Misaligned Loads and Stores" leaves it to the
+   platform), those across pages only when both pages permit. */
+static enum status access_memory(core *c, const world *w, u32 access, u64 address, u32 size, void *data, bool cache) {
+    walk k = {.c = c, .w = *w, .access = access, .address = address};
+    const u32 room = 4096 - (u32)(address & 4095);
+    if (LIKELY(size <= room)) return access_page(&k, size, data, cache);
+    walk second = k;
+    second.address = address + room;
+    if (!reach(&k, room)) return trapped(c, &k);
+    if (!reach(&second, size - room)) return trapped(c, &second);
+    if (!find_region(c->m, k.physical, room)) { access_fault(&k); return trapped(c, &k); }
+    if (!find_region(c->m, second.physical, size - room)) { access_fault(&second); return trapped(c, &second); }
+    u8 *const a = ram(&k, room, false), *const b = a ? ram(&second, size - room, false) : NULL;
+    if (!b) return c->status;
+    u8 *bytes = data;
+    if (access == ACCESS_STORE) {
+        memcpy(a, bytes, room);
+        memcpy(b, bytes + room, size - room);
+    } else {
+        memcpy(bytes, a, room);
+        memcpy(bytes + room, b, size - room);
+    }
+    return c->status = OK;
+}
+
+u64 slow_load(core *c, u64 address, u32 size) {
+    const world w = data_world(c);
+    u64 value = 0;
+    c->h.misses[ACCESS_LOAD]++;
+    access_memory(c, &w, ACCESS_LOAD, address, size, &value, true);
+    return value;
+}
+
+enum status slow_store(core *c, u64 address, u64 value, u32 size) {
+    const world w = data_world(c);
+    c->h.misses[ACCESS_STORE]++;
+    return access_memory(c, &w, ACCESS_STORE, address, size, &value, true);
+}
+
+/* The host address for an atomic operation, which needs RAM, alignment and write permission. NULL: c->status says why. */
+static u8 *atomic_host(core *c, u32 access, u64 address, u32 size, u64 *physical) {
+    walk k = {.c = c, .w = data_world(c), .access = access, .address = address};
+    if (address & (size - 1)) {
+        fail(&k, access == ACCESS_STORE ? CAUSE_STORE_MISALIGNED : CAUSE_LOAD_MISALIGNED, 0, 0);
+    } else if (reach(&k, size)) {
+        *physical = k.physical;
+        if (find_region(c->m, k.physical, size)) {
+            c->status = OK;
+            return ram(&k, size, true);
+        }
+        access_fault(&k);
+    }
+    trapped(c, &k);
+    return NULL;
+}
+
+void *slow_amo(core *c, u64 address, u32 size) {
+    u64 physical;
+    c->h.misses[ACCESS_STORE]++;
+    return atomic_host(c, ACCESS_STORE, address, size, &physical);
+}
+
+/* "Load-Reserved/Store-Conditional Instructions". The reservation is the physical address; harts take turns, and losing
+   one's turn loses it. */
+enum status load_reserved(core *c, u64 address, u64 bits, u64 *out) {
+    u64 physical;
+    const u8 *host = atomic_host(c, ACCESS_LOAD, address, (u32)bits / 8, &physical);
+    if (!host) return c->status;
+    c->h.reservation = physical;
+    *out = 0;
+    memcpy(out, host, bits / 8);
+    return OK;
+}
+
+enum status store_conditional(core *c, u64 address, u64 value, u64 bits, u64 *out) {
+    u64 physical;
+    u8 *host = atomic_host(c, ACCESS_STORE, address, (u32)bits / 8, &physical);
+    if (!host) return c->status;
+    *out = c->h.reservation != physical;
+    c->h.reservation = NEVER;
+    if (!*out) memcpy(host, &value, bits / 8);
+    return OK;
+}
+
+/* V=1 raises virtual instruction before privilege is looked at; U-mode needs hstatus.HU. */
+static enum status guest_access(core *c, u32 access, u64 address, u64 bits, bool hlvx, void *data) {
+    if (c->h.v) return raise(c, CAUSE_VIRTUAL, 0);
+    if (c->h.prv == PRV_U && !(c->h.csr.hstatus & HSTATUS_HU)) return raise_illegal(c);
+    world w = guest_world(c);
+    w.hlvx = hlvx;
+    return access_memory(c, &w, access, address, (u32)bits / 8, data, false);
+}
+
+enum status guest_load(core *c, u64 address, u64 bits, u64 *out) {
+    *out = 0;
+    return guest_access(c, ACCESS_LOAD, address, bits, false, out);
+}
+
+enum status guest_load_execute(core *c, u64 address, u64 bits, u64 *out) {
+    *out = 0;
+    return guest_access(c, ACCESS_LOAD, address, bits, true, out);
+}
+
+enum status guest_store(core *c, u64 address, u64 value, u64 bits) {
+    return guest_access(c, ACCESS_STORE, address, bits, false, &value);
+}
+
+/* --- looking without touching ------------------------------------------------------------------------------------------ */
+
+int64_t hart_walk(hart *h, uint64_t address, uint32_t access, int32_t mode, walk_record *out) {
+    static const u8 prv[] = {PRV_M, PRV_S, PRV_U, PRV_S, PRV_U};
+    core *c = core_of(h);
+    walk k = {.c = c, .access = access > 2 ? ACCESS_LOAD : access, .probe = true, .record = out, .address = address};
+    memset(out, 0, sizeof *out);
+    if (mode >= 0 && mode <= 4) k.w = world_of(c, prv[mode], mode >= MODE_VS);
+    else k.w = access == ACCESS_FETCH ? world_of(c, h->prv, h->v) : data_world(c);
+    bool reached = reach(&k, 1);
+    if (reached && !find_region(c->m, k.physical, 1)) {
+        reached = false;
+        for (u32 i = 0; i < c->m->devices && !reached; i++)
+            reached = access != ACCESS_FETCH && k.physical - c->m->device[i].base < c->m->device[i].size;
+        if (!reached) access_fault(&k);
+    }
+    out->physical = k.physical;
+    out->guest_physical = k.guest_physical;
+    out->page_bits = k.bits > 60 ? 60 : k.bits;
+    out->cause = reached ? -1 : (i64)k.trap.cause;
+    if (!reached) {
+        out->tval = k.trap.tval;
+        out->tval2 = k.trap.tval2;
+        out->tinst = k.trap.tinst;
+    }
+    return out->cause;
+}

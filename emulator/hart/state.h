@@ -1,0 +1,134 @@
+/* What a hart and a machine are made of.
+ *
+ * One text, two readers: the C compiler, and cffi, which gives Python every field between the two marks below.
+ * Between the marks stand only declarations that cffi's parser knows: no preprocessor, no expressions but integers.
+ * `csr_state` is generated from emulator/isa/csrs.py.
+ */
+#ifndef RVTUI_STATE_H
+#define RVTUI_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "csr_state.h"
+
+/* cffi: begin */
+
+/* Why run() came back. */
+enum exit_reason {
+    EXIT_BUDGET = 0,       /* the budget of instructions is spent */
+    EXIT_MMIO_READ = 1,    /* a load from an address that no memory backs: complete with `value`, run again */
+    EXIT_MMIO_WRITE = 2,   /* a store of `value` to such an address: carry out, run again */
+    EXIT_IDLE = 3,         /* every hart waits (WFI) and no timer is set: only an outside interrupt can wake one */
+    EXIT_BREAKPOINT = 4,   /* pc is at a breakpoint, the instruction has not run */
+    EXIT_WATCHPOINT = 5,   /* a watched range was touched, the instruction is complete */
+    EXIT_TRAP = 6,         /* a trap entered a mode that the caller plays; its CSRs are written */
+    EXIT_STOPPED = 7,      /* stop was asked for from another thread */
+    EXIT_TRAP_LOOP = 8     /* traps follow traps and nothing retires: the hart can never leave by itself */
+};
+
+enum watch_kind { WATCH_READ = 1, WATCH_WRITE = 2 };
+
+enum event_kind {
+    EVENT_TRAP = 1,        /* exception: cause, pc, value = xtval */
+    EVENT_INTERRUPT = 2,   /* interrupt: cause, pc */
+    EVENT_RETURN = 3,      /* xRET: pc = where to */
+    EVENT_FENCE = 4,       /* SFENCE/HFENCE/SINVAL/HINVAL: value = rs1 */
+    EVENT_WFI = 5,         /* the hart begins to wait */
+    EVENT_HGATP = 6        /* hgatp written: value = new hgatp */
+};
+
+/* One entry of the event ring. Modes are mode indices, 0 M, 1 HS, 2 U, 3 VS, 4 VU. */
+typedef struct {
+    uint64_t clock;        /* the hart's clock when it happened */
+    uint64_t pc;
+    uint64_t value;
+    uint32_t cause;
+    uint8_t kind, from_mode, to_mode, spare;
+} hart_event;
+
+/* A lookaside entry: `tag` holds page, translation context and alignment; host address = address + `addend`. */
+typedef struct {
+    uint64_t tag;
+    uint64_t addend;
+} tlb_entry;
+
+/* One read of a page-table entry, as the walker made it. */
+typedef struct {
+    uint8_t stage;         /* 0: single stage or VS-stage, 1: G-stage */
+    uint8_t level;         /* 4 (Sv57 root) .. 0 (4 KiB leaf) */
+    uint8_t nested;        /* for the G-stage: VS-stage level whose PTE address it translates, 255 for the final address */
+    uint8_t result;        /* enum walk_result */
+    uint64_t input;        /* the address that this walk translates: gva, or gpa for the G-stage */
+    uint64_t pte_address;  /* where the entry was read: VS-stage: gpa, else physical */
+    uint64_t pte_physical; /* the same place as a physical address */
+    uint64_t pte;
+    uint64_t output;       /* leaf: the translated address */
+} walk_step;
+
+enum walk_result {
+    WALK_POINTER = 0, WALK_LEAF = 1,
+    WALK_INVALID = 2,      /* V=0, or W without R */
+    WALK_RESERVED = 3,     /* reserved bits or encodings set */
+    WALK_NO_READ = 4, WALK_NO_WRITE = 5, WALK_NO_EXECUTE = 6,
+    WALK_USER = 7,         /* U page, not accessible to S (SUM, or execution) */
+    WALK_SUPERVISOR = 8,   /* page without U: supervisor only; in the G-stage every page needs U */
+    WALK_MISALIGNED = 9,   /* superpage whose low PPN bits are not zero */
+    WALK_ACCESSED = 10,    /* A=0 and no hardware update */
+    WALK_DIRTY = 11,       /* D=0 on a store and no hardware update */
+    WALK_TOO_DEEP = 12,    /* a pointer at the last level */
+    WALK_RANGE = 13,       /* high bits: not canonical, or guest-physical bits beyond the mode's width */
+    WALK_ACCESS = 14       /* the entry, or the final address, is refused by PMP or has no memory behind it */
+};
+
+typedef struct {
+    uint64_t physical;     /* valid when cause is -1 */
+    uint64_t guest_physical;
+    int64_t cause;         /* -1, or the exception code that the access would raise */
+    uint64_t tval;
+    uint64_t tval2;        /* htval/mtval2: guest-physical address >> 2, or 0 */
+    uint64_t tinst;
+    uint32_t count;        /* steps used */
+    uint32_t page_bits;    /* log2 of the smaller page of both stages; 12..48 */
+    walk_step steps[32];
+} walk_record;
+
+typedef struct {
+    uint32_t reason;       /* enum exit_reason */
+    uint32_t hart;
+    uint64_t address;      /* MMIO, watchpoint: physical address; breakpoint: pc */
+    uint64_t value;        /* MMIO: data, in or out */
+    uint32_t size;         /* MMIO, watchpoint: bytes */
+    uint32_t kind;         /* watchpoint: enum watch_kind; trap: mode index that was entered */
+    uint64_t cause;        /* trap: as in xcause */
+    uint64_t executed;     /* steps taken by this call: instructions retired plus traps taken, over all harts */
+} hart_exit;
+
+typedef struct hart {
+    uint64_t x[33];        /* x[0] is 0; x[32] swallows writes to x0 */
+    uint64_t f[32];        /* NaN-boxed bit patterns */
+    uint64_t pc;
+    uint64_t clock;        /* instructions retired plus instructions slept in WFI; drives time */
+    uint64_t idle;         /* of which slept */
+    uint64_t reservation;  /* physical address of the LR reservation, all ones when none */
+    uint32_t prv;          /* 0 U, 1 S, 3 M */
+    uint32_t v;            /* virtualization mode */
+    uint32_t index;        /* mhartid */
+    uint32_t waiting;      /* in WFI */
+    uint64_t lines;        /* interrupt wires from devices, as bits of mip: MSIP 3, SEIP 9, MEIP 11 */
+    uint64_t guest_lines;  /* hgeip wires */
+    uint64_t mtimecmp;     /* the ACLINT's comparator; MTIP = time >= mtimecmp */
+    uint32_t host_modes;   /* bit per mode index: a trap into that mode is an EXIT_TRAP */
+    uint32_t halted;       /* not started, or stopped by the caller: run() passes it over */
+    uint64_t retired[5];   /* by mode index; hart_settle() brings the current mode up to date */
+    uint64_t traps[5][128];/* by mode index it came from, and cause (+64 for interrupts) */
+    uint64_t misses[3];    /* lookaside misses: fetch, load, store */
+    uint64_t walk_reads;   /* page-table entries read */
+    uint64_t events;       /* events ever recorded; the ring holds the last 1024 */
+    hart_event ring[1024];
+    csr_state csr;         /* storage behind the CSRs, a field per stored CSR */
+} hart;
+
+/* cffi: end */
+
+#endif

@@ -1,0 +1,280 @@
+/* Traps and returns, and the primitives that instructions name: CSR access, fences, WFI.
+ *
+ * Sections: "Trap Entry" and "Trap Return" of the hypervisor chapter, "Machine Trap Delegation Registers",
+ * "Virtual-Instruction Exception"... The quoted names are those of the privileged manual.
+ */
+
+#include "internal.h"
+
+enum status raise(core *c, u64 cause, u64 tval) {
+    c->trap = (trap_info){.cause = cause, .tval = tval};
+    return c->status = TRAP;
+}
+
+/* xtval of illegal- and virtual-instruction exceptions is the instruction; the run loop fills it in, where pc is known. */
+enum status raise_illegal(core *c) { return raise(c, CAUSE_ILLEGAL, 0); }
+
+void record(core *c, u32 kind, u64 pc, u64 value, u32 cause, u32 from, u32 to) {
+    c->h.ring[c->h.events++ & 1023] = (hart_event){
+        .clock = c->h.clock, .pc = pc, .value = value, .cause = cause,
+        .kind = (u8)kind, .from_mode = (u8)from, .to_mode = (u8)to,
+    };
+}
+
+/* `retired`: instructions of the old mode that clock does not count yet. */
+void enter_mode(core *c, u32 prv, u32 v, u64 retired) {
+    const u64 now = c->h.clock - c->h.idle + retired;
+    c->h.retired[mode_index(c->h.prv, c->h.v)] += now - c->mode_mark;
+    c->mode_mark = now;
+    c->h.prv = prv;
+    c->h.v = v;
+    hart_context_changed(&c->h);
+}
+
+/* "Machine Trap Delegation Registers", "Hypervisor Trap Delegation Registers": never to a less privileged mode. */
+u32 exception_mode(core *c, u64 cause) {
+    if (c->h.prv == PRV_M || !(c->h.csr.medeleg >> cause & 1)) return MODE_M;
+    return c->h.v && c->h.csr.hedeleg >> cause & 1 ? MODE_VS : MODE_HS;
+}
+
+static u64 vector(u64 tvec, u64 cause) {
+    const u64 base = tvec & ~3ull;
+    return tvec & 1 && cause & INTERRUPT_BIT ? base + 4 * (cause & ~INTERRUPT_BIT) : base;
+}
+
+/* SPP, SPIE, SIE of mstatus or vsstatus on the way in. */
+static u64 stacked(u64 status, u32 prv) {
+    const u64 enabled = status & MSTATUS_SIE;
+    status &= ~(MSTATUS_SPP | MSTATUS_SPIE | MSTATUS_SIE);
+    return status | (prv == PRV_S ? MSTATUS_SPP : 0) | enabled << (MSTATUS_SPIE_SHIFT - MSTATUS_SIE_SHIFT);
+}
+
+/* "Trap Entry". `cause` as it is written to xcause of `mode`. */
+void take_trap(core *c, u64 cause, const trap_info *info, u32 mode) {
+    hart *h = &c->h;
+    const u32 prv = h->prv, v = h->v, from = mode_index(prv, v);
+    const u64 pc = h->pc;
+    h->traps[from][(cause & 63) + (cause & INTERRUPT_BIT ? 64 : 0)]++;
+    record(c, cause & INTERRUPT_BIT ? EVENT_INTERRUPT : EVENT_TRAP, pc, info->tval, cause & 63, from, mode);
+    switch (mode) {
+    case MODE_M: {
+        u64 s = h->csr.mstatus;
+        const u64 enabled = s & MSTATUS_MIE;
+        s &= ~(MSTATUS_MPP | MSTATUS_MPIE | MSTATUS_MIE | MSTATUS_MPV | MSTATUS_GVA);
+        s |= (u64)prv << MSTATUS_MPP_SHIFT | enabled << (MSTATUS_MPIE_SHIFT - MSTATUS_MIE_SHIFT);
+        s |= (v ? MSTATUS_MPV : 0) | (info->gva ? MSTATUS_GVA : 0);
+        h->csr.mstatus = s;
+        h->csr.mepc = pc;
+        h->csr.mcause = cause;
+        h->csr.mtval = info->tval;
+        h->csr.mtval2 = info->tval2;
+        h->csr.mtinst = info->tinst;
+        h->pc = vector(h->csr.mtvec, cause);
+        enter_mode(c, PRV_M, 0, 0);
+        break;
+    }
+    case MODE_HS: {
+        u64 s = h->csr.hstatus & ~(HSTATUS_SPV | HSTATUS_GVA);
+        s |= (v ? HSTATUS_SPV : 0) | (info->gva ? HSTATUS_GVA : 0);
+        /* SPVP remembers the guest's privilege, and keeps it over traps from V=0. */
+        if (v) s = (s & ~HSTATUS_SPVP) | (prv == PRV_S ? HSTATUS_SPVP : 0);
+        h->csr.hstatus = s;
+        h->csr.mstatus = stacked(h->csr.mstatus, prv);
+        h->csr.sepc = pc;
+        h->csr.scause = cause;
+        h->csr.stval = info->tval;
+        h->csr.htval = info->tval2;
+        h->csr.htinst = info->tinst;
+        h->pc = vector(h->csr.stvec, cause);
+        enter_mode(c, PRV_S, 0, 0);
+        break;
+    }
+    default:
+        h->csr.vsstatus = stacked(h->csr.vsstatus, prv);
+        h->csr.vsepc = pc;
+        h->csr.vscause = cause;
+        h->csr.vstval = info->tval;
+        h->pc = vector(h->csr.vstvec, cause);
+        enter_mode(c, PRV_S, 1, 0);
+        break;
+    }
+}
+
+/* --- environment --------------------------------------------------------------------------------------------------- */
+
+enum status do_ecall(core *c) {
+    static const u8 cause[] = {CAUSE_ECALL_M, CAUSE_ECALL_S, CAUSE_ECALL_U, CAUSE_ECALL_VS, CAUSE_ECALL_U};
+    return raise(c, cause[mode_index(c->h.prv, c->h.v)], 0);
+}
+
+enum status do_ebreak(core *c) {
+    raise(c, CAUSE_BREAKPOINT, c->h.pc);
+    c->trap.gva = c->h.v;
+    return TRAP;
+}
+
+/* --- returns --------------------------------------------------------------------------------------------------------- */
+
+static enum status returned(core *c, u32 prv, u32 v, u64 to) {
+    const u32 from = mode_index(c->h.prv, c->h.v);
+    enter_mode(c, prv, v, 1);
+    c->h.pc = to;
+    record(c, EVENT_RETURN, to, 0, 0, from, mode_index(prv, v));
+    return JUMP;
+}
+
+/* "Trap Return": MPV counts only below M; leaving M clears MPRV. */
+enum status do_mret(core *c) {
+    if (c->h.prv != PRV_M) return raise_illegal(c);
+    u64 s = c->h.csr.mstatus;
+    const u32 prv = (u32)(s >> MSTATUS_MPP_SHIFT) & 3;
+    const u32 v = prv != PRV_M && s & MSTATUS_MPV;
+    const u64 enabled = s & MSTATUS_MPIE;
+    s &= ~(MSTATUS_MPP | MSTATUS_MPV | MSTATUS_MIE);
+    s |= MSTATUS_MPIE | enabled >> (MSTATUS_MPIE_SHIFT - MSTATUS_MIE_SHIFT);
+    if (prv != PRV_M) s &= ~MSTATUS_MPRV;
+    c->h.csr.mstatus = s;
+    return returned(c, prv, v, c->h.csr.mepc);
+}
+
+static u64 unstacked(u64 status) {
+    const u64 enabled = status & MSTATUS_SPIE;
+    status &= ~(MSTATUS_SPP | MSTATUS_SIE);
+    return status | MSTATUS_SPIE | enabled >> (MSTATUS_SPIE_SHIFT - MSTATUS_SIE_SHIFT);
+}
+
+enum status do_sret(core *c) {
+    hart *h = &c->h;
+    if (h->v) {
+        if (h->prv == PRV_U || h->csr.hstatus & HSTATUS_VTSR) return raise(c, CAUSE_VIRTUAL, 0);
+        const u32 prv = h->csr.vsstatus & MSTATUS_SPP ? PRV_S : PRV_U;
+        h->csr.vsstatus = unstacked(h->csr.vsstatus);
+        return returned(c, prv, 1, h->csr.vsepc);
+    }
+    if (h->prv == PRV_U || (h->prv == PRV_S && h->csr.mstatus & MSTATUS_TSR)) return raise_illegal(c);
+    const u32 prv = h->csr.mstatus & MSTATUS_SPP ? PRV_S : PRV_U;
+    const u32 v = h->csr.hstatus & HSTATUS_SPV ? 1 : 0;
+    h->csr.hstatus &= ~HSTATUS_SPV;
+    h->csr.mstatus = unstacked(h->csr.mstatus) & ~MSTATUS_MPRV;
+    return returned(c, prv, v, h->csr.sepc);
+}
+
+/* "Wait for Interrupt" and "Virtual-Instruction Exception": TW comes first in every mode below M; U-mode may not wait,
+   since it has no interrupts of its own and the bounded time is zero. */
+enum status do_wfi(core *c) {
+    const hart *h = &c->h;
+    if (h->prv != PRV_M && h->csr.mstatus & MSTATUS_TW) return raise_illegal(c);
+    if (h->v && (h->prv == PRV_U || h->csr.hstatus & HSTATUS_VTW)) return raise(c, CAUSE_VIRTUAL, 0);
+    if (h->prv == PRV_U) return raise_illegal(c);
+    if (hart_wfi_wakes(&c->h)) return LEAVE;
+    c->h.waiting = 1;
+    record(c, EVENT_WFI, h->pc, 0, 0, mode_index(h->prv, h->v), mode_index(h->prv, h->v));
+    return LEAVE;
+}
+
+/* --- fences ------------------------------------------------------------------------------------------------------------ */
+
+enum status do_fence_i(core *c) {
+    (void)c;
+    return OK;
+}
+
+static void fence_event(core *c, u64 address) {
+    const u32 mode = mode_index(c->h.prv, c->h.v);
+    record(c, EVENT_FENCE, c->h.pc, address, 0, mode, mode);
+}
+
+/* SFENCE.W.INVAL, SFENCE.INVAL.IR ("Svinval"): legal in S and M, nothing to order here. */
+enum status do_inval_order(core *c) {
+    if (c->h.prv == PRV_U) return c->h.v ? raise(c, CAUSE_VIRTUAL, 0) : raise_illegal(c);
+    return OK;
+}
+
+/* SFENCE.VMA and SINVAL.VMA. ASIDs are not told apart: a fence may always do more. */
+enum status do_sfence_vma(core *c, u64 address, u64 asid, u64 rs1, u64 rs2) {
+    const hart *h = &c->h;
+    (void)asid;
+    (void)rs2;
+    if (h->v) {
+        if (h->prv == PRV_U || h->csr.hstatus & HSTATUS_VTVM) return raise(c, CAUSE_VIRTUAL, 0);
+    } else if (h->prv == PRV_U || (h->prv == PRV_S && h->csr.mstatus & MSTATUS_TVM)) {
+        return raise_illegal(c);
+    }
+    fence_event(c, address);
+    if (rs1) flush_address(c, address);
+    else flush_translations(c);
+    return LEAVE;
+}
+
+/* HFENCE.VVMA, HINVAL.VVMA: virtual instruction with V=1, illegal in U; TVM does not trap them. */
+enum status do_hfence_vvma(core *c, u64 address, u64 asid, u64 rs1, u64 rs2) {
+    (void)asid;
+    (void)rs2;
+    if (c->h.v) return raise(c, CAUSE_VIRTUAL, 0);
+    if (c->h.prv == PRV_U) return raise_illegal(c);
+    fence_event(c, address);
+    if (rs1) flush_address(c, address);
+    else flush_translations(c);
+    return LEAVE;
+}
+
+/* HFENCE.GVMA, HINVAL.GVMA: rs1 is a guest-physical address shifted right by two, which lookasides are not keyed by. */
+enum status do_hfence_gvma(core *c, u64 address, u64 vmid, u64 rs1, u64 rs2) {
+    (void)vmid;
+    (void)rs1;
+    (void)rs2;
+    if (c->h.v) return raise(c, CAUSE_VIRTUAL, 0);
+    if (c->h.prv == PRV_U || (c->h.prv == PRV_S && c->h.csr.mstatus & MSTATUS_TVM)) return raise_illegal(c);
+    fence_event(c, address);
+    flush_translations(c);
+    return LEAVE;
+}
+
+/* --- CSR instructions ---------------------------------------------------------------------------------------------------- */
+
+static enum status access_csr(core *c, u32 number, bool write, int *refused) {
+    *refused = csr_check(&c->h, number, write);
+    return *refused < 0 ? OK : raise(c, (u64)*refused, 0);
+}
+
+static enum status finish_write(core *c, u32 number, u64 value) {
+    const u64 hgatp = c->h.csr.hgatp;
+    csr_write(&c->h, number, value);
+    if (hgatp != c->h.csr.hgatp) {
+        const u32 mode = mode_index(c->h.prv, c->h.v);
+        record(c, EVENT_HGATP, c->h.pc, c->h.csr.hgatp, 0, mode, mode);
+    }
+    return LEAVE;
+}
+
+enum status do_csr_write(core *c, u64 csr, u64 value, u64 source, u64 rd) {
+    const u32 number = (u32)csr & 0xfff;
+    int refused;
+    (void)source;
+    if (access_csr(c, number, true, &refused) != OK) return TRAP;
+    if (rd != 32) c->h.x[rd] = csr_read(&c->h, number);
+    return finish_write(c, number, value);
+}
+
+/* CSRRS and CSRRC with x0 or a zero immediate do not write, and have no side effect of writing. */
+static enum status modify_csr(core *c, u64 csr, u64 bits, bool set, bool write, u64 rd) {
+    const u32 number = (u32)csr & 0xfff;
+    int refused;
+    if (access_csr(c, number, write, &refused) != OK) return TRAP;
+    const u64 old = csr_read(&c->h, number);
+    enum status status = OK;
+    if (write) {
+        const u64 from = csr_read_for_modify(&c->h, number);
+        status = finish_write(c, number, set ? from | bits : from & ~bits);
+    }
+    c->h.x[rd] = old;
+    return status;
+}
+
+enum status do_csr_set(core *c, u64 csr, u64 value, u64 source, u64 rd) {
+    return modify_csr(c, csr, value, true, source != 0, rd);
+}
+
+enum status do_csr_clear(core *c, u64 csr, u64 value, u64 source, u64 rd) {
+    return modify_csr(c, csr, value, false, source != 0, rd);
+}

@@ -1,0 +1,306 @@
+"""From instruction words to text: the disassembler, and the sentence that says what an instruction does here and now."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any, Protocol
+
+from . import csrs
+from .description import ISA, Compressed, Instruction, Layout, load_all
+from .expression import Effect, Value
+
+ABI_NAMES = (
+    "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5",
+    "a6", "a7", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6",
+)  # fmt: skip
+FLOAT_NAMES = (
+    "ft0", "ft1", "ft2", "ft3", "ft4", "ft5", "ft6", "ft7", "fs0", "fs1", "fa0", "fa1", "fa2", "fa3", "fa4", "fa5",
+    "fa6", "fa7", "fs2", "fs3", "fs4", "fs5", "fs6", "fs7", "fs8", "fs9", "fs10", "fs11", "ft8", "ft9", "ft10", "ft11",
+)  # fmt: skip
+ROUNDING = ("rne", "rtz", "rdn", "rup", "rmm", "", "", "dyn")
+MASK = (1 << 64) - 1
+
+
+class Registers(Protocol):
+    """What a sentence needs of a hart: the values before the instruction."""
+
+    @property
+    def pc(self) -> int: ...
+    @property
+    def x(self) -> Sequence[int]: ...
+    @property
+    def f(self) -> Sequence[int]: ...
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One decoded instruction word. `length` in bytes; `operands` are raw field values, immediates signed."""
+
+    word: int
+    length: int
+    instruction: Instruction
+    compressed: Compressed | None
+    operands: Mapping[str, int]
+
+    @property
+    def name(self) -> str:
+        return self.instruction.name
+
+    @property
+    def ends_block(self) -> bool:
+        return self.instruction.ends_block
+
+    @property
+    def is_call(self) -> bool:
+        """A jump that keeps a return address: what "step over" runs to the end of."""
+        jumps = any(effect.kind == "jump" for effect in self.instruction.effects)
+        return jumps and self.operands.get("rd", 0) in (1, 5)
+
+    @property
+    def target_offset(self) -> int | None:
+        """Bytes from this instruction to the target of a direct jump or branch."""
+        for effect in self.instruction.effects:
+            if effect.kind == "jump" and _is_relative(effect.args[0]):
+                return self.operands["imm"]
+        return None
+
+    @property
+    def text(self) -> str:
+        """Assembly with ABI names and the usual pseudo-instructions; jumps as offsets (".+8")."""
+        return self.assembly()
+
+    def assembly(self, pc: int | None = None, symbol: Callable[[int], str | None] | None = None) -> str:
+        """The same with absolute jump targets where `pc` is known, named by `symbol`."""
+        syntax = self.instruction.syntax
+        for alias, conditions in self.instruction.aliases:
+            if all(self.operands[k] == (self.operands[v] if isinstance(v, str) else v) for k, v in conditions.items()):
+                syntax = alias
+                break
+        name, _, rest = syntax.partition(" ")
+        shown = re.sub(r"[a-z]+\d?", lambda m: self._operand(m[0], pc, symbol), rest)
+        return f"{name} {shown}".strip()
+
+    def _operand(self, name: str, pc: int | None, symbol: Callable[[int], str | None] | None) -> str:
+        value = self.operands[name]
+        if name in ("rd", "rs1", "rs2", "rs3"):
+            return (FLOAT_NAMES if name in _float_operands(self.instruction) else ABI_NAMES)[value]
+        if name == "csr":
+            known = csrs.BY_NUMBER.get(value)
+            return known.name if known else f"{value:#x}"
+        if name == "rm":
+            return ROUNDING[value]
+        if name in ("pred", "succ"):
+            return "".join(letter for bit, letter in zip((8, 4, 2, 1), "iorw", strict=True) if value & bit) or "0"
+        if name == "imm" and self.target_offset is not None:
+            if pc is None:
+                return f".{value:+d}"
+            target = (pc + value) & MASK
+            return (symbol(target) if symbol else None) or f"{target:#x}"
+        if name == "imm" and self.instruction.layout.operands["imm"] == 32:
+            return f"{value >> 12 & 0xFFFFF:#x}"
+        return str(value)
+
+    def explain(self, hart: Registers) -> str:
+        """What executing it would do with the values that the hart holds now."""
+        return "; ".join(_effect(effect, self, hart) for effect in self.instruction.effects) or "no effect"
+
+
+@cache
+def _float_operands(insn: Instruction) -> frozenset[str]:
+    """Operands that name floating-point registers, seen from how the body uses them."""
+    found: set[str] = set()
+
+    def visit(value: Any) -> None:
+        if isinstance(value, Value):
+            if value.op == "f":
+                found.add(value.args[0].args[0])
+            for arg in value.args:
+                visit(arg)
+        elif isinstance(value, tuple):
+            for arg in value:
+                visit(arg)
+
+    for effect in insn.effects:
+        if effect.kind == "f":
+            found.add(effect.args[0].args[0])
+        for arg in effect.args:
+            visit(arg)
+    return frozenset(found)
+
+
+def _is_relative(value: object) -> bool:
+    return isinstance(value, Value) and value.op == "add" and isinstance(value.args[0], Value) and value.args[0].op == "pc"
+
+
+@cache
+def _forms() -> dict[int, list[tuple[Layout, Instruction, Compressed | None, Mapping[str, tuple[int, ...]]]]]:
+    """Candidates by the low seven bits (by quadrant for 16-bit forms), narrower patterns first."""
+    load_all()
+    table: dict[int, list[tuple[Layout, Instruction, Compressed | None, Mapping[str, tuple[int, ...]]]]] = {}
+    for insn in ISA.instructions.values():
+        table.setdefault(insn.layout.match & 0x7F, []).append((insn.layout, insn, None, insn.never))
+    for short in ISA.compressed.values():
+        entry = (short.layout, ISA.instructions[short.target], short, short.never)
+        table.setdefault(0x100 | short.layout.match & 3, []).append(entry)
+    for entries in table.values():
+        entries.sort(key=lambda entry: -entry[0].mask.bit_count())
+    return table
+
+
+@lru_cache(maxsize=1 << 14)
+def decode(word: int) -> Decoded | None:
+    """Decode the instruction in the low 16 or 32 bits of `word`; None where no instruction of this hart has that form."""
+    wide = word & 3 == 3
+    word &= 0xFFFFFFFF if wide else 0xFFFF
+    for layout, insn, short, never in _forms().get(word & 0x7F if wide else 0x100 | word & 3, ()):
+        if word & layout.mask != layout.match:
+            continue
+        values = layout.extract(word)
+        if any(values[name] in bad for name, bad in never.items()):
+            return None
+        if short is not None:
+            values = {k: values[v] if isinstance(v, str) else v for k, v in short.arguments.items()}
+        return Decoded(word, layout.length, insn, short, values)
+    return None
+
+
+# --- sentences ---------------------------------------------------------------------------------------------------------
+
+INFIX = {
+    "add": "+", "sub": "-", "mul": "*", "and": "&", "or": "|", "xor": "^", "shl": "<<", "shr": ">>", "sar": ">>s",
+    "eq": "==", "ne": "!=", "lt": "<s", "ltu": "<u", "ge": ">=s", "geu": ">=u",
+}  # fmt: skip
+
+
+def signed(value: int, bits: int = 64) -> int:
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+def _number(value: int) -> str:
+    short = signed(value)
+    return str(short) if -4096 < short < 4096 else f"{value & MASK:#x}"
+
+
+def _say(value: object, d: Decoded, hart: Registers) -> str:
+    """The expression with register values filled in."""
+    match value:
+        case int():
+            return _number(value)
+        case Value("operand", (name,)):
+            return _number(d.operands[name])
+        case Value("x", (operand,)):
+            return _number(hart.x[_index(operand, d)])
+        case Value("f", (operand,)):
+            return f"{FLOAT_NAMES[_index(operand, d)]}"
+        case Value("pc"):
+            return f"{hart.pc:#x}"
+        case Value("next"):
+            return f"{hart.pc + d.length:#x}"
+        case Value("sext" | "zext" as op, (inner, bits)):
+            return f"{op}({_say(inner, d, hart)}, {bits})"
+        case Value("load", (address, bits)):
+            return f"mem{bits}[{_say(address, d, hart)}]"
+        case Value("amo", (address, bits, change)):
+            return f"mem{bits}[{_say(address, d, hart)}], then replaced by {_say(change, d, hart)}"
+        case Value("old", _):
+            return "old"
+        case Value("not", (inner,)):
+            return f"~{_say(inner, d, hart)}"
+        case Value("select", (condition, left, right)):
+            return f"({_say(left, d, hart)} if {_say(condition, d, hart)} else {_say(right, d, hart)})"
+        case Value("call" | "access", (name, *args)):
+            return f"{name}({', '.join(_say(a, d, hart) for a in args)})"
+        case Value("fp", (name, bits, args, _)):
+            return f"{name}{bits}({', '.join(_say(a, d, hart) for a in args)})"
+        case Value(op, (left, right)) if op in INFIX:
+            return f"({_say(left, d, hart)} {INFIX[op]} {_say(right, d, hart)})"
+    return "?"
+
+
+def _index(operand: object, d: Decoded) -> int:
+    return d.operands[operand.args[0]] if isinstance(operand, Value) else int(str(operand))
+
+
+def evaluate(value: object, d: Decoded, hart: Registers) -> int | None:
+    """The value of an expression, where it follows from registers alone."""
+    match value:
+        case int():
+            return value & MASK
+        case Value("operand", (name,)):
+            return d.operands[name] & MASK
+        case Value("x", (operand,)):
+            return hart.x[_index(operand, d)]
+        case Value("pc"):
+            return hart.pc
+        case Value("next"):
+            return (hart.pc + d.length) & MASK
+        case Value("sext", (inner, bits)):
+            inside = evaluate(inner, d, hart)
+            return None if inside is None else signed(inside, bits) & MASK
+        case Value("zext", (inner, bits)):
+            inside = evaluate(inner, d, hart)
+            return None if inside is None else inside & ((1 << bits) - 1)
+        case Value("not", (inner,)):
+            inside = evaluate(inner, d, hart)
+            return None if inside is None else ~inside & MASK
+        case Value("select", (condition, left, right)):
+            test = evaluate(condition, d, hart)
+            return None if test is None else evaluate(left if test else right, d, hart)
+        case Value(op, (left, right)) if op in INFIX:
+            a, b = evaluate(left, d, hart), evaluate(right, d, hart)
+            return None if a is None or b is None else _ARITHMETIC[op](a, b) & MASK
+    return None
+
+
+_ARITHMETIC: dict[str, Callable[[int, int], int]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "and": lambda a, b: a & b,
+    "or": lambda a, b: a | b,
+    "xor": lambda a, b: a ^ b,
+    "shl": lambda a, b: a << (b & 63),
+    "shr": lambda a, b: a >> (b & 63),
+    "sar": lambda a, b: signed(a) >> (b & 63),
+    "eq": lambda a, b: int(a == b),
+    "ne": lambda a, b: int(a != b),
+    "lt": lambda a, b: int(signed(a) < signed(b)),
+    "ltu": lambda a, b: int(a < b),
+    "ge": lambda a, b: int(signed(a) >= signed(b)),
+    "geu": lambda a, b: int(a >= b),
+}
+
+
+def _strip(text: str) -> str:
+    return text[1:-1] if text.startswith("(") and text.endswith(")") and text.count("(") == 1 else text
+
+
+def _effect(effect: Effect, d: Decoded, hart: Registers) -> str:
+    match effect:
+        case Effect("x", (operand, value)):
+            name, said, result = ABI_NAMES[_index(operand, d)], _strip(_say(value, d, hart)), evaluate(value, d, hart)
+            return f"{name} = {said}" + (f" = {_number(result)}" if result is not None and _number(result) != said else "")
+        case Effect("f", (operand, value)):
+            return f"{FLOAT_NAMES[_index(operand, d)]} = {_strip(_say(value, d, hart))}"
+        case Effect("store", (address, value, bits)):
+            where = evaluate(address, d, hart)
+            place = f"{where:#x}" if where is not None else _say(address, d, hart)
+            return f"mem{bits}[{place}] = {_say(value, d, hart)}"
+        case Effect("jump", (target, when)):
+            where = evaluate(target, d, hart)
+            to = f"pc = {where:#x}" if where is not None else f"pc = {_say(target, d, hart)}"
+            if when is None:
+                return to
+            taken = evaluate(when, d, hart)
+            verdict = "" if taken is None else ", taken" if taken else ", not taken"
+            return f"{to} if {_strip(_say(when, d, hart))}{verdict}"
+        case Effect("do" | "access", (name, *args)):
+            if name.startswith("csr_"):
+                known = csrs.BY_NUMBER.get(d.operands["csr"])
+                return f"{name.replace('_', ' ')} {known.name if known else hex(d.operands['csr'])}"
+            return name.replace("_", " ")
+    return effect.kind

@@ -1,0 +1,459 @@
+"""The machine: memory, harts and devices on a bus, laid out as QEMU's `virt` machine.
+
+`Machine.run` is the one loop: the native harts run until they need somebody, and this is the somebody. It completes device
+accesses, carries out HTIF commands, and hands traps to the built-in hypervisor where there is one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, Protocol
+
+from . import loader
+from .bus import Bus, Device
+from .console import Console
+from .devices.aclint import Aclint
+from .devices.finisher import Finisher
+from .devices.htif import Htif
+from .devices.plic import Plic
+from .devices.rtc import Rtc
+from .devices.uart import Uart
+from .devicetree import DEFAULT_ISA, flatten, machine_tree
+from .errors import ConfigurationError, LoadError, StateError
+from .hart._native import ffi, lib
+from .hart.hart import Exit, ExitReason, Hart, Mode
+from .loader import Image, Symbols
+from .memory import Memory, Region
+
+MIB: Final = 1 << 20
+RAM_BASE: Final = 0x8000_0000
+FINISHER, RTC, ACLINT, PLIC, UART = 0x10_0000, 0x10_1000, 0x200_0000, 0xC00_0000, 0x1000_0000
+TIMEBASE: Final = 10_000_000
+"""Ticks of `time` in a nominal second."""
+INSTRUCTIONS_PER_TICK: Final = 100
+"""So that an instruction counts as a nanosecond."""
+CLOCK_LIMIT: Final = (1 << 64) - 1
+
+
+class Host(Protocol):
+    """Who plays the modes in a hart's `host_modes`: the built-in hypervisor.
+
+    `schedule` chooses what runs next, and for how many instructions at most; 0 when nothing can. `ran` is told how
+    it went; it returns None where it has dealt with the exit, or an Exit for the caller of `Machine.run`.
+    """
+
+    def schedule(self, remaining: int) -> int: ...
+    def ran(self, executed: int, exit: Exit) -> Exit | None: ...
+    @property
+    def finished(self) -> Exit | None:
+        """Why nothing runs any more, when all that ran has ended."""
+        ...
+
+    def state(self) -> dict[str, Any]: ...
+    def restore(self, state: Mapping[str, Any]) -> None: ...
+
+
+class Breakpoints:
+    """Virtual addresses where execution stops, in any mode. At most 256: ConfigurationError beyond."""
+
+    def __init__(self, native: Any):
+        self._native = native
+        self._addresses: set[int] = set()
+
+    def add(self, address: int) -> None:
+        address &= CLOCK_LIMIT
+        if address not in self._addresses and lib.machine_breakpoint(self._native, address, 1):
+            raise ConfigurationError("there are 256 breakpoints already: delete one first")
+        self._addresses.add(address)
+
+    def discard(self, address: int) -> None:
+        if address in self._addresses:
+            lib.machine_breakpoint(self._native, address, 0)
+            self._addresses.discard(address)
+
+    def __contains__(self, address: object) -> bool:
+        return address in self._addresses
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(sorted(self._addresses))
+
+    def __len__(self) -> int:
+        return len(self._addresses)
+
+
+class Machine:
+    """A whole machine. Everything in it is deterministic in retired instructions.
+
+    `memory` is the size of RAM in bytes, a multiple of 4096 between 1 MiB and 256 GiB; `harts` 1 to 8.
+    """
+
+    def __init__(
+        self, *, memory: int = 128 * MIB, harts: int = 1, ram_base: int = RAM_BASE, isa: str = DEFAULT_ISA
+    ) -> None:
+        if not 1 <= harts <= 8:
+            raise ConfigurationError(f"a machine has 1 to 8 harts, not {harts}")
+        if not MIB <= memory <= 256 << 30 or memory & 4095:
+            raise ConfigurationError(f"memory of {memory} bytes: it must be 1M to 256G, a multiple of 4K")
+        self.isa, self.ram_base = isa, ram_base
+        native = lib.machine_new(harts)
+        if native == ffi.NULL:
+            raise ConfigurationError("this computer has no memory left for a machine")
+        self._native = ffi.gc(native, lib.machine_free)
+        ram = Region("ram", ram_base, memory)
+        self.memory = Memory([ram])
+        self._buffers = []
+        for region in self.memory.regions:
+            buffer = ffi.from_buffer(region.buffer)
+            self._buffers.append(buffer)
+            if lib.machine_add_region(self._native, region.base, region.size, buffer, int(region.writable)):
+                raise ConfigurationError(f"{region!r} cannot be given to the harts")
+        self.memory.changed = lambda address, length: lib.machine_memory_changed(self._native, address, length)
+        self.harts = [Hart(lib.machine_hart(self._native, i), self._native, self.memory) for i in range(harts)]
+        self.symbols = Symbols()
+        self.image: str = ""
+        self.executed = 0
+        self.halted: tuple[int, str] | None = None
+        self.host: Host | None = None
+        self.htif: Htif | None = None
+        self.breakpoints = Breakpoints(self._native)
+        self._watches: dict[tuple[int, int], int] = {}
+        self._exit = ffi.new("hart_exit *")
+        self.console = Console("console")
+        self.bus = Bus()
+        self._add_devices()
+
+    def _add_devices(self) -> None:
+        self.plic = Plic(self.harts)
+        self.rtc = Rtc(lambda: self.time)
+        self.uart = Uart(self.console)
+        for base, device in (
+            (FINISHER, Finisher(self.halt)),
+            (RTC, self.rtc),
+            (ACLINT, Aclint(self.harts, lambda: self.time, self.set_time)),
+            (PLIC, self.plic),
+            (UART, self.uart),
+        ):
+            self.add_device(base, device)
+        self.devices: dict[str, Device] = {device.name: device for _, device in self.bus}
+
+    def add_device(self, base: int, device: Device) -> None:
+        """Place a device on the bus; its interrupt goes to the PLIC."""
+        self.bus.add(base, device)
+        if lib.machine_add_device(self._native, base, device.size):
+            raise ConfigurationError("there are 64 devices already")
+        if device.irq:
+            source = device.irq
+            device.interrupt = lambda level: self.plic.set_source(source, level)
+
+    # --- time ---
+
+    @property
+    def clock(self) -> int:
+        """The furthest hart's clock: instructions run or slept."""
+        return max(hart.clock for hart in self.harts)
+
+    @property
+    def time(self) -> int:
+        """The `time` counter of the hart whose turn it is, in ticks of 100 instructions."""
+        return self.harts[int(self._schedule()[1])].time
+
+    def set_time(self, time: int) -> None:
+        """Write mtime."""
+        now = self.harts[int(self._schedule()[1])].clock // INSTRUCTIONS_PER_TICK
+        lib.machine_set_time(self._native, INSTRUCTIONS_PER_TICK, (time - now) & CLOCK_LIMIT)
+
+    def sleep(self, until: int) -> None:
+        """Let time pass, for all harts, until clock `until`."""
+        lib.machine_sleep(self._native, until)
+
+    def _schedule(self) -> list[int]:
+        values = ffi.new("uint64_t[5]")
+        lib.machine_schedule(self._native, values)
+        return list(ffi.unpack(values, 5))
+
+    # --- loading ---
+
+    def load(self, image: Image) -> Image:
+        """Place a program; its symbols are added. LoadError when it does not fit into memory."""
+        loader.place(image, self.memory)
+        self.symbols = self.symbols | image.symbols
+        self.image = image.name
+        if image.tohost is not None:
+            self._attach_htif(image.tohost, image.fromhost)
+        return image
+
+    def load_elf(self, path: str | os.PathLike[str]) -> Image:
+        return self.load(loader.read_elf(path))
+
+    def load_raw(self, path: str | os.PathLike[str], address: int) -> Image:
+        return self.load(loader.read_raw(path, address))
+
+    def _attach_htif(self, tohost: int, fromhost: int | None) -> None:
+        if self.memory.find(tohost, 8) is None or tohost & 7:
+            raise LoadError(f"symbol tohost is at {tohost:#x}, where there is no aligned RAM")
+        if self.htif is not None and self.htif.tohost != tohost:
+            lib.machine_watch(self._native, self.htif.tohost, 8, 0)
+        self.htif = Htif(tohost, fromhost, self.console, self.halt)
+        lib.machine_watch(self._native, tohost, 8, 2)
+
+    def boot(self, entry: int, tree: bytes | None = None) -> None:
+        """Reset all harts to `entry` with a0 = hart number and a1 = address of the device tree, as firmware expects.
+
+        `tree` is a flattened device tree; by default the machine's own is made. It is placed near the end of RAM.
+        """
+        blob = self.device_tree() if tree is None else tree
+        ram = self.memory.regions[-1]
+        top = min(ram.end, ram.base + (3 << 30))
+        room = 2 * MIB if ram.size >= 8 * MIB else 64 << 10
+        at = (top - len(blob)) // room * room
+        if len(blob) > ram.size // 2:
+            raise LoadError(f"the device tree of {len(blob)} bytes does not fit into RAM of {ram.size} bytes")
+        self.memory.write(at, blob)
+        for hart in self.harts:
+            hart.reset(entry)
+            hart.x[10], hart.x[11] = hart.index, at
+
+    def device_tree(self, bootargs: str = "") -> bytes:
+        """The flattened device tree that describes this machine."""
+        ram = [(region.base, region.size) for region in self.memory.regions if region.writable]
+        return flatten(
+            machine_tree(self.bus, ram, harts=len(self.harts), isa=self.isa, timebase=TIMEBASE, bootargs=bootargs)
+        )
+
+    # --- running ---
+
+    def halt(self, code: int, message: str) -> None:
+        """A device or the host ends the machine; the next run() reports it."""
+        if self.halted is None:
+            self.halted = (code, message)
+
+    def stop(self) -> None:
+        """Ask a run in progress, from any thread, to come back with STOPPED soon."""
+        lib.machine_stop(self._native)
+
+    def step(self) -> Exit:
+        """One step of the hart whose turn it is, breakpoints or not."""
+        lib.machine_skip_breakpoint(self._native)
+        return self.run(1)
+
+    def resume(self, budget: int, until: int = CLOCK_LIMIT) -> Exit:
+        """As `run`, going on from a breakpoint that stands at pc."""
+        lib.machine_skip_breakpoint(self._native)
+        return self.run(budget, until)
+
+    def run(self, budget: int, until: int = CLOCK_LIMIT) -> Exit:
+        """Run at most `budget` steps (instructions retired plus traps taken), and not past clock `until`.
+
+        Device accesses and what the host answers for are dealt with here. Comes back for BUDGET, BREAKPOINT,
+        WATCHPOINT, IDLE (all wait, and no timer is set), STOPPED, TRAP_LOOP and HALTED.
+        """
+        granted = budget
+        out = self._exit
+        while True:
+            if self.halted is not None:
+                return self._done(Exit(ExitReason.HALTED, code=self.halted[0], message=self.halted[1]), granted - budget)
+            limit = until
+            if (due := self.rtc.due()) is not None:
+                limit = min(limit, self.harts[0].clock_at_time(due))
+                if limit <= self.clock:
+                    self.rtc.tick()
+                    continue
+            grant = budget
+            if self.host is not None and budget:
+                grant = min(budget, self.host.schedule(budget))
+                if not grant:
+                    return self._done(self.host.finished or Exit(ExitReason.IDLE), granted - budget)
+            lib.machine_run(self._native, grant, limit, out)
+            executed = int(out.executed)
+            budget -= executed
+            self.executed += executed
+            reason = ExitReason(out.reason)
+            if reason in (ExitReason.MMIO_READ, ExitReason.MMIO_WRITE):
+                self._device_access(out)
+                if self.halted is not None:
+                    self._finish_access()
+                continue
+            exit = Exit(
+                reason, int(out.hart), int(out.address), int(out.value), int(out.size), int(out.kind), int(out.cause), executed
+            )
+            if reason is ExitReason.WATCHPOINT and self._is_htif(exit) and self.htif is not None:
+                self.htif.poke(self.memory)
+                if not self._watched(exit):
+                    continue
+            if self.host is not None:
+                answer = self.host.ran(executed, exit)
+                if answer is None and (reason is not ExitReason.BUDGET or budget):
+                    continue
+                exit = answer or exit
+            elif reason is ExitReason.BUDGET and budget and self.clock < until:
+                continue
+            return self._done(exit, granted - budget)
+
+    @staticmethod
+    def _done(exit: Exit, executed: int) -> Exit:
+        return Exit(
+            exit.reason, exit.hart, exit.address, exit.value, exit.size, exit.kind, exit.cause, executed, exit.code,
+            exit.message,
+        )  # fmt: skip
+
+    def _device_access(self, out: Any) -> None:
+        address, size = int(out.address), int(out.size)
+        value = 0
+        if out.reason == ExitReason.MMIO_READ:
+            value = self.bus.read(address, size) or 0
+        else:
+            self.bus.write(address, size, int(out.value))
+        lib.machine_complete(self._native, value)
+
+    def _finish_access(self) -> None:
+        """The access that ended the machine is an instruction too: let it retire, so that the state is whole."""
+        lib.machine_run(self._native, 1, CLOCK_LIMIT, self._exit)
+        self.executed += int(self._exit.executed)
+
+    # --- watching ---
+
+    def watch(self, address: int, length: int, kinds: int) -> None:
+        """Stop behind instructions that touch [address, address+length) of RAM: kinds 1 read, 2 write, 3 both, 0 none.
+
+        ConfigurationError where there is no RAM, or beyond 64 ranges.
+        """
+        if lib.machine_watch(self._native, address, length, kinds | self._htif_kind(address, length)):
+            raise ConfigurationError(f"cannot watch {length} bytes at {address:#x}: not RAM, or 64 watches are set")
+        if kinds:
+            self._watches[address, length] = kinds
+        else:
+            self._watches.pop((address, length), None)
+
+    @property
+    def watches(self) -> list[tuple[int, int, int]]:
+        """(address, length, kinds), ascending."""
+        return sorted((*where, kinds) for where, kinds in self._watches.items())
+
+    def _htif_kind(self, address: int, length: int) -> int:
+        return 2 if self.htif is not None and (address, length) == (self.htif.tohost, 8) else 0
+
+    def _is_htif(self, exit: Exit) -> bool:
+        return self.htif is not None and exit.kind == 2 and self.htif.tohost - 8 < exit.address < self.htif.tohost + 8
+
+    def _watched(self, exit: Exit) -> bool:
+        return any(
+            kinds & exit.kind and exit.address < address + length and address < exit.address + exit.size
+            for address, length, kinds in self.watches
+        )
+
+    # --- state ---
+
+    def touched_pages(self, region: Region) -> Iterable[int]:
+        """Indexes of the pages of a region that were ever written, ascending."""
+        flags = lib.machine_page_flags(self._native, region.base)
+        written = bytes(ffi.buffer(flags, region.size >> 12))
+        return [i for i, flag in enumerate(written) if flag & 1]
+
+    def state(self) -> dict[str, Any]:
+        """Everything but the contents of memory, as plain values; `from_state` makes the machine again."""
+        return {
+            "config": {
+                "memory": sum(region.size for region in self.memory.regions),
+                "harts": len(self.harts),
+                "ram_base": self.ram_base,
+                "isa": self.isa,
+            },
+            "image": self.image,
+            "executed": self.executed,
+            "halted": None if self.halted is None else list(self.halted),
+            "schedule": self._schedule(),
+            "harts": [hart.state() for hart in self.harts],
+            "devices": {name: device.state() for name, device in self.devices.items()},
+            "console": self.console.state(),
+            "htif": None if self.htif is None else [self.htif.tohost, self.htif.fromhost, self.htif.state()],
+            "breakpoints": list(self.breakpoints),
+            "watches": [list(watch) for watch in self.watches],
+            "symbols": [list(symbol) for symbol in self.symbols],
+            "host": None if self.host is None else self.host.state(),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Machine:
+        """A machine in this state, with empty memory. StateError where the state is not one of a machine's."""
+        try:
+            config = state["config"]
+            machine = cls(
+                memory=int(config["memory"]), harts=int(config["harts"]), ram_base=int(config["ram_base"]),
+                isa=str(config["isa"]),
+            )  # fmt: skip
+            machine._restore(state)
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise StateError(f"saved state of the machine: {type(error).__name__} at {str(error)[:80]}") from None
+        except ConfigurationError as error:
+            raise StateError(f"saved state of the machine: {error}") from None
+        return machine
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.image = str(state["image"])
+        self.executed = int(state["executed"])
+        halted = state["halted"]
+        self.halted = None if halted is None else (int(halted[0]), str(halted[1]))
+        self.symbols = Symbols(loader.Symbol(int(a), int(s), str(n), bool(f)) for a, s, n, f in state["symbols"])
+        if len(state["harts"]) != len(self.harts) or set(state["devices"]) != set(self.devices):
+            raise StateError("saved state of the machine: its harts or devices are others")
+        for hart, saved in zip(self.harts, state["harts"], strict=True):
+            hart.restore(saved)
+        schedule = [int(v) for v in state["schedule"]]
+        if len(schedule) != 5 or not schedule[2] or not schedule[3] or schedule[1] >= len(self.harts):
+            raise StateError("saved state of the machine: its schedule is damaged")
+        lib.machine_set_schedule(self._native, schedule)
+        self.console.restore(state["console"])
+        for name, device in self.devices.items():
+            device.restore(state["devices"][name])
+        if state["htif"] is not None:
+            tohost, fromhost, saved = state["htif"]
+            self._attach_htif(int(tohost), None if fromhost is None else int(fromhost))
+            if self.htif is not None:
+                self.htif.restore(saved)
+        for address in state["breakpoints"]:
+            self.breakpoints.add(int(address))
+        for address, length, kinds in state["watches"]:
+            self.watch(int(address), int(length), int(kinds))
+        if state["host"] is not None:
+            from .vmm import Hypervisor
+
+            self.host = Hypervisor.from_state(self, state["host"])
+
+    def state_hash(self) -> str:
+        """SHA-256 over the whole state and all memory that is not zero: equal for equal machines, in any process."""
+        digest = hashlib.sha256()
+        _feed(self.state(), digest.update)
+        for region in self.memory.regions:
+            view = memoryview(region.buffer)
+            for page in region.pages_nonzero(self.touched_pages(region)):
+                digest.update((region.base + page * 4096).to_bytes(8, "little"))
+                digest.update(view[page * 4096 : page * 4096 + 4096])
+            view.release()
+        return digest.hexdigest()
+
+
+def _feed(value: Any, update: Callable[[bytes], None]) -> None:
+    """A canonical byte form: type letter, length, content."""
+    match value:
+        case None | bool():
+            update(b"n" if value is None else b"t" if value else b"f")
+        case int():
+            update(b"i%d;" % value)
+        case str() | bytes() | bytearray():
+            data = value.encode() if isinstance(value, str) else value
+            update(b"s%d;" % len(data))
+            update(bytes(data))
+        case Mapping():
+            update(b"m%d;" % len(value))
+            for key in sorted(value):
+                _feed(key, update)
+                _feed(value[key], update)
+        case _:
+            update(b"l%d;" % len(value))
+            for item in value:
+                _feed(item, update)
+
+
+__all__ = ["Exit", "ExitReason", "Host", "Machine", "Mode"]

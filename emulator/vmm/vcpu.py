@@ -1,0 +1,283 @@
+"""A virtual CPU: the registers of a guest's hart, in a real hart while it is loaded there and kept here otherwise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from emulator.errors import ConfigurationError, StateError
+from emulator.hart import Hart, Mode
+
+if TYPE_CHECKING:
+    from emulator.vmm.vm import Vm
+
+MASK64 = (1 << 64) - 1
+NEVER = MASK64
+
+# hvip, hip and hie number the VS interrupts 2, 6, 10; vsip and vsie see them as 1, 5, 9.
+VSSI, VSTI, VSEI = 2, 6, 10
+VS_INTERRUPTS = 1 << VSSI | 1 << VSTI | 1 << VSEI
+
+SSTATUS_SIE, SSTATUS_SPIE, SSTATUS_SPP = 1 << 1, 1 << 5, 1 << 8
+SSTATUS_FS_INITIAL = 1 << 13
+HSTATUS_SPV, HSTATUS_SPVP, HSTATUS_VTW = 1 << 7, 1 << 8, 1 << 21
+
+# What a world switch exchanges. scounteren and senvcfg have no VS twin, so the guest owns the real ones while it runs;
+# sstatus and hstatus are HS-mode's own, but hold FS, SPP and SPVP of this guest.
+CSRS = (
+    "sstatus", "hstatus", "scounteren", "senvcfg", "vsstatus", "vsie", "vstvec", "vsscratch", "vsepc", "vscause",
+    "vstval", "hvip", "vsatp", "htimedelta", "vstimecmp", "fcsr",
+)  # fmt: skip
+RESET = {
+    "sstatus": SSTATUS_SPP | SSTATUS_SPIE | SSTATUS_FS_INITIAL,
+    "hstatus": HSTATUS_VTW | HSTATUS_SPV | HSTATUS_SPVP | 2 << 32,  # VSXL: 64
+    "scounteren": 7,
+    "vsstatus": 2 << 32,  # UXL: 64
+    "vstimecmp": NEVER,
+}
+
+STATES = ("ready", "idle", "stopped", "ended")
+
+
+class Vcpu:
+    """Registers have the names x0..x31, f0..f31 (raw 64-bit patterns), pc, mode (3 VS, 4 VU), and those of CSRS.
+
+    The guest's own view of its CSRs is in the vs ones: its satp is vsatp.
+    """
+
+    registers = (*(f"x{i}" for i in range(32)), *(f"f{i}" for i in range(32)), "pc", "mode", *CSRS)
+
+    def __init__(self, vm: Vm, index: int) -> None:
+        self.vm = vm
+        self.index = index
+        self.status = "stopped"
+        """"ready", "idle" (waits for an interrupt), "stopped" (until HSM starts it) or "ended"."""
+        self.suspended = False
+        """Idle by HSM's hart_suspend, not by WFI."""
+        self.instructions = 0
+        """Retired in VS- and VU-mode."""
+        self.stuck = 0
+        """Exits since an instruction retired before one."""
+        self.marked = 0
+        """`instructions` at the last exit."""
+        self.hart: Hart | None = None
+        """The hart that holds the registers now."""
+        self._pc = 0
+        self._mode = Mode.VS
+        self._x = [0] * 32
+        self._f = [0] * 32
+        self._csrs = dict.fromkeys(CSRS, 0)
+
+    def __repr__(self) -> str:
+        return f"<Vcpu {self.vm.name}/{self.index} {self.state}>"
+
+    @property
+    def state(self) -> str:
+        """"running" when it is the one that the hart executes, else as `status`."""
+        running = self.status == "ready" and self.vm.hypervisor.current is self
+        return "running" if running else self.status
+
+    # Registers
+
+    @property
+    def inside(self) -> bool:
+        """The hart executes this guest at this moment, rather than standing in HS-mode after an exit."""
+        return self.hart is not None and self.hart.mode in (Mode.VS, Mode.VU)
+
+    @property
+    def pc(self) -> int:
+        return self.hart.pc if self.hart is not None and self.inside else self._pc
+
+    @pc.setter
+    def pc(self, value: int) -> None:
+        self._pc = value & MASK64
+        if self.hart is not None and self.inside:
+            self.hart.pc = self._pc
+
+    @property
+    def mode(self) -> Mode:
+        return self.hart.mode if self.hart is not None and self.inside else self._mode
+
+    @mode.setter
+    def mode(self, value: int) -> None:
+        if value not in (Mode.VS, Mode.VU):
+            raise ConfigurationError(f"vCPU mode {value}: a guest is in mode 3 (VS) or 4 (VU)")
+        if self.hart is not None and self.inside:
+            self.hart.mode = Mode(value)
+        self._mode = Mode(value)
+
+    def get_reg(self, name: str) -> int:
+        """Raises ConfigurationError for a name that is not in `registers`."""
+        match self._register(name):
+            case "x", index:
+                return (self.hart.x if self.hart else self._x)[index]
+            case "f", index:
+                return (self.hart.f if self.hart else self._f)[index]
+            case "pc", _:
+                return self.pc
+            case "mode", _:
+                return int(self.mode)
+        return self.hart.csr(name) if self.hart else self._csrs[name]
+
+    def set_reg(self, name: str, value: int) -> None:
+        """`value` is taken modulo 2^64; CSRs make it legal when they next meet the hart."""
+        value &= MASK64
+        match self._register(name):
+            case "x", 0:
+                pass
+            case "x", index:
+                (self.hart.x if self.hart else self._x)[index] = value
+            case "f", index:
+                (self.hart.f if self.hart else self._f)[index] = value
+            case "pc", _:
+                self.pc = value
+            case "mode", _:
+                self.mode = Mode(value) if value in (3, 4) else value  # type: ignore[assignment]
+            case _ if self.hart:
+                self.hart.set_csr(name, value)
+            case _:
+                self._csrs[name] = value
+
+    def _register(self, name: str) -> tuple[str, int]:
+        if name in CSRS or name in ("pc", "mode"):
+            return name, 0
+        if name[:1] in ("x", "f") and name[1:].isdecimal() and int(name[1:]) < 32:
+            return name[0], int(name[1:])
+        raise ConfigurationError(f"vCPU {self.vm.name}/{self.index} has no register {name!r}")
+
+    def reset(self, pc: int, opaque: int = 0) -> None:
+        """As SBI says a hart starts: S-mode, paging and interrupts off, a0 = hart id, a1 = `opaque`."""
+        for name in self.registers:
+            if name not in ("pc", "mode"):
+                self.set_reg(name, RESET.get(name, 0))
+        self.set_reg("htimedelta", self.vm.time_delta)
+        self.mode = Mode.VS
+        self.pc = pc
+        self.set_reg("x10", self.index)
+        self.set_reg("x11", opaque)
+        self.status, self.suspended, self.stuck = "ready", False, 0
+
+    # World switch
+
+    def load(self, hart: Hart) -> None:
+        """Put the registers into `hart`, which is in HS-mode; follow with enter()."""
+        hart.set_csr("vsatp", 0)  # no walk may mix this guest's vsatp with another's hgatp
+        hart.set_csr("hgatp", self.vm.hgatp)
+        for name in CSRS:
+            hart.set_csr(name, self._csrs[name])
+        for i in range(32):
+            hart.x[i], hart.f[i] = self._x[i], self._f[i]
+        self.hart = hart
+
+    def save(self) -> None:
+        """Take the registers out of the hart."""
+        hart = self.hart
+        assert hart is not None
+        if self.inside:
+            self._pc, self._mode = hart.pc, hart.mode
+        self._x, self._f = list(hart.x), list(hart.f)
+        self._csrs = {name: hart.csr(name) for name in CSRS}
+        hart.mode = Mode.HS
+        self.hart = None
+
+    def enter(self) -> None:
+        """What SRET does on the way into the guest."""
+        hart = self.hart
+        assert hart is not None
+        hart.set_csr("sepc", self._pc)
+        hart.pc = self._pc
+        hart.mode = self._mode
+
+    def leave(self) -> None:
+        """After a trap into HS-mode: note where the guest stands. Manual: "Trap Entry"."""
+        self.stuck = self.stuck + 1 if self.instructions == self.marked else 0
+        self.marked = self.instructions
+        hart = self.hart
+        assert hart is not None
+        self._pc = hart.csr("sepc")
+        self._mode = Mode.VS if hart.csr("sstatus") & SSTATUS_SPP else Mode.VU
+
+    # Traps and interrupts
+
+    def inject(self, cause: int, value: int) -> None:
+        """Redirect an exception into the guest's VS-mode, as if it had been delegated there."""
+        status = self.get_reg("vsstatus") & ~(SSTATUS_SPP | SSTATUS_SPIE)
+        if self.mode is Mode.VS:
+            status |= SSTATUS_SPP
+        if status & SSTATUS_SIE:
+            status |= SSTATUS_SPIE
+        self.set_reg("vsstatus", status & ~SSTATUS_SIE)
+        self.set_reg("vsepc", self.pc)
+        self.set_reg("vscause", cause)
+        self.set_reg("vstval", value)
+        self.mode = Mode.VS
+        self.pc = self.get_reg("vstvec") & ~3
+
+    def interrupt(self, bit: int, level: bool = True) -> None:
+        """Raise or lower VSSI, VSTI or VSEI in hvip."""
+        pending = self.get_reg("hvip")
+        self.set_reg("hvip", pending | 1 << bit if level else pending & ~(1 << bit))
+
+    @property
+    def time(self) -> int:
+        """What the guest reads from `time`."""
+        return (self.vm.hypervisor.hart.time + self.get_reg("htimedelta")) & MASK64
+
+    def has_interrupt(self) -> bool:
+        """Whether WFI would return: an interrupt that vsie enables is pending, whatever vsstatus.SIE says."""
+        pending = self.get_reg("hvip")
+        if self.time >= self.get_reg("vstimecmp"):
+            pending |= 1 << VSTI
+        return bool((pending & VS_INTERRUPTS) >> 1 & self.get_reg("vsie"))
+
+    def ticks_to_timer(self) -> int | None:
+        """Ticks of `time` until the guest's timer interrupt would wake it; None when it is off or beyond all reach."""
+        compare, now = self.get_reg("vstimecmp"), self.time
+        if not self.get_reg("vsie") >> (VSTI - 1) & 1 or compare - now >= 1 << 52:
+            return None
+        return max(compare - now, 0)
+
+    # Snapshots
+
+    def snapshot(self) -> dict[str, Any]:
+        kept = {"x": self._x, "f": self._f, "csrs": [self._csrs[name] for name in CSRS]}
+        return {
+            "status": self.status,
+            "suspended": self.suspended,
+            "instructions": self.instructions,
+            "stuck": self.stuck,
+            "marked": self.marked,
+            "pc": self.pc,
+            "mode": int(self.mode),
+            "registers": None if self.hart else {name: list(values) for name, values in kept.items()},
+        }
+
+    def restore(self, state: object, hart: Hart) -> None:
+        """`hart` holds the registers of the vCPU whose state has none. Raises StateError."""
+        where = f"saved vCPU {self.vm.name}/{self.index}"
+        match state:
+            case {
+                "status": str(status), "suspended": bool(suspended), "instructions": int(instructions),
+                "stuck": int(stuck), "marked": int(marked), "pc": int(pc), "mode": (3 | 4) as mode,
+                "registers": registers,
+            } if status in STATES:  # fmt: skip
+                pass
+            case _:
+                raise StateError(f"{where}: a field is missing or of the wrong kind")
+        match registers:
+            case None:
+                self.hart = hart
+            case {"x": list(x), "f": list(f), "csrs": list(csrs)}:
+                if not all(fits(v, n) for v, n in ((x, 32), (f, 32), (csrs, len(CSRS)))):
+                    raise StateError(f"{where}: registers must be 64-bit numbers, as many as there are")
+                self.hart, self._x, self._f = None, list(x), list(f)
+                self._csrs = dict(zip(CSRS, csrs, strict=True))
+            case _:
+                raise StateError(f"{where}: its registers are damaged")
+        self.status, self.suspended = status, suspended
+        self.instructions, self.stuck, self.marked = instructions, stuck, marked
+        self._pc, self._mode = pc & MASK64, Mode(mode)
+
+
+def fits(values: list[Any], count: int) -> bool:
+    """Whether these are `count` 64-bit numbers."""
+    return len(values) == count and all(isinstance(value, int) and 0 <= value <= MASK64 for value in values)

@@ -1,0 +1,5 @@
+"""`python -m rvtui`."""
+
+from rvtui.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,562 @@
+"""The application: panes around one session, keys, prompts, and the clock that brings views to the screen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from functools import partial
+from typing import ClassVar
+
+from textual import events
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.geometry import Size
+from textual.message import Message
+from textual.screen import Screen
+from textual.widget import Widget
+
+from emulator.errors import EmulatorError
+from emulator.hart import Access, Mode
+from emulator.machine import Machine
+from rvtui import commands
+from rvtui.bars import Bar, KeyBar, Prompt, key_line, top_line
+from rvtui.helpscreen import HelpScreen
+from rvtui.layout import MINIMUM, Workspace, arrange
+from rvtui.panes.base import Pane
+from rvtui.panes.code import CodePane
+from rvtui.panes.console import ConsolePane, OtherConsolePane
+from rvtui.panes.csrs import CsrsPane
+from rvtui.panes.events import EventsPane
+from rvtui.panes.exits import ExitsPane
+from rvtui.panes.gstage import GStagePane
+from rvtui.panes.registers import RegistersPane
+from rvtui.panes.vms import Overview, VmsPane, read_overview
+from rvtui.panes.walk import WalkPane
+from rvtui.session import Session
+from rvtui.subjects import Subject, consoles, subjects
+from rvtui.terminal import GuestTerminal
+from rvtui.theme import THEMES, Paint
+
+FRAME_SECONDS = 0.05
+CONSOLE_BYTES = 4096
+CONSOLE_SECONDS = 0.008
+"""Time per frame and console for understanding what a guest prints; a flood waits."""
+
+PANES: tuple[type[Pane], ...] = (
+    VmsPane,
+    ConsolePane,
+    RegistersPane,
+    CsrsPane,
+    CodePane,
+    GStagePane,
+    WalkPane,
+    ExitsPane,
+    EventsPane,
+    OtherConsolePane,
+)
+NAMES = tuple(pane.NAME for pane in PANES if pane.KEY)
+
+
+class Palette(Provider):
+    """The registry's commands in the command palette: those without arguments run, the others open the prompt."""
+
+    def _rows(self) -> Iterator[tuple[commands.Command, object]]:
+        application = self.app
+        assert isinstance(application, Application)
+        for command in commands.COMMANDS.values():
+            needs = any(not argument.optional for argument in command.arguments)
+            action = partial(application.ask, command.help, f"{command.name} ") if needs else partial(application.carry_out, command.name)
+            yield command, action
+
+    async def discover(self) -> Hits:
+        for command, action in self._rows():
+            yield DiscoveryHit(command.name, action, help=command.help)  # type: ignore[arg-type]
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        for command, action in self._rows():
+            score = max(matcher.match(command.name), matcher.match(command.help) * 0.8)
+            if score > 0:
+                yield Hit(score, matcher.highlight(command.usage), action, help=command.help)  # type: ignore[arg-type]
+
+
+class _ScreenPort:
+    """What commands may ask of the application, from the worker's thread."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    def _post(self, action: object) -> None:
+        self._application.post_message(Application.Asked(action))
+
+    def goto(self, pane: str) -> None:
+        self._post(partial(self._application.goto, pane))
+
+    def walk(self, address: int, access: Access, mode: Mode | None) -> None:
+        self._post(partial(self._application.show_walk, address, access, mode))
+
+    def zoom(self) -> None:
+        self._post(self._application.action_zoom)
+
+    def help(self) -> None:
+        self._post(self._application.action_help)
+
+    def quit(self) -> None:
+        self._post(self._application.action_quit_now)
+
+    def progress(self, text: str) -> None:
+        self._post(partial(self._application.say, text + " ..."))
+
+
+class Application(App[int]):
+    """`run()` returns the exit code."""
+
+    TITLE = "rvtui"
+    CSS = """
+    Screen { background: $background; layers: base top; }
+    #workspace { height: 1fr; width: 1fr; overflow: hidden; }
+    Pane {
+        background: $background;
+        border: round $paint-faint;
+        border-title-color: $paint-label;
+        border-subtitle-color: $paint-dim;
+        padding: 0;
+    }
+    Pane:focus { border: heavy $primary; border-title-color: $primary; border-title-style: bold; }
+    #small { display: none; width: 1fr; height: 1fr; content-align: center middle; color: $warning; text-align: center; }
+    #bottom { height: 1; }
+    CommandPalette > Vertical { width: 80%; max-width: 90; }
+    """
+    ENABLE_COMMAND_PALETTE = True
+    COMMANDS = {Palette}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space,r", "toggle_run", "run or pause", show=False),
+        Binding("s", "step", "step", show=False),
+        Binding("n", "next", "step over", show=False),
+        Binding("u", "ask_until", "run to address", show=False),
+        Binding("b", "breakpoint", "breakpoint", show=False),
+        Binding("e", "edit", "edit", show=False),
+        Binding("w", "ask_walk", "walk", show=False),
+        Binding("S", "ask_save", "save", show=False),
+        Binding("L", "ask_load", "load", show=False),
+        Binding("left_square_bracket", "other_vm(-1)", "previous VM", show=False),
+        Binding("right_square_bracket", "other_vm(1)", "next VM", show=False),
+        Binding("tab", "app.focus_next", "next pane", show=False),
+        Binding("shift+tab", "app.focus_previous", "previous pane", show=False),
+        Binding("z", "zoom", "zoom", show=False),
+        Binding("colon", "command", "command", show=False),
+        Binding("question_mark,f1", "help", "help", show=False),
+        Binding("escape", "calm", "back", show=False),
+        Binding("q", "quit_now", "quit", show=False),
+        Binding("ctrl+c", "interrupt", "pause", show=False),
+        *[Binding(pane.KEY, f"goto('{pane.NAME}')", pane.TITLE, show=False) for pane in PANES if pane.KEY],
+    ]
+
+    class Published(Message):
+        """A new view is there."""
+
+    class Asked(Message):
+        """The worker asks for something on this thread."""
+
+        def __init__(self, action: object) -> None:
+            super().__init__()
+            self.action = action
+
+    class Finished(Message):
+        """A command is done."""
+
+        def __init__(self, line: str, future: Future[str | None]) -> None:
+            super().__init__()
+            self.line = line
+            self.future = future
+
+    def __init__(self, session: Session, *, title: str = "") -> None:
+        super().__init__()
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = THEMES[0].name
+        self.session = session
+        self.heading = title
+        self._terminals: dict[int, GuestTerminal] = {}
+        self._machine = session.machine
+        self._panes = {pane.NAME: pane() for pane in PANES}
+        self._wanted = "console"
+        self._zoomed: str | None = None
+        self._subscribed: set[str] = set()
+        self._sequence = -1
+        self._published = False
+        self._left_console: Widget | None = None
+        self._subject: Subject | None = None
+        self._vms_height = 5
+        self._context = commands.Context(session, _ScreenPort(self), NAMES)
+
+    # Building.
+
+    def compose(self) -> ComposeResult:
+        yield Bar("top", self.paint_for)
+        yield Workspace(*self._panes.values())
+        from textual.widgets import Static
+
+        yield Static(id="small")
+        yield KeyBar(self.paint_for)
+        yield Prompt(self._complete, self._answered)
+
+    def on_mount(self) -> None:
+        self.replay_consoles()
+        self.session.on_view = self._on_view
+        for pane in self._panes.values():
+            pane.entitle("")
+        self._arrange()
+        self._panes["vms"].focus()
+        self.set_interval(FRAME_SECONDS, self._frame)
+        self.theme_changed_signal.subscribe(self, lambda _: self._repaint())
+        self.call_after_refresh(self._refresh_view)
+
+    def get_css_variables(self) -> dict[str, str]:
+        return {**THEMES[0].variables, **super().get_css_variables()}
+
+    def paint_for(self, widget: Widget) -> Paint:
+        theme = self.current_theme
+        bar = isinstance(widget, Bar)
+        return Paint(
+            {**THEMES[0].variables, **theme.variables},
+            theme.foreground or "#d8dee4",
+            (theme.panel if bar else theme.background) or "#0f1419",
+        )
+
+    def _repaint(self) -> None:
+        for widget in (*self._panes.values(), self.query_one("#top", Bar), self.query_one(KeyBar)):
+            widget.forget_paint()
+
+    # Views.
+
+    def _on_view(self) -> None:
+        """On the worker's thread."""
+        if not self._published:
+            self._published = True
+            self.post_message(self.Published())
+
+    def on_application_published(self) -> None:
+        self._published = False
+        self._refresh_view()
+
+    def _frame(self) -> None:
+        self.session.nudge()
+        self._feed_terminals()
+        self._bars()
+
+    def _refresh_view(self) -> None:
+        session = self.session
+        if session.machine is not self._machine:
+            self._machine = session.machine
+            self.replay_consoles()
+            vms = self._panes["vms"]
+            assert isinstance(vms, VmsPane)
+            vms.forget()
+        view = session.view
+        vms = self._panes["vms"]
+        assert isinstance(vms, VmsPane)
+        vms.sample(view, time.monotonic())
+        overview = view.get("overview")
+        if isinstance(overview, Overview):
+            height = 3 + len(overview.runners) + len(overview.harts)
+            if height != self._vms_height:
+                self._vms_height = height
+                self._arrange()
+        self._feed_terminals()
+        if view.sequence == self._sequence:
+            return
+        self._sequence = view.sequence
+        for pane in self._panes.values():
+            if pane.display:
+                pane.show(view)
+        self._bars()
+
+    def _bars(self) -> None:
+        view = self.session.view
+        overview = view.get("overview")
+        mode, name = None, ""
+        if isinstance(overview, Overview):
+            for runner in overview.runners:
+                if runner.subject == view.subject:
+                    mode, name = runner.mode, runner.name
+        width = self.size.width
+        if self._screen_stack:
+            main = self._screen_stack[0]
+            main.query_one("#top", Bar).put(top_line(view, self.heading, mode, name, width))
+            focused = main.focused
+            console = None
+            if isinstance(focused, ConsolePane):
+                index = focused.index
+                console = view.consoles[index] if index < len(view.consoles) else "the guest"
+            main.query_one(KeyBar).update(key_line(view.running, console, width))
+
+    # Consoles.
+
+    def terminal(self, index: int) -> GuestTerminal:
+        if index not in self._terminals:
+            self._terminals[index] = GuestTerminal(80, 24, partial(self.session.send, index))
+        return self._terminals[index]
+
+    def replay_consoles(self) -> None:
+        """Show what the consoles printed before this application saw them, as after a restore."""
+        self._terminals.clear()
+        for index, console in enumerate(consoles(self.session.machine)):
+            old = bytes(console.output)
+            if old:
+                console.take()
+                self.terminal(index).feed(old[-65536:], live=False)
+
+    def _feed_terminals(self) -> None:
+        for index in range(len(self.session.view.consoles)):
+            deadline = time.monotonic() + CONSOLE_SECONDS
+            fed = False
+            while time.monotonic() < deadline:
+                data = self.session.drain(index, CONSOLE_BYTES)
+                if not data:
+                    break
+                fed = True
+                for at in range(0, len(data), 512):
+                    self.terminal(index).feed(data[at : at + 512])
+            if fed:
+                for pane in self._panes.values():
+                    if isinstance(pane, ConsolePane) and pane.display and pane.index == index:
+                        pane.show(self.session.view)
+
+    # Arrangement.
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._arrange(event.size)
+
+    def _arrange(self, size: Size | None = None) -> None:
+        size = size or self.size
+        if not self._screen_stack:
+            return
+        main = self._screen_stack[0]
+        workspace = main.query_one(Workspace)
+        small = main.query_one("#small")
+        fits = size.width >= MINIMUM[0] and size.height >= MINIMUM[1]
+        for widget in (workspace, main.query_one("#top"), main.query_one(KeyBar)):
+            widget.display = fits
+        small.display = not fits
+        if not fits:
+            small.update(  # type: ignore[attr-defined]
+                f"terminal too small ({size.width}x{size.height}):\nrvtui needs {MINIMUM[0]}x{MINIMUM[1]}"
+            )
+            workspace.place({})
+            self._sync()
+            return
+        area = Size(size.width, size.height - 2)
+        count = len(self.session.view.consoles)
+        workspace.place(arrange(area, self._wanted, self._zoomed, self._vms_height, count))
+        self._sync()
+        focused = main.focused
+        if isinstance(focused, Pane) and not focused.display:
+            (self._panes["vms"] if self._panes["vms"].display else self._panes[self._wanted]).focus()
+
+    def _sync(self) -> None:
+        """Subscribe to what the visible panes need, and to nothing else."""
+        wanted = {"overview": (read_overview, 0.1)}
+        for pane in self._panes.values():
+            if pane.display:
+                wanted.update(pane.readers())
+        self.session.unsubscribe(self._subscribed - wanted.keys())
+        for key in wanted.keys() - self._subscribed:
+            reader, every = wanted[key]
+            self.session.subscribe(key, reader, every=every)
+        self._subscribed = set(wanted)
+
+    def resubscribe(self, pane: Pane) -> None:
+        """The pane wants to read something else than before."""
+        if pane.display and pane.is_mounted:
+            for key, (reader, every) in pane.readers().items():
+                self.session.subscribe(key, reader, every=every)
+                self._subscribed.add(key)
+
+    def goto(self, name: str) -> None:
+        """Make a pane visible and focus it."""
+        pane = self._panes[name]
+        if self._zoomed is not None and self._zoomed != name:
+            self._zoomed = name
+        if not pane.display or self._zoomed is not None:
+            self._wanted = name
+        self._arrange()
+        if not pane.display:
+            self._wanted = name
+            self._arrange()
+        pane.focus()
+
+    def leave_console(self) -> None:
+        """Ctrl-]: the keys are the application's again."""
+        self.screen.set_focus(None) if self._zoomed is not None else self._panes["vms"].focus()
+        self.redraw_consoles()
+
+    def redraw_consoles(self) -> None:
+        for pane in self._panes.values():
+            if isinstance(pane, ConsolePane) and pane.display:
+                pane.redraw()
+        self._bars()
+
+    def show_walk(self, address: int, access: Access, mode: Mode | None) -> None:
+        pane = self._panes["walk"]
+        assert isinstance(pane, WalkPane)
+        self.goto("walk")
+        pane.ask(address, access, mode)
+
+    # Commands.
+
+    def say(self, text: str, *, error: bool = False) -> None:
+        self._screen_stack[0].query_one(KeyBar).say(text, error=error)
+
+    def carry_out(self, line: str) -> None:
+        """Run a command line; what it says appears in the bar below."""
+        future = commands.invoke(self._context, line)
+        future.add_done_callback(lambda done: self.post_message(self.Finished(line, done)))
+
+    def on_application_asked(self, message: Asked) -> None:
+        action = message.action
+        if callable(action):
+            action()
+
+    def on_application_finished(self, message: Finished) -> None:
+        error = message.future.exception()
+        if error is None:
+            text = message.future.result()
+            if isinstance(text, str):
+                self.say(text)
+        elif isinstance(error, EmulatorError | OSError):
+            self.say(str(error), error=True)
+        else:
+            self.say(f"{message.line}: {type(error).__name__}: {error}", error=True)
+
+    def _watch(self, future: Future[None], line: str) -> None:
+        future.add_done_callback(lambda done: self.post_message(self.Finished(line, done)))  # type: ignore[arg-type]
+
+    def ask(self, label: str, prefix: str = "", value: str = "") -> None:
+        self._left_console = self.screen.focused
+        self._screen_stack[0].query_one(KeyBar).display = False
+        self.query_one(Prompt).ask(label, prefix, value)
+
+    def _answered(self, line: str | None) -> None:
+        self._screen_stack[0].query_one(KeyBar).display = self._screen_stack[0].query_one(Workspace).display
+        back = self._left_console
+        if isinstance(back, Pane) and back.display:
+            back.focus()
+        else:
+            self.screen.set_focus(None)
+        if line:
+            self.carry_out(line)
+
+    def _complete(self, line: str) -> list[str]:
+        return commands.complete(self._context, line)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return not (action == "command_palette" and isinstance(self.focused, ConsolePane | Prompt))
+
+    # Keys.
+
+    def action_toggle_run(self) -> None:
+        self._watch(self.session.toggle(), "run")
+
+    def action_interrupt(self) -> None:
+        if self.session.running:
+            self._watch(self.session.pause(), "pause")
+        else:
+            self.say("q quits")
+
+    def action_step(self) -> None:
+        self._watch(self.session.step(), "step")
+
+    def action_next(self) -> None:
+        self._watch(self.session.step_over(), "next")
+
+    def action_ask_until(self) -> None:
+        address = self._code_address()
+        self.ask("run to which address? a symbol, number or expression", "until ", f"{address:#x}" if address is not None else "")
+
+    def action_breakpoint(self) -> None:
+        address = self._code_address()
+        if address is None:
+            self.ask("break at which address? a symbol, number or expression", "break ")
+            return
+        future = self.session.toggle_breakpoint(address)
+        future.add_done_callback(
+            lambda done: self.post_message(
+                self.Asked(partial(self.say, f"breakpoint at {address:#x} {'set' if done.result() else 'removed'}"))
+            )
+        )
+
+    def _code_address(self) -> int | None:
+        code = self._panes["code"]
+        assert isinstance(code, CodePane)
+        return code.selected if code.display and code.has_focus else None
+
+    def action_edit(self) -> None:
+        pane = self._panes["csrs"]
+        assert isinstance(pane, CsrsPane)
+        name = pane.selected if pane.display and pane.has_focus else ""
+        self.ask("NAME=VALUE, for example a0=sp+16 or sstatus=sstatus|2", "set ", f"{name}=" if name else "")
+
+    def action_ask_walk(self) -> None:
+        tree = self._panes["gstage"]
+        assert isinstance(tree, GStagePane)
+        address = tree.selected if tree.display and tree.has_focus else None
+        if address is not None:
+            self.carry_out(f"walk {address:#x} load VS")
+            return
+        self.ask("walk which address? ADDRESS [fetch|load|store] [M|HS|U|VS|VU]", "walk ")
+
+    def action_ask_save(self) -> None:
+        self.ask("save to which file?", "save ", "machine.snap")
+
+    def action_ask_load(self) -> None:
+        self.ask("restore which file?", "restore ", self.session.path)
+
+    def action_other_vm(self, direction: int) -> None:
+        every = subjects(self.session.machine)
+        current = self.session.subject
+        index = every.index(current) if current in every else 0
+        self.session.select(every[(index + direction) % len(every)])
+
+    def action_zoom(self) -> None:
+        focused = self._screen_stack[0].focused
+        if self._zoomed is not None:
+            self._zoomed = None
+        elif isinstance(focused, Pane):
+            self._zoomed = focused.NAME
+        self._arrange()
+
+    def action_goto(self, name: str) -> None:
+        self.goto(name)
+
+    def action_command(self) -> None:
+        self.ask("a command; Tab completes, help lists")
+
+    def action_help(self) -> None:
+        if not isinstance(self.screen, HelpScreen):
+            focused = self._screen_stack[0].focused
+            self.push_screen(HelpScreen([pane for pane in PANES if pane.KEY], focused.NAME if isinstance(focused, Pane) else ""))
+
+    def action_calm(self) -> None:
+        self._screen_stack[0].query_one(KeyBar).hush()
+        if self._zoomed is not None:
+            self.action_zoom()
+
+    def action_quit_now(self) -> None:
+        self.exit(0)
+
+    def get_default_screen(self) -> Screen[object]:
+        return super().get_default_screen()
+
+
+def run(machine: Machine, *, title: str = "", path: str = "", start: bool = True) -> int:
+    """Open the application on a machine; returns the exit code."""
+    session = Session(machine, path=path)
+    session.start(run=start)
+    try:
+        code = Application(session, title=title).run()
+    finally:
+        session.close()
+    return code or 0

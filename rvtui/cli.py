@@ -1,0 +1,322 @@
+"""The command line. Imports what a command needs only when that command runs: `--version` must not wait for Textual."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from typing import NoReturn
+
+from emulator.errors import EmulatorError
+
+USER_ERROR = 2
+STOPPED = 3
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+
+_LATER = {
+    "monitor": "the line monitor",
+    "replay": "replaying a recording",
+    "compare": "comparing versions of the H extension",
+    "lint": "checking an ELF",
+    "isa": "the instruction set reference",
+    "conformance": "the conformance run",
+    "bench": "the benchmark",
+    "images": "the list of images",
+    "lesson": "lessons",
+    "serve": "serving over a network",
+    "share": "sharing a session",
+    "watch": "watching a shared session",
+}
+_LATER_SNAPSHOT = ("list", "tree", "diff", "delete", "prune", "export", "import")
+_LATER_OPTIONS = {
+    "--kernel": "F",
+    "--initrd": "F",
+    "--append": "TEXT",
+    "--drive": "F[,ro]",
+    "--share": "DIR",
+    "--h-version": "V",
+    "--priv-version": "V",
+    "--profile": "FILE",
+    "--signature": "FILE",
+    "--gdb": "[HOST:]PORT",
+    "--record": "FILE",
+}
+
+
+class UsageError(EmulatorError):
+    """The command line does not make sense."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+class _Later(argparse.Action):
+    """An option of the design that does nothing yet."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        option = self.option_strings[0]
+        raise UsageError(f"{option}: not available yet")
+
+
+def size(text: str) -> int:
+    """Bytes from 64M, 1G, 512K; a plain number is MiB, as for QEMU's -m."""
+    units = {"K": 10, "M": 20, "G": 30, "T": 40}
+    digits = text.strip().upper().removesuffix("IB").removesuffix("B")
+    shift = 20
+    if digits and digits[-1] in units:
+        shift = units[digits[-1]]
+        digits = digits[:-1]
+    if not digits.isdecimal() or not digits.isascii() or len(digits) > 9 or int(digits) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: write 64M or 1G")
+    return int(digits) << shift
+
+
+def number(text: str) -> int:
+    """A whole number from 1, with _ and k, M, G allowed."""
+    digits = text.replace("_", "").replace(",", "")
+    factor = {"k": 10**3, "M": 10**6, "G": 10**9}.get(digits[-1:], 1)
+    if factor > 1:
+        digits = digits[:-1]
+    if not digits.isdecimal() or not digits.isascii() or len(digits) > 19 or not 0 < int(digits) * factor < 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(digits) * factor
+
+
+def count(most: int) -> object:
+    def convert(text: str) -> int:
+        if not text.isdecimal() or not text.isascii() or not 1 <= int(text[:6]) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r}: a number from 1 to {most}")
+        return int(text)
+
+    return convert
+
+
+def parser() -> argparse.ArgumentParser:
+    top = _Parser(
+        prog="rvtui",
+        description="A monitor for RISC-V guest virtual machines. Without a command it opens the demonstration.",
+        epilog="Exit codes: 0 done; the guest's own; 2 what the user got wrong; 3 the guest was stopped.",
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"rvtui {version()}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+
+    run = commands.add_parser("run", help="run guests", allow_abbrev=False, description=(
+        "Run each GUEST (an ELF file, or the name of a bundled one) as a VM of the built-in hypervisor, or one firmware on"
+        " the bare machine."
+    ))  # fmt: skip
+    run.add_argument("guests", nargs="*", metavar="GUEST", help="an ELF file, or a bundled guest: hello, pages, ...")
+    run.add_argument("--bare", metavar="FIRMWARE", help="boot FIRMWARE (ELF or raw image) in M-mode, no hypervisor of ours")
+    run.add_argument("--memory", "-m", type=size, metavar="SIZE", help="RAM of the machine, or of each VM: 64M, 1G")
+    run.add_argument("--harts", type=count(64), metavar="N", help="harts of the bare machine")
+    run.add_argument("--vcpus", type=count(64), metavar="N", help="virtual CPUs of each VM")
+    run.add_argument("--dtb", metavar="FILE", help="the device tree to hand to the firmware instead of our own")
+    run.add_argument("--dump-dtb", metavar="FILE", help="write the machine's device tree to FILE and end")
+    run.add_argument("--isa", metavar="NAME", help="what the harts implement; only rv64gch is available yet")
+    run.add_argument("--jit", choices=("auto", "on", "off"), default="auto", help="the translator (not available yet)")
+    run.add_argument("--paused", action="store_true", help="open the application with the machine standing still")
+    _run_options(run)
+    for option, metavar in _LATER_OPTIONS.items():
+        run.add_argument(option, metavar=metavar, action=_Later, help=argparse.SUPPRESS)
+
+    snapshot = commands.add_parser("snapshot", help="saved machines", allow_abbrev=False, description="Saved machines.")
+    parts = snapshot.add_subparsers(dest="part", metavar="ACTION", parser_class=_Parser)
+    for name, text in (("info", "what a snapshot says of itself"), ("verify", "check every byte of it")):
+        part = parts.add_parser(name, help=text, description=text, allow_abbrev=False)
+        part.add_argument("file", metavar="FILE")
+    restore = parts.add_parser("restore", help="go on from a snapshot", description="Go on from a snapshot.", allow_abbrev=False)
+    restore.add_argument("file", metavar="FILE")
+    restore.add_argument("--run", action="store_true", help="in the application: run at once")
+    _run_options(restore)
+    save = parts.add_parser("save", help="run guests without a screen, then save", allow_abbrev=False)
+    save.add_argument("file", metavar="FILE")
+    save.add_argument("guests", nargs="+", metavar="GUEST")
+    save.add_argument("--instructions", type=number, metavar="N", required=True, help="how many to run before")
+    for name in _LATER_SNAPSHOT:
+        later = parts.add_parser(name, help="not available yet", add_help=False)
+        later.add_argument("rest", nargs=argparse.REMAINDER)
+    for name, text in _LATER.items():
+        later = commands.add_parser(name, help=f"{text} (not available yet)", add_help=False)
+        later.add_argument("rest", nargs=argparse.REMAINDER)
+    return top
+
+
+def _run_options(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--headless", action="store_true", help="no screen: consoles go to standard output")
+    to.add_argument("--instructions", type=number, metavar="N", help="stop after N instructions")
+    to.add_argument("--save", metavar="FILE", help="with --headless: save the machine where it stopped")
+
+
+def version() -> str:
+    try:
+        return metadata.version("rvtui")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code. What the user got wrong is one line on standard error."""
+    try:
+        return _main(list(sys.argv[1:] if arguments is None else arguments))
+    except EmulatorError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _drop_output()
+        return PIPE_CLOSED
+    except MemoryError:
+        return _complain("not enough memory for this machine; use a smaller --memory")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror or error}")
+
+
+def _complain(text: str) -> int:
+    try:
+        sys.stdout.flush()
+        print(f"rvtui: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        _drop_output()
+    return USER_ERROR
+
+
+def _drop_output() -> None:
+    """Nobody reads our output any more: keep the interpreter's last flush from complaining."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (BrokenPipeError, ValueError):
+            os.dup2(null, stream.fileno())
+
+
+def _main(arguments: list[str]) -> int:
+    try:
+        options = parser().parse_args(arguments)
+    except SystemExit as end:  # --help and --version
+        sys.stdout.flush()
+        return int(end.code or 0)
+    match options.command:
+        case None:
+            return _demonstration()
+        case "run":
+            return _run(options)
+        case "snapshot":
+            return _snapshot(options)
+        case later:
+            return _complain(f"{later}: not available yet")
+
+
+def _demonstration() -> int:
+    _need_terminal()
+    from rvtui import machines
+
+    return _open(machines.with_guests(["echo", "ticker"]), "demonstration")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from rvtui import machines
+
+    if options.jit == "on":
+        raise UsageError("--jit on: not available yet")
+    if options.isa is not None and options.isa.lower() not in ("rv64gch", "rv64gc_h", "rv64"):
+        raise UsageError(f"--isa {options.isa}: not available yet; the harts are rv64gch")
+    if options.bare is not None:
+        if options.guests:
+            raise UsageError(f"--bare boots one firmware: what is {options.guests[0]!r} for?")
+        if options.vcpus is not None:
+            raise UsageError("--vcpus is for VMs; the bare machine has --harts")
+        machine, tree = machines.bare(
+            options.bare, memory=options.memory or 128 << 20, harts=options.harts or 1, dtb=options.dtb
+        )
+        title = options.bare
+        if options.dump_dtb is not None:
+            machines.write_file(options.dump_dtb, tree)
+            return 0
+    else:
+        for option, value in (("--harts", options.harts), ("--dtb", options.dtb), ("--dump-dtb", options.dump_dtb)):
+            if value is not None:
+                raise UsageError(f"{option} is for the bare machine: use it with --bare")
+        if not options.guests:
+            raise UsageError(f"nothing to run: name an ELF file or a bundled guest ({machines.bundled()})")
+        machine = machines.with_guests(options.guests, memory=options.memory or 32 << 20, vcpus=options.vcpus or 1)
+        title = " ".join(options.guests)
+    if options.headless:
+        return _headless(machine, options)
+    return _open_after(machine, options, title, start=not options.paused)
+
+
+def _open_after(machine: object, options: argparse.Namespace, title: str, *, start: bool, path: str = "") -> int:
+    if options.save is not None:
+        raise UsageError("--save needs --headless; in the application S saves")
+    _need_terminal()
+    if options.instructions is not None:
+        from rvtui import headless
+
+        headless.advance(machine, options.instructions)  # type: ignore[arg-type]
+        start = False
+    return _open(machine, title, start=start, path=path)
+
+
+def _headless(machine: object, options: argparse.Namespace) -> int:
+    from rvtui import headless, machines
+
+    if options.save is not None:
+        machines.check_writable(options.save)
+    return headless.run(machine, limit=options.instructions, save=options.save)  # type: ignore[arg-type]
+
+
+def _snapshot(options: argparse.Namespace) -> int:
+    match options.part:
+        case None:
+            raise UsageError("snapshot: one of info, verify, restore, save (see rvtui snapshot --help)")
+        case "info" | "verify":
+            import snapshots
+            from rvtui import headless
+
+            found = snapshots.info(options.file) if options.part == "info" else snapshots.verify(options.file)
+            headless.print_info(options.file, found, verified=options.part == "verify")
+            return 0
+        case "restore":
+            import snapshots
+
+            if not options.headless:
+                if options.save is not None:
+                    raise UsageError("--save needs --headless; in the application S saves")
+                _need_terminal()
+            machine = snapshots.load(options.file)
+            if options.headless:
+                return _headless(machine, options)
+            return _open_after(machine, options, options.file, start=options.run, path=options.file)
+        case "save":
+            from rvtui import headless, machines
+
+            machines.check_writable(options.file)
+            machine = machines.with_guests(options.guests)
+            return headless.run(machine, limit=options.instructions, save=options.file)
+        case later:
+            return _complain(f"snapshot {later}: not available yet")
+
+
+def _need_terminal() -> None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("the application needs a terminal: use --headless to run without one")
+
+
+def _open(machine: object, title: str, *, start: bool = True, path: str = "") -> int:
+    from rvtui import application
+
+    # The application handles the terminal's own signals; a lost terminal ends it as a closed pipe would.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    return application.run(machine, title=title, path=path, start=start)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

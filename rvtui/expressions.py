@@ -1,0 +1,149 @@
+"""Numbers as people type them: literals, symbols, registers, CSRs and C's integer operators, over 64-bit values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from emulator.errors import EmulatorError
+
+MASK = (1 << 64) - 1
+MAX_LENGTH = 400
+MAX_DEPTH = 40
+
+REGISTERS = (
+    "zero ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6".split()
+)
+"""ABI names of x0..x31."""
+FLOAT_REGISTERS = (
+    "ft0 ft1 ft2 ft3 ft4 ft5 ft6 ft7 fs0 fs1 fa0 fa1 fa2 fa3 fa4 fa5 fa6 fa7 "
+    "fs2 fs3 fs4 fs5 fs6 fs7 fs8 fs9 fs10 fs11 ft8 ft9 ft10 ft11"
+).split()
+
+
+class ExpressionError(EmulatorError):
+    """An expression that cannot be read or has no value."""
+
+
+_TOKEN = re.compile(r"\s*(?:(0[xX][0-9a-fA-F_]+|0[bB][01_]+|\d[\d_]*[kKmMgG]?)|([A-Za-z_.$%][\w.$@]*)|(<<|>>|[-+*/%&|^~()]))")
+_LEVELS: tuple[tuple[str, ...], ...] = (("|",), ("^",), ("&",), ("<<", ">>"), ("+", "-"), ("*", "/", "%"))
+_SUFFIX = {"k": 10, "m": 20, "g": 30}
+
+
+def register_number(name: str) -> int | None:
+    """x0..x31, the ABI names and fp, with an optional leading $."""
+    name = name.removeprefix("$").lower()
+    if name == "fp":
+        return 8
+    if name in REGISTERS:
+        return REGISTERS.index(name)
+    if re.fullmatch(r"x([0-9]|[12][0-9]|3[01])", name):
+        return int(name[1:])
+    return None
+
+
+def evaluate(text: str, resolve: Callable[[str], int | None]) -> int:
+    """The value of `text` modulo 2**64. `resolve` gives a name's value or None. Raises ExpressionError."""
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(f"expression of {len(text)} characters: at most {MAX_LENGTH}")
+    parser = _Parser(text, resolve)
+    value = parser.level(0, 0)
+    if parser.token:
+        raise ExpressionError(f"unexpected {parser.token!r} in {text!r}")
+    return value & MASK
+
+
+class _Parser:
+    def __init__(self, text: str, resolve: Callable[[str], int | None]) -> None:
+        self.text = text
+        self.resolve = resolve
+        self.tokens = self._split()
+        self.token = next(self.tokens)
+
+    def _split(self) -> Iterator[str]:
+        position = 0
+        text = self.text.rstrip()
+        while position < len(text):
+            match = _TOKEN.match(text, position)
+            if match is None:
+                raise ExpressionError(f"cannot read {text[position:].strip()[:20]!r} in {text!r}")
+            yield match.group(match.lastindex or 0)
+            position = match.end()
+        while True:
+            yield ""
+
+    def take(self) -> str:
+        token, self.token = self.token, next(self.tokens)
+        return token
+
+    def level(self, index: int, depth: int) -> int:
+        if index == len(_LEVELS):
+            return self.unary(depth)
+        value = self.level(index + 1, depth)
+        while self.token in _LEVELS[index]:
+            operator = self.take()
+            value = self.apply(operator, value, self.level(index + 1, depth))
+        return value
+
+    def apply(self, operator: str, a: int, b: int) -> int:
+        if operator in "/%" and b == 0:
+            raise ExpressionError(f"division by zero in {self.text!r}")
+        match operator:
+            case "|":
+                return a | b
+            case "^":
+                return a ^ b
+            case "&":
+                return a & b
+            case "<<":
+                return (a << b) & MASK if b < 64 else 0
+            case ">>":
+                return a >> b if b < 64 else 0
+            case "+":
+                return (a + b) & MASK
+            case "-":
+                return (a - b) & MASK
+            case "*":
+                return (a * b) & MASK
+            case "/":
+                return a // b
+            case _:
+                return a % b
+
+    def unary(self, depth: int) -> int:
+        if depth > MAX_DEPTH:
+            raise ExpressionError(f"expression nested deeper than {MAX_DEPTH}")
+        token = self.take()
+        if token == "-":
+            return -self.unary(depth + 1) & MASK
+        if token == "~":
+            return ~self.unary(depth + 1) & MASK
+        if token == "+":
+            return self.unary(depth + 1)
+        if token == "(":
+            value = self.level(0, depth + 1)
+            if self.take() != ")":
+                raise ExpressionError(f"missing ) in {self.text!r}")
+            return value
+        if not token:
+            raise ExpressionError(f"expression ends too early: {self.text!r}" if self.text.strip() else "empty expression")
+        if token[0].isdigit():
+            return self.number(token)
+        value = self.resolve(token)
+        if value is None:
+            raise ExpressionError(f"unknown name {token!r}: no register, CSR or symbol is called that")
+        return value & MASK
+
+    def number(self, token: str) -> int:
+        digits = token.replace("_", "").lower()
+        shift = 0
+        if digits[-1] in _SUFFIX and not digits.startswith("0x"):
+            shift = _SUFFIX[digits[-1]]
+            digits = digits[:-1]
+        try:
+            value = int(digits, 0 if digits[:2] in ("0x", "0b") else 10) << shift
+        except ValueError:
+            raise ExpressionError(f"bad number {token!r}") from None
+        if value > MASK:
+            raise ExpressionError(f"{token} does not fit 64 bits")
+        return value

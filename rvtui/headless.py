@@ -1,0 +1,220 @@
+"""Running without a screen: consoles to standard output, standard input to the first console, an exit code at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from emulator.hart import ExitReason
+from emulator.machine import Machine
+from rvtui.cli import STOPPED
+from rvtui.subjects import console_names, consoles
+from rvtui.text import clean
+
+CHUNK = 2_000_000
+"""Instructions between looks at input and output."""
+LONGEST_LINE = 4096
+"""With several guests: a line is printed at the latest when it has so many bytes."""
+
+
+class Output:
+    """Console output as it comes; with several consoles line by line, each after the name of its VM."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._consoles = consoles(machine)
+        names = console_names(machine)
+        width = max(len(name) for name in names)
+        self._prefixes = [f"{clean(name):<{width}} | ".encode() for name in names]
+        self._partial = [b""] * len(names)
+
+    def pump(self) -> None:
+        """Print what is new. Raises BrokenPipeError when nobody reads any more."""
+        wrote = False
+        for index, console in enumerate(self._consoles):
+            data = bytes(console.take())
+            if not data:
+                continue
+            wrote = True
+            if len(self._consoles) == 1:
+                _write(data)
+                continue
+            lines = (self._partial[index] + data).split(b"\n")
+            for line in lines[:-1]:
+                _write(self._prefixes[index] + line.rstrip(b"\r") + b"\n")
+            rest = lines[-1]
+            while len(rest) > LONGEST_LINE:
+                _write(self._prefixes[index] + rest[:LONGEST_LINE] + b"\n")
+                rest = rest[LONGEST_LINE:]
+            self._partial[index] = rest
+        if wrote:
+            sys.stdout.flush()
+
+    def finish(self) -> None:
+        """Print what is left of lines that never ended."""
+        self.pump()
+        for prefix, rest in zip(self._prefixes, self._partial, strict=True):
+            if rest:
+                _write(prefix + rest.rstrip(b"\r") + b"\n")
+        self._partial = [b""] * len(self._partial)
+        sys.stdout.flush()
+
+
+def _write(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+
+
+class Input:
+    """Standard input for the first console: a file is handed over as fast as the guest takes it, a terminal as typed."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._console = consoles(machine)[0]
+        self._waiting = b""
+        self.ended = False
+        try:
+            self._descriptor = sys.stdin.fileno()
+            kind = os.fstat(self._descriptor).st_mode
+        except (OSError, ValueError, AttributeError):
+            self.ended, self.terminal, self._file = True, False, False
+            return
+        self._file = stat.S_ISREG(kind)
+        self.terminal = os.isatty(self._descriptor)
+
+    def pump(self, timeout: float | None = 0) -> bool:
+        """Hand over what there is; wait up to `timeout` seconds for it (None: until there is). True if some was."""
+        if not self._waiting and not self.ended:
+            ready = self._file or select.select([self._descriptor], [], [], timeout)[0]
+            if ready:
+                try:
+                    self._waiting = os.read(self._descriptor, 4096)
+                except (BlockingIOError, InterruptedError):
+                    return False
+                except OSError:
+                    self._waiting = b""
+                self.ended = not self._waiting
+        if not self._waiting:
+            return False
+        taken = self._console.feed(self._waiting)
+        taken = len(self._waiting) if taken is None else taken
+        self._waiting = self._waiting[taken:]
+        return taken > 0
+
+
+@contextlib.contextmanager
+def _typing(source: Input) -> Iterator[None]:
+    """A terminal on standard input sends keys at once and unechoed; Ctrl-C still interrupts. Put back afterwards."""
+    if not source.terminal:
+        yield
+        return
+    import termios
+
+    descriptor = sys.stdin.fileno()
+    try:
+        before = termios.tcgetattr(descriptor)
+    except termios.error:
+        yield
+        return
+    raw = termios.tcgetattr(descriptor)
+    raw[0] &= ~(termios.ICRNL | termios.IXON)
+    raw[3] &= ~(termios.ECHO | termios.ICANON)
+    raw[6][termios.VMIN], raw[6][termios.VTIME] = 1, 0
+    try:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, raw)
+        yield
+    finally:
+        # Not the terminal's process group any more: setting it would stop us.
+        with contextlib.suppress(termios.error, OSError):
+            if os.tcgetpgrp(descriptor) == os.getpgrp():
+                termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+def run(machine: Machine, *, limit: int | None = None, save: str | None = None) -> int:
+    """Run to the end, or for `limit` instructions; then save, if asked to. Returns the exit code."""
+    output, source = Output(machine), Input(machine)
+    done = 0
+    code, reason = 0, ""
+    with _typing(source):
+        while True:
+            if limit is not None and done >= limit:
+                # Where a snapshot was asked for, getting there is what was wanted.
+                code, reason = (0, "") if save is not None else (STOPPED, f"stopped after {limit:,} instructions")
+                break
+            source.pump()
+            before, clock, started = machine.executed, machine.clock, time.monotonic()
+            exit = machine.run(CHUNK if limit is None else min(CHUNK, limit - done))
+            done += machine.executed - before
+            output.pump()
+            if exit.reason in (ExitReason.BUDGET, ExitReason.STOPPED, ExitReason.BREAKPOINT, ExitReason.WATCHPOINT):
+                if source.terminal:
+                    _pace(source, machine.clock - clock, machine.executed - before, time.monotonic() - started)
+                continue
+            if exit.reason is ExitReason.IDLE:
+                if not source.ended and source.pump(None):
+                    continue
+                if not source.ended:
+                    continue
+                code, reason = STOPPED, exit.message or "deadlock: every hart waits and nothing can wake one"
+                break
+            if exit.reason is ExitReason.HALTED:
+                code = (exit.code or 0) & 0xFF
+                if exit.code and not code:
+                    code = 1
+                if code:
+                    reason = exit.message or f"the guest ended with code {exit.code}"
+                break
+            code, reason = STOPPED, exit.message or "trap loop: traps follow traps and nothing retires"
+            break
+        output.finish()
+    if save is not None:
+        import snapshots
+
+        snapshots.save(machine, save)
+    if reason:
+        print(f"rvtui: {clean(reason, 300)}", file=sys.stderr, flush=True)
+    return code
+
+
+def _pace(source: Input, passed: int, done: int, elapsed: float) -> None:
+    """At a terminal, guest time spent asleep takes as long outside; keys cut it short."""
+    slept = (passed - done) / 1e9 - elapsed
+    if slept > 0.002:
+        source.pump(min(slept, 0.25))
+
+
+def advance(machine: Machine, instructions: int) -> None:
+    """Run quietly for so many instructions, or as far as the machine goes."""
+    target = machine.executed + instructions
+    while machine.executed < target:
+        exit = machine.run(min(CHUNK, target - machine.executed))
+        if exit.reason is not ExitReason.BUDGET:
+            break
+
+
+def print_info(path: str, info: Any, *, verified: bool) -> None:
+    """What `rvtui snapshot info` and `verify` print."""
+    rows = [
+        ("file", f"{path}, {info.file_size:,} bytes, format {info.version[0]}.{info.version[1]}"),
+        ("identity", info.identity),
+        ("harts", str(info.harts)),
+        ("VMs", ", ".join(info.vms) or "none (bare machine)"),
+        ("executed", f"{info.executed:,} instructions"),
+        ("clock", f"{info.clock:,}"),
+        ("memory", f"{info.memory >> 20:,} MiB, {info.pages:,} pages in use, {info.contents:,} different"),
+        ("pages", f"{info.uncompressed:,} bytes stored in {info.compressed:,}"),
+    ]
+    if info.parent:
+        rows.append(("parent", info.parent))
+    if info.note:
+        rows.append(("note", info.note))
+    if info.created is not None:
+        rows.append(("created", time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(info.created))))
+    if verified:
+        rows.append(("verified", "every byte is as it was written"))
+    for name, text in rows:
+        print(f"{name:<9} {clean(text, 400)}")
+    sys.stdout.flush()

@@ -1,0 +1,89 @@
+"""Help: all keys, what each pane shows, and the commands."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from rvtui import commands
+
+if TYPE_CHECKING:
+    from rvtui.panes.base import Pane
+
+KEYS = (
+    ("space  r", "run and pause"),
+    ("s", "step one instruction"),
+    ("n", "step over a call"),
+    ("u", "run to an address"),
+    ("b", "breakpoint at the cursor of the disassembly, or ask where"),
+    ("e", "edit a register or CSR: NAME=VALUE"),
+    ("w", "walk an address through both stages"),
+    ("S  L", "save to and restore from a snapshot file"),
+    ("[  ]", "previous and next VM or hart"),
+    ("1 .. 9", "show and focus a pane"),
+    ("Tab  Shift-Tab", "next and previous pane"),
+    ("z", "the focused pane alone, and back"),
+    ("arrows  PgUp  PgDn", "move in the focused pane; Enter opens or selects"),
+    (":  Ctrl-P", "command bar, command palette"),
+    ("Ctrl-]", "leave a console, which otherwise gets every key"),
+    ("Ctrl-C", "pause"),
+    ("q", "quit"),
+)
+MARKS = (
+    ("M HS U VS VU", "the five modes: machine, supervisor, user, and supervisor and user of a guest"),
+    ("▶ z · ■ ‖", "running, idle in WFI, waits for its turn, stopped, paused"),
+    ("*", "the value changed since the display before"),
+    ("●", "a breakpoint"),
+)
+
+
+class HelpScreen(ModalScreen[None]):
+    CSS = """
+    HelpScreen { align: center middle; }
+    HelpScreen > VerticalScroll {
+        width: 90%; max-width: 100; height: 92%; background: $surface; border: heavy $primary; padding: 0 2;
+        border-title-color: $primary; border-subtitle-color: $paint-dim;
+    }
+    """
+    BINDINGS = [Binding("escape,q,question_mark,f1,enter", "dismiss", "close", show=False)]
+
+    def __init__(self, panes: Sequence[type[Pane]], focused: str) -> None:
+        super().__init__()
+        self._pane_types = panes
+        self._focused_name = focused
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll() as scroll:
+            scroll.border_title = "Help"
+            scroll.border_subtitle = "Escape closes"
+            yield Static(self.text())
+
+    def text(self) -> Text:
+        width = max(40, min(92, self.app.size.width * 9 // 10 - 8))
+        text = Text()
+
+        def table(title: str, pairs: Sequence[tuple[str, str]], indent: int) -> None:
+            text.append(f"\n{title}\n", "bold")
+            for left, right in pairs:
+                lines = textwrap.wrap(right, width - indent - 2) or [""]
+                text.append(f"  {left:<{indent}}", "bold")
+                text.append(f"{lines[0]}\n")
+                for line in lines[1:]:
+                    text.append(" " * (indent + 2) + line + "\n")
+
+        focused = [pane for pane in self._pane_types if pane.NAME == self._focused_name]
+        for pane in focused:
+            table(f"{pane.TITLE} (this pane)", [("", pane.HELP)], 0)
+        table("Keys", KEYS, 20)
+        table("Marks", MARKS, 20)
+        table("Panes", [(f"{pane.KEY} {pane.TITLE}", pane.HELP) for pane in self._pane_types if pane not in focused], 18)
+        table("Commands", [(command.usage, command.help) for command in commands.COMMANDS.values()], 30)
+        return text

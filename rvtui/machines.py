@@ -1,0 +1,84 @@
+"""Machines as the command line asks for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from emulator import guests
+from emulator.errors import ConfigurationError, LoadError
+from emulator.machine import Machine
+from emulator.vmm import Hypervisor
+
+VM_MEMORY = 32 << 20
+OVERHEAD = 16 << 20
+"""RAM of the machine beyond that of its VMs: G-stage tables and alignment."""
+
+
+def bundled(*, bare: bool = False) -> str:
+    """Names of the bundled guests, for messages."""
+    return ", ".join(name for name in guests.NAMES if (name in guests.BARE) == bare)
+
+
+def find(name: str, *, bare: bool) -> Path:
+    """A guest by path, or a bundled one by name. Raises LoadError, which says which there are."""
+    path = Path(name)
+    if name in guests.NAMES and not path.exists():
+        if bare != (name in guests.BARE):
+            raise LoadError(f"{name} boots on the bare machine: use --bare {name}" if not bare else f"{name} is a guest of a hypervisor: leave out --bare")
+        return guests.path(name)
+    if not path.exists() and os.sep not in name and "." not in name:
+        raise LoadError(f"{name}: no such file, and no bundled guest is called that (there are {bundled(bare=bare)})")
+    return path
+
+
+def with_guests(names: Sequence[str], *, memory: int = VM_MEMORY, vcpus: int = 1) -> Machine:
+    """Each of `names` as a VM of the built-in hypervisor, with `memory` bytes."""
+    paths = [find(name, bare=False) for name in names]
+    machine = Machine(memory=_up(len(paths) * (memory + (2 << 20)) + OVERHEAD))
+    hypervisor = Hypervisor(machine)
+    machine.host = hypervisor
+    taken: set[str] = set()
+    for path in paths:
+        vm = hypervisor.create_vm(_name(path, taken), memory=memory, vcpus=vcpus)
+        vm.load(path)
+    return machine
+
+
+def _up(size: int) -> int:
+    """To whole MiB."""
+    return -(-size >> 20) << 20
+
+
+def _name(path: Path, taken: set[str]) -> str:
+    stem = path.stem[:32] or "guest"
+    name, number = stem, 2
+    while name in taken:
+        name, number = f"{stem}-{number}", number + 1
+    taken.add(name)
+    return name
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Whole or not at all. Raises ConfigurationError."""
+    target = Path(path)
+    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        beside.write_bytes(data)
+        beside.replace(target)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def check_writable(path: str) -> None:
+    """Better to hear now than after a long run that a file cannot be saved. Raises ConfigurationError."""
+    target = Path(path)
+    folder = target.parent
+    if target.is_dir():
+        raise ConfigurationError(f"{path}: is a directory; name a file to save to")
+    if not folder.is_dir():
+        raise ConfigurationError(f"{path}: there is no directory {folder}")
+    if not os.access(folder, os.W_OK):
+        raise ConfigurationError(f"{path}: directory {folder} is not writable")

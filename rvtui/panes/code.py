@@ -1,0 +1,232 @@
+"""Disassembly around pc, with symbols, breakpoints, and a sentence about the current instruction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from textual.binding import Binding
+
+from emulator.errors import EmulatorError
+from emulator.hart import Access
+from emulator.isa import decode
+from emulator.machine import Machine
+from rvtui.panes.base import Pane
+from rvtui.session import Reader, View
+from rvtui.subjects import Subject, hart_of, symbols_of
+from rvtui.text import MODE_NAMES, Line, Span, clean, fit
+
+PAGE = 4096
+
+
+@dataclass(frozen=True)
+class Instruction:
+    address: int
+    word: int
+    length: int
+    """In bytes; 0: nothing can be fetched there."""
+    text: str
+    label: str
+    """The symbol that begins here, or ""."""
+
+
+@dataclass(frozen=True)
+class Code:
+    pc: int
+    mode: int
+    instructions: tuple[Instruction, ...]
+    breakpoints: frozenset[int]
+    sentence: str
+
+
+@lru_cache(1 << 14)
+def disassemble(word: int) -> tuple[str, int]:
+    """Assembly text and length in bytes of the instruction whose first 16 or 32 bits are in `word`."""
+    length = 4 if word & 3 == 3 else 2
+    word &= (1 << 8 * length) - 1
+    decoded = decode(word)
+    return (decoded.text, length) if decoded is not None else (f".{'word' if length == 4 else 'half'} {word:#x}", length)
+
+
+def read_code(rows: int, anchor: int | None) -> Reader:
+    """`rows` instructions around pc, or from `anchor` on."""
+
+    def read(machine: Machine, subject: Subject) -> Code:
+        face = hart_of(machine, subject)
+        symbols = symbols_of(machine, subject)
+        pc = face.pc
+        start = _start(face, symbols, pc, rows) if anchor is None else anchor
+        instructions = []
+        address = start
+        data, base = b"", 0
+        for _ in range(rows):
+            offset = address - base
+            if not data or offset + 4 > len(data):
+                base = address
+                data = _fetch(face, address, max(64, rows * 4))
+                offset = 0
+            if len(data) - offset < 2:
+                instructions.append(Instruction(address, 0, 0, "", ""))
+                break
+            word = int.from_bytes(data[offset : offset + 4], "little")
+            text, length = disassemble(word)
+            name = symbols.lookup(address) or ""
+            instructions.append(
+                Instruction(address, word & (1 << 8 * length) - 1, length, text, "" if "+" in name else name)
+            )
+            address += length
+        return Code(pc, int(face.mode), tuple(instructions), frozenset(machine.breakpoints), _sentence(face, pc))
+
+    return read
+
+
+def _fetch(face: object, address: int, length: int) -> bytes:
+    """What can be fetched of [address, address+length), stopping where translation does."""
+    data = b""
+    while length > 0:
+        part = min(length, PAGE - address % PAGE)
+        try:
+            data += face.read_virtual(address, part, Access.FETCH)  # type: ignore[attr-defined]
+        except EmulatorError:
+            break
+        address = (address + part) & (1 << 64) - 1
+        length -= part
+    return data
+
+
+def _start(face: object, symbols: object, pc: int, rows: int) -> int:
+    """An instruction boundary a third of the pane before pc: decoded forward from the function's start where known."""
+    before = rows // 3
+    name = symbols.lookup(pc)  # type: ignore[attr-defined]
+    lowest = pc - 4 * before
+    origin = None
+    if name:
+        function = symbols.find(name.partition("+")[0])  # type: ignore[attr-defined]
+        if function is not None and 0 <= pc - function <= 8192:
+            origin = function
+    if origin is None:
+        origin = max(lowest - 64, pc & ~(PAGE - 1))
+    data = _fetch(face, origin, pc - origin)
+    if len(data) < pc - origin:
+        return pc
+    starts = []
+    offset = 0
+    while offset < len(data):
+        starts.append(origin + offset)
+        offset += 4 if data[offset] & 3 == 3 else 2
+    if offset != len(data):  # out of step: the bytes before pc were no straight line of instructions
+        return pc
+    return starts[-before] if len(starts) >= before > 0 else starts[0] if starts else pc
+
+
+def _sentence(face: object, pc: int) -> str:
+    try:
+        data = face.read_virtual(pc, 2, Access.FETCH)  # type: ignore[attr-defined]
+        if data[0] & 3 == 3:
+            data += face.read_virtual(pc + 2, 2, Access.FETCH)  # type: ignore[attr-defined]
+    except EmulatorError as error:
+        return f"nothing can be fetched at pc: {error}"
+    decoded = decode(int.from_bytes(data, "little"))
+    return "no instruction that this hart knows" if decoded is None else str(decoded.explain(face))
+
+
+class CodePane(Pane):
+    NAME = "code"
+    TITLE = "Disassembly"
+    KEY = "5"
+    CURSOR = True
+    HELP = (
+        "Instructions around pc, as the hart would fetch them through its own translation. > marks pc, * a breakpoint."
+        " b sets or clears one at the cursor, u runs to an address, home returns to pc. The last line says what the"
+        " instruction at pc will do with the values that the registers have now."
+    )
+    BINDINGS = [Binding("home,g", "follow", "pc", show=False)]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._anchor: int | None = None
+        self._code: Code | None = None
+        self._start = 0
+        self._rows_of: list[int | None] = []
+        self._pc: int | None = None
+
+    def readers(self) -> Mapping[str, tuple[Reader, float]]:
+        return {"code": (read_code(max(4, self.rows - 1), self._anchor), 0.0)}
+
+    @property
+    def selected(self) -> int | None:
+        """The address under the cursor."""
+        return self._rows_of[self.cursor] if 0 <= self.cursor < len(self._rows_of) else None
+
+    def action_follow(self) -> None:
+        self.go(None)
+
+    def go(self, address: int | None) -> None:
+        """Show from `address` on; None: around pc."""
+        self._anchor = address
+        self._pc = None
+        self.application.resubscribe(self)
+
+    def moved(self) -> None:
+        code = self._code
+        if code is None or not code.instructions:
+            return
+        if self.cursor >= len(self.lines) - 1 and len(code.instructions) > 2:
+            self.go(code.instructions[1].address)
+        elif self.cursor <= 0 and code.instructions[0].address >= 4:
+            self.go(code.instructions[0].address - (2 if code.instructions[0].length == 2 else 4))
+
+    def on_resize(self, event: object) -> None:
+        self.application.resubscribe(self)
+        self.redraw()
+
+    def draw(self, view: View) -> list[Line] | None:
+        code = view.get("code")
+        if not isinstance(code, Code):
+            return None
+        self._code = code
+        width = self.columns
+        lines: list[Line] = []
+        rows: list[int | None] = []
+        space = self.rows - 1
+        names = 0 if width < 60 else 20 if width < 90 else 28
+        symbol = ""
+        current = 0
+        for instruction in code.instructions:
+            if instruction.label and names == 0 and len(lines) < space:
+                lines.append(((f"{clean(instruction.label)}:", "accent"),))
+                rows.append(None)
+            if len(lines) >= space:
+                break
+            at = instruction.address == code.pc
+            if at:
+                current = len(lines)
+            stop = instruction.address in code.breakpoints
+            tone = "bold" if at else ""
+            spans: list[Span] = [
+                ("●" if stop else " ", "bad bold"),
+                ("▶ " if at else "  ", f"{MODE_NAMES[code.mode]} bold"),
+                (f"{instruction.address:>10x} ", "label" if not at else "bold"),
+            ]
+            if names:
+                symbol = instruction.label or ""
+                spans.append((fit(clean(symbol) + (":" if symbol else ""), names) + " ", "accent"))
+            if not instruction.length:
+                spans.append(("nothing can be fetched here", "warn"))
+            else:
+                digits = f"{instruction.word:0{instruction.length * 2}x}"
+                name, _, operands = instruction.text.partition(" ")
+                spans += [(f"{digits:<8}  ", "faint"), (f"{name:<10} ", f"{tone} accent" if at else "accent"), (operands, tone)]
+            lines.append(tuple(spans))
+            rows.append(instruction.address)
+        if code.pc != self._pc:
+            self._pc = code.pc
+            self.cursor = current
+        lines += [()] * (space - len(lines))
+        rows += [None] * (space - len(rows))
+        lines.append(((clean(code.sentence, max(20, width)), "italic label"),))
+        rows.append(None)
+        self._rows_of = rows
+        self.entitle(MODE_NAMES[code.mode])
+        return lines

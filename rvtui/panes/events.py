@@ -1,0 +1,82 @@
+"""The last traps, returns, fences and waits of the hart, newest at the bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from emulator.isa import csrs
+from emulator.machine import Machine
+from rvtui.panes.base import Pane
+from rvtui.session import Reader, View
+from rvtui.subjects import Subject, symbols_of
+from rvtui.text import MODE_NAMES, Line, Span, clean
+
+COUNT = 200
+_KINDS = {"trap": ("!", "warn"), "interrupt": ("⚡", "accent"), "return": ("←", "label"), "fence": ("∥", "dim"), "wfi": ("z", "dim"), "hgatp": ("⇄", "HS")}
+
+
+@dataclass(frozen=True)
+class Events:
+    entries: tuple[tuple[Any, str], ...]
+    """(event, symbol at its pc), oldest first."""
+
+
+def read_events(machine: Machine, subject: Subject) -> Events:
+    symbols = symbols_of(machine, subject)
+    hart = machine.harts[min(subject.hart, len(machine.harts) - 1)]
+    return Events(tuple((event, symbols.lookup(event.pc) or "") for event in hart.events(COUNT)))
+
+
+class EventsPane(Pane):
+    NAME = "events"
+    TITLE = "Events"
+    KEY = "9"
+    HELP = (
+        "The hart's last events with the instruction count at which they happened: traps and interrupts with cause and"
+        " the modes they lead from and to, returns, fences, waits, and writes of hgatp, which are world switches."
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._follow = True
+
+    def readers(self) -> Mapping[str, tuple[Reader, float]]:
+        return {"events": (read_events, 0.1)}
+
+    def moved(self) -> None:
+        self._follow = self.top >= len(self.lines) - self.rows
+
+    def draw(self, view: View) -> list[Line] | None:
+        events = view.get("events")
+        if not isinstance(events, Events):
+            return None
+        lines = [_line(event, symbol, self.columns) for event, symbol in events.entries]
+        if not lines:
+            lines = [(("nothing has happened yet", "dim"),)]
+        if self._follow:
+            self.top = max(0, len(lines) - self.rows)
+        return lines
+
+
+def _line(event: Any, symbol: str, width: int) -> Line:
+    kind = event.kind.lower()
+    mark, style = _KINDS.get(kind, ("?", "warn"))
+    origin, target = MODE_NAMES[int(event.from_mode)], MODE_NAMES[int(event.to_mode)]
+    spans: list[Span] = [(f"{event.clock:>14,} ", "dim"), (f"{mark} {kind:<9} ", style), (f"{origin:<2}", origin)]
+    if kind in ("trap", "interrupt", "return"):
+        spans += [("→", "faint"), (f"{target:<2} ", target)]
+    else:
+        spans.append(("    ", ""))
+    if kind in ("trap", "interrupt"):
+        spans.append((csrs.cause_name(event.cause & 0x3F, kind == "interrupt"), "" if kind == "trap" else "accent"))
+        if kind == "trap" and event.value:
+            spans.append((f"  {event.value:#x}", "label"))
+    elif kind == "hgatp":
+        value = event.value
+        spans.append((f"VMID {value >> 44 & 0x3FFF}  root {(value & (1 << 44) - 1) << 12:#x}" if value >> 60 else "Bare", "HS"))
+    elif kind == "fence":
+        spans.append((f"address {event.value:#x}" if event.value else "all", "dim"))
+    spans.append((f"  {event.pc:x} {clean(symbol, 40)}", "dim"))
+    return tuple(spans)

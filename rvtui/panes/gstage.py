@@ -1,0 +1,264 @@
+"""The G-stage tables as a tree per VM: what each guest-physical range maps to, with which permissions."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from emulator.errors import EmulatorError
+from emulator.machine import Machine
+from emulator.vmm.gstage import SCHEMES, Entry, Scheme
+from rvtui.panes.base import Pane
+from rvtui.session import Reader, View
+from rvtui.subjects import Subject, hart_of, virtual_machines
+from rvtui.text import Line, Span, clean, size
+
+MAX_ROWS = 4000
+_BY_CODE = {scheme.code: scheme for scheme in SCHEMES.values()}
+_FLAGS = "vrwxugad"
+_PARSED: dict[tuple[int, int, int, bytes], tuple[tuple[Entry, int], ...]] = {}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A row: an entry, or a run of `pages` leaves that go on alike."""
+
+    depth: int
+    path: tuple[int, ...]
+    """Addresses of the entries from the root to here; names the node for opening and closing."""
+    gpa: int
+    bytes: int
+    physical: int
+    pages: int
+    level: int
+    kind: str
+    flags: int
+    last: bool
+    closed: bool
+    entries: int
+
+
+@dataclass(frozen=True)
+class Tree:
+    name: str
+    vmid: int
+    scheme: str
+    root: int
+    nodes: tuple[Node, ...]
+    problem: str
+    mapped: int
+    """Bytes that leaves map, as far as opened tables show them."""
+
+
+def read_trees(closed: frozenset[tuple[int, ...]]) -> Reader:
+    """The tree of each VM, or on a bare machine of each hart's hgatp."""
+
+    def read(machine: Machine, _: Subject) -> tuple[Tree, ...]:
+        roots: dict[int, str] = {}
+        vms = virtual_machines(machine)
+        if vms:
+            for vm in vms:
+                roots[vm.hgatp] = vm.name
+        else:
+            for hart in machine.harts:
+                value = hart.csr("hgatp")
+                if value >> 60:
+                    roots.setdefault(value, f"hart {hart.index}")
+        return tuple(_tree(machine, name, hgatp, closed) for hgatp, name in roots.items())
+
+    return read
+
+
+def _tree(machine: Machine, name: str, hgatp: int, closed: frozenset[tuple[int, ...]]) -> Tree:
+    vmid, root = hgatp >> 44 & 0x3FFF, (hgatp & (1 << 44) - 1) << 12
+    scheme = _BY_CODE.get(hgatp >> 60)
+    if scheme is None:
+        return Tree(name, vmid, "Bare", root, (), "no G-stage translation", 0)
+    nodes: list[Node] = []
+    try:
+        mapped = _descend(machine, scheme, root, scheme.levels - 1, 0, (root,), closed, nodes)
+    except EmulatorError as error:
+        return Tree(name, vmid, scheme.name, root, tuple(nodes), str(error), 0)
+    return Tree(name, vmid, scheme.name, root, tuple(nodes), "", mapped)
+
+
+def _runs(machine: Machine, scheme: Scheme, table: int, level: int, gpa: int) -> tuple[tuple[Entry, int], ...]:
+    """The non-zero entries of a table; leaves that continue each other are one run with its number of pages.
+
+    Remembered by content: most tables stay as they are from one view to the next.
+    """
+    count = 2048 if level == scheme.levels - 1 else 512
+    data = machine.memory.read(table, 8 * count)
+    key = (table, level, gpa, data)
+    found = _PARSED.get(key)
+    if found is not None:
+        return found
+    span = 4096 << 9 * level
+    runs: list[tuple[Entry, int]] = []
+    for index, pte in enumerate(struct.unpack(f"<{count}Q", data)):
+        if not pte:
+            continue
+        entry = Entry(table + 8 * index, level, gpa + index * span, pte)
+        if runs and entry.kind == "leaf":
+            first, pages = runs[-1]
+            if (
+                first.kind == "leaf"
+                and entry.gpa == first.gpa + pages * span
+                and entry.physical == first.physical + pages * span
+                and not (entry.pte ^ first.pte) & 0x3FF
+            ):
+                runs[-1] = (first, pages + 1)
+                continue
+        runs.append((entry, 1))
+    if len(_PARSED) > 512:
+        _PARSED.clear()
+    _PARSED[key] = tuple(runs)
+    return _PARSED[key]
+
+
+def _descend(
+    machine: Machine,
+    scheme: Scheme,
+    table: int,
+    level: int,
+    gpa: int,
+    path: tuple[int, ...],
+    closed: frozenset[tuple[int, ...]],
+    nodes: list[Node],
+) -> int:
+    runs = _runs(machine, scheme, table, level, gpa)
+    mapped = 0
+    for index, (entry, pages) in enumerate(runs):
+        if len(nodes) >= MAX_ROWS:
+            break
+        here = (*path, entry.address)
+        below = _runs(machine, scheme, entry.physical, level - 1, entry.gpa) if entry.kind == "pointer" else ()
+        nodes.append(
+            Node(
+                depth=len(path) - 1,
+                path=here,
+                gpa=entry.gpa,
+                bytes=entry.size,
+                physical=entry.physical,
+                pages=pages,
+                level=level,
+                kind=entry.kind,
+                flags=entry.pte & 0xFF,
+                last=index == len(runs) - 1,
+                closed=here in closed,
+                entries=sum(count for _, count in below),
+            )
+        )
+        if entry.kind == "leaf":
+            mapped += pages * entry.size
+        elif entry.kind == "pointer" and here not in closed:
+            mapped += _descend(machine, scheme, entry.physical, level - 1, entry.gpa, here, closed, nodes)
+    return mapped
+
+
+class GStagePane(Pane):
+    NAME = "gstage"
+    TITLE = "G-stage tables"
+    KEY = "6"
+    CURSOR = True
+    HELP = (
+        "Guest-physical to physical, read from the tables in the machine's memory: one tree per VM (or per hgatp of a"
+        " bare machine). Leaves that continue each other are one row. Letters are the entry's bits: rwx permissions, u"
+        " user (the G-stage needs it on every leaf), g global, a accessed, d dirty. Enter opens and closes; w walks the"
+        " address under the cursor."
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._closed: set[tuple[int, ...]] = set()
+        self._rows_of: list[Node | Tree | None] = []
+
+    def readers(self) -> Mapping[str, tuple[Reader, float]]:
+        return {"gstage": (read_trees(frozenset(self._closed)), 0.4)}
+
+    @property
+    def selected(self) -> int | None:
+        """The guest-physical address under the cursor."""
+        row = self._rows_of[self.cursor] if self.cursor < len(self._rows_of) else None
+        return row.gpa if isinstance(row, Node) else None
+
+    def draw(self, view: View) -> list[Line] | None:
+        trees = view.get("gstage")
+        if not isinstance(trees, tuple):
+            return None
+        lines: list[Line] = []
+        rows: list[Node | Tree | None] = []
+        if not trees:
+            lines.append((("hgatp is Bare on every hart: no guest runs with a G-stage.", "dim"),))
+        width = self.columns
+        for tree in trees:
+            folded = (tree.root,) in self._closed
+            spans: list[Span] = [
+                ("▸ " if folded else "▾ ", "accent"),
+                (clean(tree.name, 20), "bold"),
+                (f"  VMID {tree.vmid}  {tree.scheme}  root {tree.root:#x}", "label"),
+            ]
+            if tree.mapped and width >= 64:
+                spans.append((f"  {size(tree.mapped)}", "dim"))
+            lines.append(tuple(spans))
+            rows.append(tree)
+            if tree.problem:
+                lines.append((("  " + clean(tree.problem, 120), "warn"),))
+                rows.append(None)
+            if folded:
+                continue
+            for node, stem in zip(tree.nodes, _stems(tree.nodes), strict=True):
+                lines.append(_node_line(node, stem, width))
+                rows.append(node)
+        self._rows_of = rows
+        return lines
+
+    def choose(self, row: int) -> None:
+        chosen = self._rows_of[row] if row < len(self._rows_of) else None
+        if isinstance(chosen, Tree):
+            self._closed ^= {(chosen.root,)}
+        elif isinstance(chosen, Node) and chosen.kind == "pointer":
+            self._closed ^= {chosen.path}
+        else:
+            return
+        self.application.resubscribe(self)
+        self.redraw()
+
+
+def _stems(nodes: tuple[Node, ...]) -> list[str]:
+    """The branches drawn before each node."""
+    stems = []
+    open_at: list[bool] = []
+    for node in nodes:
+        del open_at[node.depth :]
+        stems.append("".join("│ " if more else "  " for more in open_at) + ("└─" if node.last else "├─"))
+        open_at.append(not node.last)
+    return stems
+
+
+def _node_line(node: Node, stem: str, width: int) -> Line:
+    total = node.bytes * node.pages
+    flags = "".join(letter if node.flags >> bit & 1 else "-" for bit, letter in enumerate(_FLAGS) if bit)
+    spans: list[Span] = [(stem, "faint")]
+    if node.kind == "pointer":
+        spans += [
+            ("▸" if node.closed else "▾", "accent"),
+            (f" {node.gpa:#x}", ""),
+            (f"  spans {size(node.bytes)}", "dim"),
+            (f"  → table {node.physical:#x}", "label"),
+            (f"  {node.entries} used", "dim"),
+        ]
+    elif node.kind == "leaf":
+        spans += [
+            (" ", ""),
+            (f" {node.gpa:#x}", "bold"),
+            (f" → {node.physical:#x}", ""),
+            (f"  {flags[:3]} {flags[3:]}", "label" if node.flags & 16 else "bad"),
+            (f"  {size(total)}" + (f" ({node.pages} × {size(node.bytes)})" if node.pages > 1 else ""), "dim"),
+        ]
+        if not node.flags & 16:
+            spans.append(("  no U: every access faults", "bad"))
+    else:
+        spans += [(f"  {node.gpa:#x}  invalid entry, bits {node.flags:#04x}", "warn")]
+    return tuple(spans)

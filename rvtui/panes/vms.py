@@ -1,0 +1,208 @@
+"""VMs and harts: who runs, in which mode, how fast, and why one stands still."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from emulator.machine import Machine
+from rvtui.panes.base import Pane
+from rvtui.session import Reader, View
+from rvtui.subjects import Subject, hart_of, subjects, symbols_of, virtual_machines
+from rvtui.text import MODE_NAMES, Line, clean, count, fit, guest_time, spark
+
+HISTORY = 60
+SAMPLE_SECONDS = 0.25
+
+STATES = {
+    "running": ("▶", "good"),
+    "ready": ("·", "label"),
+    "idle": ("z", "dim"),
+    "stopped": ("■", "warn"),
+    "ended": ("■", "dim"),
+}
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A row: a virtual CPU, or a hart of a bare machine."""
+
+    subject: Subject
+    name: str
+    state: str
+    mode: int
+    instructions: int
+    exits: int
+    last_exit: str
+    note: str
+    pc: int
+    symbol: str
+
+
+@dataclass(frozen=True)
+class HartLine:
+    index: int
+    mode: int
+    waiting: bool
+    halted: bool
+    retired: tuple[int, ...]
+    vmid: int | None
+    traps: int
+
+
+@dataclass(frozen=True)
+class Overview:
+    runners: tuple[Runner, ...]
+    harts: tuple[HartLine, ...]
+
+
+def read_overview(machine: Machine, _: Subject) -> Overview:
+    harts = []
+    for hart in machine.harts:
+        hgatp = hart.csr("hgatp")
+        retired = hart.retired
+        harts.append(
+            HartLine(
+                index=hart.index,
+                mode=int(hart.mode),
+                waiting=bool(hart.waiting),
+                halted=bool(hart.halted),
+                retired=tuple(retired[mode] for mode in retired),
+                vmid=hgatp >> 44 & 0x3FFF if hgatp >> 60 else None,
+                traps=sum(times for *_, times in hart.traps()),
+            )
+        )
+    vms = virtual_machines(machine)
+    runners = []
+    for subject in subjects(machine):
+        face = hart_of(machine, subject)
+        pc = face.pc
+        symbol = symbols_of(machine, subject).lookup(pc) or ""
+        if subject.vm is not None:
+            vm = vms[subject.vm]
+            vcpu = vm.vcpus[subject.vcpu]
+            runners.append(
+                Runner(
+                    subject,
+                    vm.name + (f".{vcpu.index}" if len(vm.vcpus) > 1 else ""),
+                    vcpu.state,
+                    int(vcpu.mode),
+                    vcpu.instructions,
+                    sum(vm.exits.values()),
+                    vm.last_exit.name if vm.last_exit else "",
+                    vm.message + (f" (code {vm.exit_code})" if vm.exit_code is not None else ""),
+                    pc,
+                    symbol,
+                )
+            )
+        else:
+            line = harts[subject.hart]
+            state = "stopped" if line.halted else "idle" if line.waiting else "running"
+            total = sum(line.retired)
+            note = f"VMID {line.vmid}" if line.vmid is not None else ""
+            runners.append(
+                Runner(subject, f"hart {subject.hart}", state, line.mode, total, line.traps, "", note, pc, symbol)
+            )
+    return Overview(tuple(runners), tuple(harts))
+
+
+class VmsPane(Pane):
+    NAME = "vms"
+    TITLE = "VMs and harts"
+    KEY = "1"
+    CURSOR = True
+    HELP = (
+        "One row per virtual CPU (or per hart of a bare machine): state, mode, instructions, speed over the last"
+        " seconds, exits to the hypervisor (or traps), and where it stands. Below, each hart with its instructions by"
+        " mode. Enter selects the row that all other panes look at; [ and ] do so from anywhere."
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._history: dict[str, deque[float]] = {}
+        self._counts: dict[str, int] = {}
+        self._sampled: float | None = None
+        self._runners: tuple[Runner, ...] = ()
+
+    def readers(self) -> Mapping[str, tuple[Reader, float]]:
+        return {"overview": (read_overview, 0.1)}
+
+    def sample(self, view: View, now: float) -> None:
+        """Take a point of each row's speed; called for each view, draws nothing."""
+        overview = view.get("overview")
+        if not isinstance(overview, Overview):
+            return
+        if self._sampled is not None and now - self._sampled < SAMPLE_SECONDS:
+            return
+        passed = now - self._sampled if self._sampled is not None else 0.0
+        self._sampled = now
+        for runner in overview.runners:
+            before = self._counts.get(runner.name)
+            self._counts[runner.name] = runner.instructions
+            if before is not None and passed > 0 and view.running:
+                rate = max(0, runner.instructions - before) / passed
+                self._history.setdefault(runner.name, deque(maxlen=HISTORY)).append(rate)
+
+    def forget(self) -> None:
+        """Another machine: no history."""
+        self._history.clear()
+        self._counts.clear()
+        self._sampled = None
+
+    def draw(self, view: View) -> list[Line] | None:
+        overview = view.get("overview")
+        if not isinstance(overview, Overview):
+            return None
+        self._runners = overview.runners
+        width = self.columns
+        bare = view.subject.vm is None
+        sparks = max(0, min(HISTORY, width - 76)) or (10 if width >= 70 else 0)
+        names = max([8, *(len(runner.name) for runner in overview.runners)])
+        names = min(names, 18)
+        head = f"  {'hart' if bare else 'VM':<{names}} {'state':<9} {'mode':<4} {'instr':>6} {'per s':>6} "
+        head += " " * sparks + f" {'traps' if bare else 'exits':>6}  where"
+        lines: list[Line] = [((fit(head, width), "dim"),)]
+        for runner in overview.runners:
+            lines.append(self._runner_line(runner, view, names, sparks, width))
+        for hart in overview.harts:
+            lines.append(self._hart_line(hart, view))
+        return lines
+
+    def _runner_line(self, runner: Runner, view: View, names: int, sparks: int, width: int) -> Line:
+        mark, style = STATES.get(runner.state, ("?", "warn"))
+        if not view.running and runner.state == "running":
+            mark, style = "‖", "warn"
+        mode = MODE_NAMES[runner.mode]
+        history = self._history.get(runner.name, ())
+        rate = history[-1] if history and view.running else 0.0
+        selected = runner.subject == view.subject
+        where = runner.note or f"{runner.pc:x} {clean(runner.symbol)}"
+        if runner.last_exit and not runner.note:
+            where += f"  {runner.last_exit}"
+        return (
+            ("▸ " if selected else "  ", "accent bold"),
+            (f"{fit(clean(runner.name), names)} ", "bold" if selected else ""),
+            (f"{mark} {runner.state:<8}", style),
+            (f"{mode:<4} ", mode),
+            (f"{count(runner.instructions):>6} ", ""),
+            (f"{count(rate):>6} ", "" if rate else "dim"),
+            (spark(list(history), sparks), "accent"),
+            (f" {count(runner.exits):>6}  ", ""),
+            (clean(where, 100), "warn" if runner.note and runner.state in ("stopped", "ended") else "label"),
+        )
+
+    def _hart_line(self, hart: HartLine, view: View) -> Line:
+        total = sum(hart.retired) or 1
+        state = "halted" if hart.halted else "waits in WFI" if hart.waiting else ""
+        spans = [("  ", ""), (f"hart {hart.index} ", "label"), (f"{MODE_NAMES[hart.mode]:<3}", MODE_NAMES[hart.mode])]
+        for mode, retired in zip(MODE_NAMES, hart.retired, strict=False):
+            share = retired * 100 / total
+            text = f"{share:.0f}%" if retired and share >= 0.5 else "<1%" if retired else "-"
+            spans += [(f"  {mode} ", mode if retired else "faint"), (f"{count(retired)} {text}" if retired else "-", "label" if retired else "faint")]
+        spans.append((f"   {guest_time(view.clock)}" + (f"   {state}" if state else ""), "dim"))
+        return tuple(spans)
+
+    def choose(self, row: int) -> None:
+        if 1 <= row <= len(self._runners):
+            self.application.session.select(self._runners[row - 1].subject)

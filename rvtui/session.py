@@ -1,0 +1,511 @@
+"""One object owns the machine and the thread that runs it.
+
+Everything that touches the machine happens on the session's worker thread, between chunks of instructions. The
+application asks by `call`, and by the run control methods; it sees the machine only through `View`, an immutable
+record that the worker publishes at safe points. A view holds what somebody subscribed to and nothing else, so a pane
+that is not on screen costs nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from emulator.errors import EmulatorError
+from emulator.hart import Exit, ExitReason, Hart
+from emulator.machine import Machine
+from rvtui.subjects import Subject, console_names, consoles, default_subject
+
+T = TypeVar("T")
+
+Reader = Callable[[Machine, Subject], Any]
+"""Reads what a pane needs from the stopped machine, as a value that never changes afterwards."""
+
+CHUNK_SECONDS = 0.010
+FRAME_SECONDS = 0.050
+"""Views are published at most this often while running."""
+URGENT_SECONDS = 0.008
+"""The same for a short while after a key went to a guest, so that its echo is seen at once."""
+IDLE_DEBT_SECONDS = 0.25
+"""The longest sleep owed for guest time that passed in WFI; what is beyond is forgiven."""
+CONSOLE_PENDING = 128 << 10
+"""Bytes of unseen console output at which the machine waits for the application to catch up."""
+CLOCK_HZ = 1_000_000_000
+"""Nominal instructions per second of guest time: one per nanosecond."""
+
+_STOP_TEXT = {
+    ExitReason.IDLE: "idle: every hart waits and no timer is set",
+    ExitReason.TRAP_LOOP: "trap loop: traps follow traps and nothing retires",
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Stands in a view where a reader could not deliver: `text` is one line."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class View:
+    """The machine at one safe point."""
+
+    sequence: int
+    running: bool
+    finished: bool
+    reason: str
+    """Why the machine stands still, or "" while it runs."""
+    clock: int
+    executed: int
+    rate: float
+    """Instructions retired per second of host time, over the last views."""
+    idle: bool
+    """The guest slept through most of the time since the last view."""
+    subject: Subject
+    consoles: tuple[str, ...]
+    values: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def get(self, key: str) -> Any:
+        return self.values.get(key)
+
+
+@dataclass
+class _Goal:
+    """What ends a run before a breakpoint of the user does."""
+
+    address: int | None = None
+    """A temporary breakpoint."""
+    accept: Callable[[Machine], bool] = lambda machine: True
+    reason: str = ""
+    owned: bool = False
+    """The breakpoint was set for this goal, and goes with it."""
+
+
+class Session:
+    """Runs a machine on a thread of its own. All methods may be called from any thread; none of them blocks for long."""
+
+    def __init__(self, machine: Machine, *, path: str = "", pace: bool = True) -> None:
+        self.machine = machine
+        self.path = path
+        self.pace = pace
+        self.subject = default_subject(machine)
+        self.view = View(0, False, False, "not started", 0, 0, 0.0, False, self.subject, console_names(machine))
+        self.on_view: Callable[[], None] = lambda: None
+        """Called on the worker's thread after each publication."""
+        self._readers: dict[str, tuple[Reader, float]] = {}
+        self._read_at: dict[str, float] = {}
+        self._commands: deque[tuple[Callable[[Machine], Any], Future[Any]]] = deque()
+        self._condition = threading.Condition()
+        self._closing = False
+        self._running = False
+        self._finished = False
+        self._reason = "ready"
+        self._goal: _Goal | None = None
+        self._dirty = True
+        self._input: deque[tuple[int, bytes]] = deque()
+        self._output: dict[int, deque[bytes]] = {}
+        self._pending: dict[int, int] = {}
+        self._urgent_until = 0.0
+        self._chunk = 200_000
+        self._chunk_started = 0.0
+        self._published = 0.0
+        self._rate_base = (0.0, 0)
+        self._rate = 0.0
+        self._slept = 0.0
+        self._thread = threading.Thread(target=self._work, name="machine", daemon=True)
+
+    # The application's side.
+
+    def start(self, *, run: bool = False) -> None:
+        self._running = run
+        self._reason = "" if run else "ready"
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the machine and end the thread."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify_all()
+        self.machine.stop()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def call(self, function: Callable[[Machine], T]) -> Future[T]:
+        """Run `function` on the worker at the next safe point; its result or exception is the future's."""
+        future: Future[T] = Future()
+        with self._condition:
+            if self._closing:
+                future.set_exception(EmulatorError("the session is closed"))
+                return future
+            self._commands.append((function, future))
+            self._condition.notify_all()
+        if self._chunk_started:
+            self.machine.stop()
+        return future
+
+    def subscribe(self, key: str, reader: Reader, *, every: float = 0.0) -> None:
+        """Have `reader`'s value in each view under `key`; while running at most once per `every` seconds."""
+        with self._condition:
+            self._readers[key] = (reader, every)
+            self._read_at.pop(key, None)
+            self._dirty = True
+            self._condition.notify_all()
+
+    def unsubscribe(self, keys: Iterable[str]) -> None:
+        with self._condition:
+            for key in keys:
+                self._readers.pop(key, None)
+                self._read_at.pop(key, None)
+
+    def select(self, subject: Subject) -> None:
+        """Choose the hart or virtual CPU that the panes look at."""
+        with self._condition:
+            self.subject = subject
+            self._read_at.clear()
+            self._dirty = True
+            self._condition.notify_all()
+
+    def send(self, console: int, data: bytes) -> None:
+        """Bytes typed at a console; the guest receives them before its next chunk of instructions."""
+        with self._condition:
+            self._input.append((console, data))
+            self._urgent_until = time.monotonic() + 0.3
+            self._condition.notify_all()
+        if self._chunk_started:
+            self.machine.stop()
+
+    def drain(self, console: int, limit: int) -> bytes:
+        """At most `limit` bytes of output that were not drained before."""
+        with self._condition:
+            chunks = self._output.get(console)
+            if not chunks:
+                return b""
+            taken = []
+            size = 0
+            while chunks and size < limit:
+                chunk = chunks.popleft()
+                if size + len(chunk) > limit:
+                    chunks.appendleft(chunk[limit - size :])
+                    chunk = chunk[: limit - size]
+                taken.append(chunk)
+                size += len(chunk)
+            self._pending[console] -= size
+            self._condition.notify_all()
+            return b"".join(taken)
+
+    def nudge(self) -> None:
+        """End a chunk that takes far too long, as chunks with many device accesses may."""
+        started = self._chunk_started
+        if started and time.monotonic() - started > FRAME_SECONDS:
+            self.machine.stop()
+
+    @property
+    def running(self) -> bool:
+        return self._running
+
+    def run(self) -> Future[None]:
+        return self.call(lambda machine: self._begin(_Goal()))
+
+    def pause(self) -> Future[None]:
+        return self.call(lambda machine: self._halt("paused"))
+
+    def toggle(self) -> Future[None]:
+        return self.pause() if self._running else self.run()
+
+    def step(self, count: int = 1) -> Future[None]:
+        return self.call(lambda machine: self._step(count))
+
+    def step_over(self) -> Future[None]:
+        return self.call(self._step_over)
+
+    def until(self, address: int, text: str = "") -> Future[None]:
+        where = text or f"{address:#x}"
+        return self.call(lambda machine: self._begin(_Goal(address, reason=f"reached {where}")))
+
+    def toggle_breakpoint(self, address: int) -> Future[bool]:
+        """True: there is one now."""
+
+        def change(machine: Machine) -> bool:
+            if address in machine.breakpoints:
+                machine.breakpoints.discard(address)
+                return False
+            machine.breakpoints.add(address)
+            return True
+
+        return self.call(change)
+
+    def replace(self, machine: Machine, path: str = "") -> Future[None]:
+        """Go on with another machine, as after a restore; it stands still."""
+
+        def change(_: Machine) -> None:
+            self._drop_goal()
+            self.machine = machine
+            self.path = path
+            with self._condition:
+                self.subject = default_subject(machine)
+                self._output.clear()
+                self._pending.clear()
+                self._input.clear()
+                self._read_at.clear()
+            self._finished = False
+            self._rate_base = (0.0, 0)
+            self._halt("restored")
+
+        return self.call(change)
+
+    # The worker's side.
+
+    def _work(self) -> None:
+        while not self._closing:
+            self._carry_out()
+            if self._closing:
+                break
+            if self._running and not self._choked():
+                self._feed()
+                self._run_chunk()
+                self._collect()
+                self._publish(force=not self._running)
+            else:
+                self._feed()
+                self._publish(force=True)
+                self._wait(0.05 if self._running else None)
+
+    def _wait(self, timeout: float | None) -> bool:
+        """Until there is something to do; True if so."""
+        with self._condition:
+            return self._condition.wait_for(
+                lambda: self._closing or self._commands or self._input or self._dirty or (self._running and timeout is None),
+                timeout,
+            )
+
+    def _carry_out(self) -> None:
+        while self._commands:
+            function, future = self._commands.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = function(self.machine)
+            except Exception as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            self._dirty = True
+
+    def _choked(self) -> bool:
+        return any(size > CONSOLE_PENDING for size in self._pending.values())
+
+    def _feed(self) -> None:
+        while self._input:
+            index, data = self._input.popleft()
+            faces = consoles(self.machine)
+            if index < len(faces):
+                faces[index].feed(data)
+
+    def _collect(self) -> None:
+        for index, console in enumerate(consoles(self.machine)):
+            data = console.take()
+            if data:
+                with self._condition:
+                    self._output.setdefault(index, deque()).append(bytes(data))
+                    self._pending[index] = self._pending.get(index, 0) + len(data)
+
+    def _run_chunk(self) -> None:
+        machine = self.machine
+        clock, executed = machine.clock, machine.executed
+        started = self._chunk_started = time.monotonic()
+        exit = machine.run(self._chunk)
+        now = time.monotonic()
+        self._chunk_started = 0.0
+        elapsed = max(now - started, 1e-6)
+        done = machine.executed - executed
+        passed = machine.clock - clock
+        slept = max(0.0, (passed - done / max(1, len(machine.harts))) / CLOCK_HZ)
+        # As many instructions as fit in a chunk of host time, and, where the guest mostly sleeps, of guest time.
+        if exit.reason is ExitReason.BUDGET and done:
+            fit = CHUNK_SECONDS / elapsed
+            if slept > elapsed:
+                fit = min(fit, 2 * CHUNK_SECONDS / slept)
+            self._chunk = int(min(50_000_000, max(100, self._chunk * min(4.0, max(0.05, fit)))))
+        elif elapsed > 2 * CHUNK_SECONDS and done:
+            self._chunk = int(max(1000, done * CHUNK_SECONDS / elapsed))
+        self._after(exit)
+        if self._running and self.pace:
+            if exit.reason is ExitReason.IDLE:
+                self._slept += FRAME_SECONDS
+                self._collect()
+                self._publish()
+                self._wait(FRAME_SECONDS)
+            elif slept > elapsed:
+                debt = min(slept - elapsed, IDLE_DEBT_SECONDS)
+                self._slept += debt
+                self._collect()
+                self._publish()
+                self._wait(debt)
+
+    def _after(self, exit: Exit) -> None:
+        """Decide whether an exit ends the run."""
+        reason = exit.reason
+        if reason in (ExitReason.BUDGET, ExitReason.STOPPED, ExitReason.IDLE):
+            return
+        if reason is ExitReason.BREAKPOINT:
+            goal = self._goal
+            if goal is not None and goal.address == exit.address:
+                if goal.accept(self.machine):
+                    self._halt(goal.reason)
+                elif not goal.owned:
+                    self._halt(describe(self.machine, exit))
+                return
+        self._finished = reason is ExitReason.HALTED
+        self._halt(describe(self.machine, exit))
+
+    def _begin(self, goal: _Goal) -> None:
+        if self._finished:
+            raise EmulatorError(f"the machine cannot go on: {self._reason}; restore a snapshot or start again")
+        self._drop_goal()
+        if goal.address is not None:
+            goal.owned = goal.address not in self.machine.breakpoints
+            if goal.owned:
+                self.machine.breakpoints.add(goal.address)
+        self._goal = goal
+        self._reason = ""
+        self._running = True
+
+    def _halt(self, reason: str) -> None:
+        if self._running or not self._finished:
+            self._reason = reason
+        self._running = False
+        self._drop_goal()
+        self._dirty = True
+
+    def _drop_goal(self) -> None:
+        goal, self._goal = self._goal, None
+        if goal is not None and goal.owned and goal.address is not None:
+            self.machine.breakpoints.discard(goal.address)
+
+    def _step(self, count: int) -> None:
+        if self._finished:
+            raise EmulatorError(f"the machine cannot go on: {self._reason}; restore a snapshot or start again")
+        self._halt("")
+        self._feed()
+        deadline = time.monotonic() + 2.0
+        for done in range(count):
+            exit = self.machine.step(self.subject.hart)
+            if exit.reason not in (ExitReason.BUDGET, ExitReason.BREAKPOINT):
+                self._finished = exit.reason is ExitReason.HALTED
+                self._reason = describe(self.machine, exit)
+                break
+            if time.monotonic() > deadline:
+                self._reason = f"stopped after {done + 1:,} steps: stepping further takes long, use until or break"
+                break
+        else:
+            self._reason = "stepped" if count == 1 else f"stepped {count:,}"
+        self._collect()
+
+    def _step_over(self, machine: Machine) -> None:
+        hart = machine.harts[self.subject.hart]
+        after = call_return(hart)
+        if after is None:
+            self._step(1)
+            return
+        # The same call's return: same stack pointer, same world. Recursion passes by with a lower one.
+        stack, world = hart.x[2], (hart.mode, hart.csr("hgatp"))
+
+        def returned(machine: Machine) -> bool:
+            return hart.pc == after and hart.x[2] == stack and (hart.mode, hart.csr("hgatp")) == world
+
+        self._begin(_Goal(after, returned, "stepped over"))
+
+    def _publish(self, *, force: bool = False) -> None:
+        now = time.monotonic()
+        period = URGENT_SECONDS if now < self._urgent_until else FRAME_SECONDS
+        if self._running and not force and now - self._published < period:
+            return
+        if force and not self._dirty and self.view.running == self._running:
+            return
+        machine = self.machine
+        self._dirty = False
+        since, base = self._rate_base
+        if now - since >= 0.25 or not self._running:
+            executed = machine.executed
+            if since and now - since < 2 and self._running:
+                self._rate = (executed - base) / (now - since)
+            self._slept_share = min(1.0, self._slept / max(now - since, 1e-6)) if since else 0.0
+            self._slept = 0.0
+            self._rate_base = (now, executed)
+        if not self._running:
+            self._rate = 0.0
+        with self._condition:
+            readers = list(self._readers.items())
+        values = dict(self.view.values)
+        for key in values.keys() - {key for key, _ in readers}:
+            del values[key]
+        for key, (reader, every) in readers:
+            if self._running and every and now - self._read_at.get(key, -1e9) < every:
+                continue
+            self._read_at[key] = now
+            try:
+                values[key] = reader(machine, self.subject)
+            except EmulatorError as error:
+                values[key] = Failure(str(error))
+        self._published = time.monotonic()
+        self.view = View(
+            sequence=self.view.sequence + 1,
+            running=self._running,
+            finished=self._finished,
+            reason=self._reason,
+            clock=machine.clock,
+            executed=machine.executed,
+            rate=self._rate,
+            idle=self._running and self._slept_share > 0.5,
+            subject=self.subject,
+            consoles=console_names(machine),
+            values=MappingProxyType(values),
+        )
+        self.on_view()
+
+    _slept_share = 0.0
+
+
+def call_return(hart: Hart) -> int | None:
+    """Where the call at pc returns to, or None when the instruction there is no call (link in x1 or x5)."""
+    from emulator.hart import Access
+    from emulator.isa import decode
+
+    try:
+        data = hart.read_virtual(hart.pc, 2, Access.FETCH)
+        if data[0] & 3 == 3:
+            data += hart.read_virtual(hart.pc + 2, 2, Access.FETCH)
+    except EmulatorError:
+        return None
+    word = int.from_bytes(data, "little")
+    decoded = decode(word)
+    if decoded is None:
+        return None
+    if decoded.name in ("jal", "jalr") and word >> 7 & 31 in (1, 5):
+        return hart.pc + 4
+    if decoded.name == "c.jalr":
+        return hart.pc + 2
+    return None
+
+
+def describe(machine: Machine, exit: Exit) -> str:
+    """One line: why the machine came back."""
+    reason = exit.reason
+    if reason is ExitReason.BREAKPOINT:
+        symbol = machine.symbols.lookup(exit.address)
+        return f"breakpoint at {exit.address:#x}" + (f" <{symbol}>" if symbol else "")
+    if reason is ExitReason.WATCHPOINT:
+        verb = {1: "read", 2: "written"}.get(exit.kind, "touched")
+        return f"watchpoint: {exit.size} bytes {verb} at {exit.address:#x}"
+    if reason is ExitReason.HALTED:
+        text = exit.message or "the machine ended"
+        return text if exit.code is None else f"{text} (exit code {exit.code})"
+    if reason in _STOP_TEXT:
+        return exit.message or _STOP_TEXT[reason]
+    return exit.message or reason.name.lower().replace("_", " ")

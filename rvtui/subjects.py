@@ -1,0 +1,181 @@
+"""What the panes look at: a hart, and on a machine with the built-in hypervisor one of its VMs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, overload
+
+from emulator.errors import ConfigurationError
+from emulator.hart import Access, Mode
+from emulator.machine import Machine
+from emulator.vmm.vcpu import CSRS as SWITCHED
+
+DERIVED = ("vsip", "hip", "sip")
+"""Registers that show bits of switched ones."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A hart by index, and a VM of the built-in hypervisor by position, if there is one."""
+
+    hart: int = 0
+    vm: int | None = None
+    vcpu: int = 0
+
+
+def virtual_machines(machine: Machine) -> list[Any]:
+    """The VMs of the built-in hypervisor; none on a bare machine."""
+    return list(getattr(machine.host, "vms", ()))
+
+
+def default_subject(machine: Machine) -> Subject:
+    return Subject(0, 0 if virtual_machines(machine) else None)
+
+
+def subjects(machine: Machine) -> list[Subject]:
+    """All that can be selected, in the order in which the VMs pane lists them."""
+    vms = virtual_machines(machine)
+    if vms:
+        return [Subject(0, index, vcpu.index) for index, vm in enumerate(vms) for vcpu in vm.vcpus]
+    return [Subject(hart.index) for hart in machine.harts]
+
+
+def consoles(machine: Machine) -> list[Any]:
+    """Consoles in a fixed order: one per VM, or the bare machine's own."""
+    vms = virtual_machines(machine)
+    return [vm.console for vm in vms] if vms else [machine.console]
+
+
+def console_names(machine: Machine) -> tuple[str, ...]:
+    vms = virtual_machines(machine)
+    return tuple(vm.name for vm in vms) if vms else ("machine",)
+
+
+def symbols_of(machine: Machine, subject: Subject) -> Any:
+    """Symbols of the VM that is looked at, or of the bare machine's firmware."""
+    vms = virtual_machines(machine)
+    return vms[subject.vm].symbols if subject.vm is not None and subject.vm < len(vms) else machine.symbols
+
+
+def hart_of(machine: Machine, subject: Subject) -> Any:
+    """The hart itself, or a virtual CPU with a hart's face; on the session's worker only."""
+    vms = virtual_machines(machine)
+    if subject.vm is not None and subject.vm < len(vms):
+        vcpus = vms[subject.vm].vcpus
+        return VcpuFace(machine, vcpus[min(subject.vcpu, len(vcpus) - 1)])
+    return machine.harts[min(subject.hart, len(machine.harts) - 1)]
+
+
+class _Registers(Sequence[int]):
+    """x or f of a virtual CPU, wherever they are now."""
+
+    def __init__(self, vcpu: Any, letter: str) -> None:
+        self._vcpu = vcpu
+        self._letter = letter
+
+    def __len__(self) -> int:
+        return 32
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[int]: ...
+    def __getitem__(self, index: int | slice) -> int | list[int]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(32)[index]]
+        if not 0 <= index < 32:
+            raise IndexError(index)
+        return int(self._vcpu.get_reg(f"{self._letter}{index}"))
+
+    def __setitem__(self, index: int, value: int) -> None:
+        self._vcpu.set_reg(f"{self._letter}{index}", value)
+
+
+class VcpuFace:
+    """A virtual CPU as panes and commands see a hart.
+
+    While another one occupies the hart, its own registers are those that the hypervisor keeps, and a walk borrows the
+    hart's address translation CSRs for the moment.
+    """
+
+    def __init__(self, machine: Machine, vcpu: Any) -> None:
+        self.vcpu = vcpu
+        self.hart = machine.harts[0]
+        self.x = _Registers(vcpu, "x")
+        self.f = _Registers(vcpu, "f")
+
+    @property
+    def loaded(self) -> bool:
+        return self.vcpu.hart is not None
+
+    @property
+    def index(self) -> int:
+        return int(self.vcpu.index)
+
+    @property
+    def pc(self) -> int:
+        return int(self.vcpu.pc)
+
+    @pc.setter
+    def pc(self, value: int) -> None:
+        self.vcpu.pc = value
+
+    @property
+    def mode(self) -> Mode:
+        return Mode(self.vcpu.mode)
+
+    def csr(self, name: str) -> int:
+        if not self.loaded:
+            if name == "hgatp":
+                return int(self.vcpu.vm.hgatp)
+            if name in SWITCHED:
+                return int(self.vcpu.get_reg(name))
+            if name in DERIVED:
+                with self._borrowed():
+                    return int(self.hart.csr(name))
+        return int(self.hart.csr(name))
+
+    def set_csr(self, name: str, value: int) -> None:
+        if self.loaded or name not in SWITCHED:
+            if not self.loaded and name in ("hgatp", *DERIVED):
+                raise ConfigurationError(f"{name} of {self.vcpu.vm.name} can only be set while it is on the hart")
+            self.hart.set_csr(name, value)
+        else:
+            with self._borrowed():  # for the register's own rules
+                self.hart.set_csr(name, value)
+                legal = self.hart.csr(name)
+            self.vcpu.set_reg(name, legal)
+
+    def walk(self, address: int, access: Access = Access.LOAD, mode: Mode | None = None) -> Any:
+        with self._borrowed():
+            return self.hart.walk(address, access, self.mode if mode is None else mode)
+
+    def read_virtual(self, address: int, length: int, access: Access = Access.LOAD, mode: Mode | None = None) -> bytes:
+        with self._borrowed():
+            return bytes(self.hart.read_virtual(address, length, access, self.mode if mode is None else mode))
+
+    def next_interrupt(self) -> Any:
+        return self.hart.next_interrupt() if self.loaded else None
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[None]:
+        """This virtual CPU's world switch CSRs in the hart, put back afterwards."""
+        if self.loaded:
+            yield
+            return
+        hart = self.hart
+        names = [*SWITCHED, "hgatp"]
+        kept = {name: hart.csr(name) for name in names}
+        hart.set_csr("vsatp", 0)  # no walk may mix one guest's vsatp with another's hgatp
+        hart.set_csr("hgatp", self.vcpu.vm.hgatp)
+        for name in SWITCHED:
+            hart.set_csr(name, self.vcpu.get_reg(name))
+        try:
+            yield
+        finally:
+            hart.set_csr("vsatp", 0)
+            hart.set_csr("hgatp", kept["hgatp"])
+            for name in SWITCHED:
+                hart.set_csr(name, kept[name])

@@ -1,0 +1,289 @@
+"""A guest's terminal: bytes in, styled rows out, keys back to bytes.
+
+bittty does the emulation; this adapter is the only place that knows it. It bounds what a hostile guest can cause: the
+size of the screen is ours, history is limited, and no character leaves here whose width is not the one that it was
+given on the screen.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+from bittty import XTERM, Board
+from bittty.keyboard import KeyEvent, KeyModifiers
+from bittty.style import Color as CellColor
+from bittty.style import Style as CellStyle
+from bittty.terminals.base import Terminal
+from bittty.terminals.scrollback import MemoryScrollback
+from rich.cells import cell_len
+from rich.color import Color
+from rich.style import Style
+
+SCROLLBACK_CELLS = 800_000
+"""Cells of history kept per console: about 10,000 full lines of 80."""
+MAX_REPLY = 4096
+"""Bytes of answers to queries that one piece of output may cause."""
+
+PALETTE = (
+    "#1b2229", "#d9705c", "#6fae8c", "#d3b063", "#6d9fd1", "#b58bc0", "#6bb3bd", "#c9d1d9",
+    "#5c6873", "#f08c78", "#8fd0ab", "#f0cf86", "#93c1f0", "#d3abdc", "#8fd6e0", "#f2f5f7",
+)  # fmt: skip
+"""The sixteen ANSI colours, readable on the application's background."""
+
+_NAMED = {
+    "enter": "enter", "tab": "tab", "backspace": "backspace", "escape": "escape", "delete": "delete", "insert": "insert",
+    "home": "home", "end": "end", "pageup": "pageup", "pagedown": "pagedown",
+    "up": "up", "down": "down", "left": "left", "right": "right",
+}  # fmt: skip
+_MODIFIERS = {"shift": KeyModifiers.SHIFT, "alt": KeyModifiers.ALT, "ctrl": KeyModifiers.CTRL}
+_CONTROL = {
+    "at": 0, "left_square_bracket": 27, "backslash": 28, "right_square_bracket": 29, "circumflex_accent": 30,
+    "underscore": 31, "space": 0, "slash": 31, "2": 0,
+}  # fmt: skip
+
+Row = tuple[tuple[str, Style], ...]
+
+
+class _Wire:
+    """The host's end of the line: collects what the terminal sends. Satisfies bittty's Connection."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.sent = bytearray()
+
+    def write(self, data: str) -> int:
+        return self.write_bytes(data.encode("utf-8", "replace"))
+
+    def write_bytes(self, data: bytes) -> int:
+        if len(self.sent) < MAX_REPLY:
+            self.sent += data[: MAX_REPLY - len(self.sent)]
+        return len(data)
+
+    def flush(self) -> None: ...
+
+    async def read_bytes_async(self, size: int) -> bytes:
+        return b""
+
+    def configure_line(self, line: object) -> None: ...
+
+    def resize(self, rows: int, cols: int) -> None: ...
+
+    def close(self) -> None: ...
+
+    def take(self) -> bytes:
+        data = bytes(self.sent)
+        self.sent.clear()
+        return data
+
+
+class _FixedBoard(Board):
+    """The guest may not resize the screen: asking costs a megabyte of cells each time."""
+
+    accept_resize = False
+
+    def resize(self, width: int, height: int) -> None:
+        if self.accept_resize:
+            super().resize(width, height)
+
+    def set_page_columns(self, columns: int) -> None: ...
+
+
+class GuestTerminal:
+    """`reply` receives what the terminal answers to queries of the guest (cursor position, attributes)."""
+
+    def __init__(self, width: int = 80, height: int = 24, reply: Callable[[bytes], None] | None = None) -> None:
+        self.width = width
+        self.height = height
+        self.reply = reply or (lambda data: None)
+        self.broken = ""
+        """Set to one line when output could not be understood; the screen starts afresh then."""
+        self._build()
+
+    def _build(self) -> None:
+        self._wire = _Wire()
+        self._board = _FixedBoard(width=self.width, height=self.height, model=replace(XTERM, options=frozenset()))
+        self._terminal = Terminal(self._board, MemoryScrollback(SCROLLBACK_CELLS))
+        self._terminal.attach()
+        self._board.pty = self._wire
+        self._wire.take()
+
+    def feed(self, data: bytes, *, live: bool = True) -> None:
+        """Output of the guest. Not live: it was shown before, queries in it are not answered again."""
+        before = self._terminal.view_offset()
+        try:
+            self._board.feed_host_data(data)
+            if (self._board.width, self._board.height) != (self.width, self.height):
+                self._resize_board()  # DECCOLM
+        except Exception as error:  # a guest must not be able to end the application through its terminal
+            self.broken = f"the terminal lost its state over output of the guest ({type(error).__name__})"
+            self._build()
+        answer = self._wire.take()
+        if live and answer:
+            self.reply(answer)
+        if not before:
+            self._terminal.scroll_to_bottom()
+
+    def resize(self, width: int, height: int) -> None:
+        width, height = max(2, width), max(1, height)
+        if (width, height) == (self.width, self.height):
+            return
+        self.width, self.height = width, height
+        try:
+            self._resize_board()
+        except Exception:
+            self._build()
+        self._wire.take()
+
+    def _resize_board(self) -> None:
+        self._board.accept_resize = True
+        try:
+            self._board.resize(self.width, self.height)
+        finally:
+            self._board.accept_resize = False
+
+    def scroll(self, rows: int) -> None:
+        """Move the view: negative into history."""
+        self._terminal.scroll_view(rows)
+
+    def scroll_to_bottom(self) -> None:
+        self._terminal.scroll_to_bottom()
+
+    @property
+    def history(self) -> int:
+        """Rows that the view stands above the live screen."""
+        return self._terminal.view_offset()
+
+    @property
+    def cursor(self) -> tuple[int, int] | None:
+        """Column and row on the screen, None when hidden or scrolled away."""
+        if self.history:
+            return None
+        cursor = self._board.display.cursor
+        if cursor is None or not (0 <= cursor[1] < self.height):
+            return None
+        return min(cursor[0], self.width - 1), cursor[1]
+
+    def rows(self) -> list[Row]:
+        """What to show, `height` rows of at most `width` cells."""
+        view = self._terminal.view_rows()[: self.height]
+        return [_row(cells[: self.width]) for cells in view]
+
+    def text(self) -> str:
+        """The live screen as plain text."""
+        return str(self._board.capture_text())
+
+    # Input.
+
+    def key(self, key: str, character: str | None) -> bytes:
+        """The bytes that a terminal sends for a key of the application, by its name there."""
+        modifiers = KeyModifiers.NONE
+        name = key
+        while "+" in name and name != "+":
+            head, _, rest = name.partition("+")
+            if head not in _MODIFIERS:
+                break
+            modifiers |= _MODIFIERS[head]
+            name = rest
+        if modifiers & KeyModifiers.CTRL and not modifiers & ~(KeyModifiers.CTRL | KeyModifiers.ALT):
+            prefix = b"\x1b" if modifiers & KeyModifiers.ALT else b""
+            if len(name) == 1 and name.isascii() and name.isalpha():
+                return prefix + bytes([ord(name.lower()) & 31])
+            if name in _CONTROL:
+                return prefix + bytes([_CONTROL[name]])
+        if name in _NAMED or (name[0] == "f" and name[1:].isdigit()):
+            return self._encode(_NAMED.get(name, name), modifiers)
+        if character and character.isprintable():
+            prefix = b"\x1b" if modifiers & KeyModifiers.ALT else b""
+            return prefix + character.encode("utf-8", "replace")
+        return b""
+
+    def _encode(self, name: str, modifiers: KeyModifiers) -> bytes:
+        try:
+            self._board.input_key_event(KeyEvent(name, modifiers))
+        except Exception:
+            return b""
+        return self._wire.take()
+
+    def paste(self, text: str) -> bytes:
+        """Pasted text, bracketed if the guest asked for that."""
+        try:
+            self._board.input_paste(text.replace("\r\n", "\r").replace("\n", "\r"))
+        except Exception:
+            return b""
+        sent = self._wire.sent
+        if len(sent) >= MAX_REPLY:  # longer than the wire keeps: send it plainly
+            self._wire.take()
+            return text.replace("\r\n", "\r").replace("\n", "\r").encode("utf-8", "replace")
+        return self._wire.take()
+
+
+def _row(cells: Sequence[tuple[CellStyle, str]]) -> Row:
+    """Runs of equal style."""
+    runs: list[tuple[str, Style]] = []
+    text = ""
+    current: CellStyle | None = None
+    index = 0
+    count = len(cells)
+    while index < count:
+        style, character = cells[index]
+        wide = index + 1 < count and cells[index + 1][1] == ""
+        if character == "":
+            character = " "
+        elif not (len(character) == 1 and " " <= character <= "~" and not wide):
+            character = safe_glyph(character, 2 if wide else 1)
+        if style is not current and style != current:
+            if text:
+                runs.append((text, _style(current)))
+            text = ""
+            current = style
+        text += character
+        index += 2 if wide else 1
+    if text:
+        runs.append((text, _style(current)))
+    return tuple(runs)
+
+
+@lru_cache(8192)
+def safe_glyph(glyph: str, width: int) -> str:
+    """`glyph`, or question marks where another terminal might give it a different width."""
+    if cell_len(glyph) == width and all(
+        unicodedata.category(each)[0] not in "CZ" or each == " " for each in glyph
+    ):
+        return glyph
+    return "?" * width
+
+
+@lru_cache(4096)
+def _style(style: CellStyle | None) -> Style:
+    if style is None:
+        return Style.null()
+    foreground, background = _color(style.fg), _color(style.bg)
+    return Style(
+        color=foreground,
+        bgcolor=background,
+        bold=style.bold or None,
+        dim=style.dim or None,
+        italic=style.italic or None,
+        underline=style.underline or None,
+        reverse=style.reverse or None,
+        strike=style.strike or None,
+        conceal=style.conceal or None,
+    )
+
+
+@lru_cache(1024)
+def _color(color: CellColor | None) -> Color | None:
+    if color is None or color.mode == "default" or color.value is None:
+        return None
+    if color.mode == "rgb" and isinstance(color.value, tuple):
+        return Color.from_rgb(*color.value)
+    if isinstance(color.value, int):
+        if 0 <= color.value < 16:
+            return Color.parse(PALETTE[color.value])
+        if color.value < 256:
+            return Color.from_ansi(color.value)
+    return None

@@ -1,0 +1,148 @@
+"""What may differ: choices that the manual leaves open, and mistakes of Spike, each with the clause that decides.
+
+Section names are those of the privileged manual unless another is named. A rule that allows a difference brings Spike in
+line with this hart, so that both go on with equal state; one that cannot do so ends the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from emulator.isa import csrs
+
+if TYPE_CHECKING:
+    from .runner import Context, Difference
+
+_TRIGGERS = (0x7A0, 0x7A1, 0x7A2, 0x7A3, 0x7A4, 0x7A5, 0x7A8, 0x5A8, 0x6A8)
+UNCOMPARED: tuple[tuple[str, tuple[int, ...]], ...] = (
+    # "Machine ISA (misa) Register": fields are WARL; Spike lets software turn extensions off, this hart does not.
+    ("misa is WARL", (0x301,)),
+    # "Machine Architecture ID (marchid) Register": Spike has its own number.
+    ("marchid names the implementation", (0xF12,)),
+    # The "Sdtrig" extension is optional: Spike has four triggers, this hart none.
+    ("triggers are optional", _TRIGGERS),
+    # "Zicntr and Zihpm Extensions": Spike is configured without Zihpm, because its mcounteren would have writable bits for
+    # counters that always read 0; "Machine Counter-Enable Register": bits of unimplemented counters may be read-only 0.
+    ("unprivileged hpmcounters are optional", tuple(range(0xC03, 0xC20))),
+)
+UNCOMPARED_CSRS = frozenset(number for _, numbers in UNCOMPARED for number in numbers)
+"""CSRs that are neither compared nor generated."""
+
+AVOID: dict[str, int] = {
+    # "Machine Trap Delegation Registers": software check and hardware error cannot occur on this hart, so that their
+    # bits may be read-only zero.
+    "medeleg": 1 << 18 | 1 << 19,
+    # "Machine Environment Configuration Register": FIOM must be writable where S-mode has paging; Spike lacks it.
+    "menvcfg": 1,
+    "henvcfg": 1,
+    "senvcfg": 1,
+    # "Machine Trap Delegation Registers": mideleg.SGEI is read-only one where GEILEN is not 0; "Hypervisor Guest External
+    # Interrupt Registers": it is 0 on both sides, and Spike has the bits all the same.
+    "mideleg": 1 << 12,
+    "mie": 1 << 12,
+    "hie": 1 << 12,
+}
+"""Bits that random programs do not set."""
+IGNORED = {csrs.BY_NAME[name].number: bits for name, bits in AVOID.items()}
+
+
+def never_generate(word: int) -> bool:
+    """Is this random word one that would break the frame of a program? A 16-bit instruction has its upper half 0."""
+    if word & 0x7F == 0x73 and word >> 12 & 7 not in (0, 4):
+        number, source = word >> 20, word >> 15 & 31
+        reads = word >> 12 & 3 != 1 and source == 0
+        return number in UNCOMPARED_CSRS or (number in csrs.BY_NUMBER and not reads)
+    # WFI may wait forever.
+    return word == 0x1050_0073
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`applies` says whether the difference is allowed; it is then removed by copying this hart's value."""
+
+    title: str
+    clause: str
+    applies: Callable[[Difference, Context], bool]
+    ends: bool = False
+    """Nothing can be copied: the program stops here."""
+
+
+def _trap_instruction(difference: Difference, context: Context) -> bool:
+    if difference.name not in ("mtinst", "htinst") or difference.spike:
+        return False
+    return difference.ours in context.transformed()
+
+
+def _breakpoint_value(difference: Difference, context: Context) -> bool:
+    names = {"mtval": "mcause", "stval": "scause", "vstval": "vscause"}
+    return (
+        difference.name in names
+        and context.csr(names[difference.name]) == 3
+        and {difference.ours, difference.spike} <= {0, context.pc}
+    )
+
+
+def _timer_left(difference: Difference, context: Context) -> bool:
+    if difference.name not in ("mip", "sip", "hip", "vsip"):
+        return False
+    shift = 1 if difference.name == "vsip" else 0
+    changed = (difference.ours ^ difference.spike) << shift
+    open_bits = 0 if context.csr("menvcfg") >> 63 else 1 << 5
+    open_bits |= 0 if context.csr("henvcfg") >> 63 else 1 << 6
+    return not changed & ~open_bits
+
+
+def _ignored_bits_read(difference: Difference, context: Context) -> bool:
+    word = context.word
+    if word is None or word & 0x7F != 0x73 or word >> 12 & 3 == 0 or difference.name != f"x{word >> 7 & 31}":
+        return False
+    return not (difference.ours ^ difference.spike) & ~IGNORED.get(word >> 20, 0)
+
+
+def _misaligned_atomic(difference: Difference, context: Context) -> bool:
+    word = context.word
+    if word is None or word & 0x7F != 0x2F:
+        return False
+    return context.x[word >> 15 & 31] & (7 if word >> 12 & 1 else 3) != 0
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "a misaligned AMO, LR or SC",
+        '"A" Extension, sections "Load-Reserved/Store-Conditional Instructions" and "Atomic Memory Operations": an'
+        " address-misaligned or an access-fault exception; Spike performs it where its lookaside hits",
+        _misaligned_atomic,
+        ends=True,
+    ),
+    Rule(
+        "a CSR read showed bits that are not compared",
+        "see AVOID",
+        _ignored_bits_read,
+    ),
+    Rule(
+        "Spike never writes transformed instructions",
+        '"Transformed Instruction or Pseudoinstruction for mtinst or htinst": zero is always allowed, and so is the'
+        " transformation",
+        _trap_instruction,
+    ),
+    Rule(
+        "xtval of a breakpoint",
+        '"Machine Trap Value (mtval) Register": written with zero or the virtual address, for EBREAK',
+        _breakpoint_value,
+    ),
+    Rule(
+        "Spike keeps a timer interrupt pending after STCE is cleared",
+        '"Sstc": with STCE=0, STIP and VSTIP revert to their behaviour without the extension',
+        _timer_left,
+    ),
+)
+
+
+def decide(difference: Difference, context: Context) -> Rule | None:
+    """The rule that allows a difference."""
+    for rule in RULES:
+        if rule.applies(difference, context):
+            return rule
+    return None

@@ -1,7 +1,7 @@
 """The machine: memory, harts and devices on a bus, laid out as QEMU's `virt` machine.
 
-`Machine.run` is the one loop: the native harts run until they need somebody, and this is the somebody. It completes device
-accesses, carries out HTIF commands, and hands traps to the built-in hypervisor where there is one.
+`Machine.run` is the one loop: the native harts run until they need somebody, and this is the somebody. It completes
+device accesses, carries out HTIF commands, and hands traps to the built-in hypervisor where there is one.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from . import loader
@@ -34,6 +35,8 @@ TIMEBASE: Final = 10_000_000
 """Ticks of `time` in a nominal second."""
 INSTRUCTIONS_PER_TICK: Final = 100
 """So that an instruction counts as a nanosecond."""
+MOST_TURNS: Final = 100_000
+"""Steps of other harts after which stepping one hart gives up: it waits, or is halted."""
 CLOCK_LIMIT: Final = (1 << 64) - 1
 
 
@@ -233,10 +236,16 @@ class Machine:
         """Ask a run in progress, from any thread, to come back with STOPPED soon."""
         lib.machine_stop(self._native)
 
-    def step(self) -> Exit:
-        """One step of the hart whose turn it is, breakpoints or not."""
-        lib.machine_skip_breakpoint(self._native)
-        return self.run(1)
+    def step(self, hart: int | None = None) -> Exit:
+        """One step, breakpoints or not: of the hart whose turn it is, or until hart number `hart` has made one."""
+        wanted = None if hart is None else self.harts[hart]
+        start = None if wanted is None else wanted.progress
+        for _ in range(1 if wanted is None else MOST_TURNS):
+            lib.machine_skip_breakpoint(self._native)
+            exit = self.run(1)
+            if exit.reason is not ExitReason.BUDGET or wanted is None or wanted.progress != start:
+                break
+        return exit
 
     def resume(self, budget: int, until: int = CLOCK_LIMIT) -> Exit:
         """As `run`, going on from a breakpoint that stands at pc."""
@@ -251,9 +260,12 @@ class Machine:
         """
         granted = budget
         out = self._exit
+        if self.htif is not None and self.htif.reading and self.console.input:
+            self.htif.poke(self.memory)  # input has come for a getchar that waits
         while True:
             if self.halted is not None:
-                return self._done(Exit(ExitReason.HALTED, code=self.halted[0], message=self.halted[1]), granted - budget)
+                over = Exit(ExitReason.HALTED, code=self.halted[0], message=self.halted[1])
+                return self._done(over, granted - budget)
             limit = until
             if (due := self.rtc.due()) is not None:
                 limit = min(limit, self.harts[0].clock_at_time(due))
@@ -276,8 +288,9 @@ class Machine:
                     self._finish_access()
                 continue
             exit = Exit(
-                reason, int(out.hart), int(out.address), int(out.value), int(out.size), int(out.kind), int(out.cause), executed
-            )
+                reason, int(out.hart), int(out.address), int(out.value), int(out.size), int(out.kind), int(out.cause),
+                executed,
+            )  # fmt: skip
             if reason is ExitReason.WATCHPOINT and self._is_htif(exit) and self.htif is not None:
                 self.htif.poke(self.memory)
                 if not self._watched(exit):
@@ -293,10 +306,7 @@ class Machine:
 
     @staticmethod
     def _done(exit: Exit, executed: int) -> Exit:
-        return Exit(
-            exit.reason, exit.hart, exit.address, exit.value, exit.size, exit.kind, exit.cause, executed, exit.code,
-            exit.message,
-        )  # fmt: skip
+        return replace(exit, executed=executed)
 
     def _device_access(self, out: Any) -> None:
         address, size = int(out.address), int(out.size)

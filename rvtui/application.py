@@ -14,7 +14,6 @@ from textual.binding import Binding, BindingType
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.geometry import Size
 from textual.message import Message
-from textual.screen import Screen
 from textual.widget import Widget
 
 from emulator.errors import EmulatorError
@@ -35,7 +34,7 @@ from rvtui.panes.registers import RegistersPane
 from rvtui.panes.vms import Overview, VmsPane, read_overview
 from rvtui.panes.walk import WalkPane
 from rvtui.session import Session
-from rvtui.subjects import Subject, consoles, subjects
+from rvtui.subjects import Subject, subjects
 from rvtui.terminal import GuestTerminal
 from rvtui.theme import THEMES, Paint
 
@@ -190,7 +189,7 @@ class Application(App[int]):
         self._left_console: Widget | None = None
         self._subject: Subject | None = None
         self._vms_height = 5
-        self._context = commands.Context(session, _ScreenPort(self), NAMES)
+        self._commanding = commands.Context(session, _ScreenPort(self), NAMES)
 
     # Building.
 
@@ -204,7 +203,6 @@ class Application(App[int]):
         yield Prompt(self._complete, self._answered)
 
     def on_mount(self) -> None:
-        self.replay_consoles()
         self.session.on_view = self._on_view
         for pane in self._panes.values():
             pane.entitle("")
@@ -251,7 +249,7 @@ class Application(App[int]):
         session = self.session
         if session.machine is not self._machine:
             self._machine = session.machine
-            self.replay_consoles()
+            self._terminals.clear()
             vms = self._panes["vms"]
             assert isinstance(vms, VmsPane)
             vms.forget()
@@ -297,17 +295,10 @@ class Application(App[int]):
 
     def terminal(self, index: int) -> GuestTerminal:
         if index not in self._terminals:
-            self._terminals[index] = GuestTerminal(80, 24, partial(self.session.send, index))
+            terminal = GuestTerminal(80, 24, partial(self.session.send, index))
+            terminal.feed(self.session.old_output(index), live=False)
+            self._terminals[index] = terminal
         return self._terminals[index]
-
-    def replay_consoles(self) -> None:
-        """Show what the consoles printed before this application saw them, as after a restore."""
-        self._terminals.clear()
-        for index, console in enumerate(consoles(self.session.machine)):
-            old = bytes(console.output)
-            if old:
-                console.take()
-                self.terminal(index).feed(old[-65536:], live=False)
 
     def _feed_terminals(self) -> None:
         for index in range(len(self.session.view.consoles)):
@@ -412,7 +403,7 @@ class Application(App[int]):
 
     def carry_out(self, line: str) -> None:
         """Run a command line; what it says appears in the bar below."""
-        future = commands.invoke(self._context, line)
+        future = commands.invoke(self._commanding, line)
         future.add_done_callback(lambda done: self.post_message(self.Finished(line, done)))
 
     def on_application_asked(self, message: Asked) -> None:
@@ -450,7 +441,7 @@ class Application(App[int]):
             self.carry_out(line)
 
     def _complete(self, line: str) -> list[str]:
-        return commands.complete(self._context, line)
+        return commands.complete(self._commanding, line)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return not (action == "command_palette" and isinstance(self.focused, ConsolePane | Prompt))
@@ -546,9 +537,6 @@ class Application(App[int]):
 
     def action_quit_now(self) -> None:
         self.exit(0)
-
-    def get_default_screen(self) -> Screen[object]:
-        return super().get_default_screen()
 
 
 def run(machine: Machine, *, title: str = "", path: str = "", start: bool = True) -> int:

@@ -36,6 +36,8 @@ IDLE_DEBT_SECONDS = 0.25
 """The longest sleep owed for guest time that passed in WFI; what is beyond is forgiven."""
 CONSOLE_PENDING = 128 << 10
 """Bytes of unseen console output at which the machine waits for the application to catch up."""
+OLD_OUTPUT = 64 << 10
+"""Bytes of what a console printed earlier that are shown again after a restore."""
 CLOCK_HZ = 1_000_000_000
 """Nominal instructions per second of guest time: one per nanosecond."""
 
@@ -111,6 +113,7 @@ class Session:
         self._input: deque[tuple[int, bytes]] = deque()
         self._output: dict[int, deque[bytes]] = {}
         self._pending: dict[int, int] = {}
+        self._old_output = self._take_old()
         self._urgent_until = 0.0
         self._chunk = 200_000
         self._chunk_started = 0.0
@@ -180,6 +183,17 @@ class Session:
         if self._chunk_started:
             self.machine.stop()
 
+    def old_output(self, console: int) -> bytes:
+        """What the console had printed before this session, as in a restored machine; once."""
+        return self._old_output.pop(console, b"")
+
+    def _take_old(self) -> dict[int, bytes]:
+        old = {}
+        for index, console in enumerate(consoles(self.machine)):
+            console.take()
+            old[index] = bytes(console.output[-OLD_OUTPUT:])
+        return old
+
     def drain(self, console: int, limit: int) -> bytes:
         """At most `limit` bytes of output that were not drained before."""
         with self._condition:
@@ -247,10 +261,12 @@ class Session:
             self._drop_goal()
             self.machine = machine
             self.path = path
+            old = self._take_old()
             with self._condition:
                 self.subject = default_subject(machine)
                 self._output.clear()
                 self._pending.clear()
+                self._old_output = old
                 self._input.clear()
                 self._read_at.clear()
             self._finished = False

@@ -12,7 +12,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from snapshots.errors import SnapshotError
 from snapshots.files import Path, reading, replacing, shown
@@ -31,6 +31,9 @@ from snapshots.snapshot import (
     rebuild,
     restore,
 )
+
+if TYPE_CHECKING:
+    from emulator.machine import Machine
 
 __all__ = [
     "Snapshot",
@@ -118,7 +121,7 @@ def load(
     *,
     limit: int = VIRTUAL_LIMIT,
     builder: Builder | None = None,
-) -> Any:
+) -> Machine:
     """A new Machine that continues where the one saved in `path` stood.
 
     The whole file is verified before anything is built. `limit`: bytes of guest memory, touched or not, to be accepted.
@@ -135,7 +138,8 @@ def load(
             raise SnapshotError(f"needs {needed}; use a larger computer")
         meter = Meter(progress, reader.size_of_sections + image.pages * PAGE)
         reader.check(meter)
-        return rebuild(reader.parts(), image, reader.chunks(image), meter, builder)
+        machine: Machine = rebuild(reader.parts(), image, reader.chunks(image), meter, builder)
+        return machine
 
 
 def info(path: Path, *, limit: int = VIRTUAL_LIMIT) -> SnapshotInfo:

@@ -6,11 +6,14 @@ import hashlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from emulator.errors import EmulatorError
 from snapshots.errors import SnapshotError
 from snapshots.plain import first_difference, pack, unpack
+
+if TYPE_CHECKING:
+    from emulator.machine import Machine
 
 State = dict[str, Any]
 Progress = Callable[[int, int], None]
@@ -208,12 +211,13 @@ def capture(machine: MachineLike) -> Snapshot:
     return Snapshot(parts, summary, scan.image, chunks)
 
 
-def restore(snapshot: Snapshot, builder: Builder | None = None) -> Any:
+def restore(snapshot: Snapshot, builder: Builder | None = None) -> Machine:
     """A new machine that continues bit for bit where the captured one stood.
 
     `builder`: instead of Machine.from_state. Raises SnapshotError where the machine does not take all of it over.
     """
-    return rebuild(snapshot.parts, snapshot.image, snapshot.chunks, Meter(None, 0), builder)
+    machine: Machine = rebuild(snapshot.parts, snapshot.image, snapshot.chunks, Meter(None, 0), builder)
+    return machine
 
 
 def packed_state(machine: MachineLike) -> Parts:
@@ -280,6 +284,7 @@ def _check_taken_over(expected: Parts, actual: Parts) -> None:
 
 def _built(state: State, builder: Builder | None) -> Any:
     if builder is None:
+        # Here, so that what only reads files does not load the native hart.
         from emulator.machine import Machine
 
         builder = Machine.from_state

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .hart import (
-        Access, Event, EventKind, Exit, ExitReason, Hart, Mode, Registers, Step, Walk, WalkResult,
+        Access,
+        Event,
+        EventKind,
+        Exit,
+        ExitReason,
+        Hart,
+        Mode,
+        Registers,
+        Step,
+        Walk,
+        WalkResult,
     )  # fmt: skip
 
 __all__ = [

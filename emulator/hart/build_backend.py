@@ -12,7 +12,7 @@ import shutil
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from setuptools import build_meta
 
@@ -26,7 +26,7 @@ def compiler() -> str | None:
     wanted = [os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc", "gcc", "clang"]
     for command in wanted:
         if command and shutil.which(shlex.split(command)[0]):
-            return command
+            return cast(str, command)
     return None
 
 
@@ -80,26 +80,26 @@ def get_requires_for_build_editable(config_settings: Any = None) -> list[str]:
 
 
 def get_requires_for_build_sdist(config_settings: Any = None) -> list[str]:
-    return build_meta.get_requires_for_build_sdist(config_settings)
+    return cast(list[str], build_meta.get_requires_for_build_sdist(config_settings))
 
 
 def prepare_metadata_for_build_wheel(directory: str, config_settings: Any = None) -> str:
-    return build_meta.prepare_metadata_for_build_wheel(directory, config_settings)
+    return cast(str, build_meta.prepare_metadata_for_build_wheel(directory, config_settings))
 
 
 def prepare_metadata_for_build_editable(directory: str, config_settings: Any = None) -> str:
-    return build_meta.prepare_metadata_for_build_editable(directory, config_settings)
+    return cast(str, build_meta.prepare_metadata_for_build_editable(directory, config_settings))
 
 
 def build_wheel(directory: str, config_settings: Any = None, metadata_directory: str | None = None) -> str:
     prepare()
-    return build_meta.build_wheel(directory, config_settings, metadata_directory)
+    return cast(str, build_meta.build_wheel(directory, config_settings, metadata_directory))
 
 
 def build_editable(directory: str, config_settings: Any = None, metadata_directory: str | None = None) -> str:
     prepare()
-    return build_meta.build_editable(directory, config_settings, metadata_directory)
+    return cast(str, build_meta.build_editable(directory, config_settings, metadata_directory))
 
 
 def build_sdist(directory: str, config_settings: Any = None) -> str:
-    return build_meta.build_sdist(directory, config_settings)
+    return cast(str, build_meta.build_sdist(directory, config_settings))

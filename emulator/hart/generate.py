@@ -8,6 +8,7 @@ A decoded operation is eight bytes: handler, registers `a` and `b`, and either a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,10 @@ IMMEDIATES = ("imm", "shamt", "csr")
 #: Handlers that belong to no instruction: ends of blocks that stop for another reason than a jump, and what cannot run.
 SYNTHETIC = ("illegal", "end", "end_page", "stop")
 
-INFIX = {"add": "+", "sub": "-", "mul": "*", "and": "&", "or": "|", "xor": "^", "eq": "==", "ne": "!=", "ltu": "<", "geu": ">="}
+INFIX = {
+    "add": "+", "sub": "-", "mul": "*", "and": "&", "or": "|", "xor": "^", "eq": "==", "ne": "!=",
+    "ltu": "<", "geu": ">=",
+}  # fmt: skip
 SIGNED_INFIX = {"lt": "<", "ge": ">="}
 
 
@@ -33,7 +37,7 @@ def slots(insn: Instruction) -> dict[str, str]:
     """Operand name to the field of the operation that carries it."""
     used = [name for name in insn.layout.operands if name in insn.parameters]
     wide = [name for name in used if name in IMMEDIATES]
-    places = {name: "imm" for name in wide}
+    places = dict.fromkeys(wide, "imm")
     for name in used:
         match name:
             case "rd":
@@ -50,14 +54,8 @@ def slots(insn: Instruction) -> dict[str, str]:
 
 
 def is_pc_relative(value: object) -> bool:
-    return isinstance(value, Value) and value.op == "add" and isinstance(value.args[0], Value) and value.args[0].op == "pc"
-
-
-def mentions(value: object, op: str) -> bool:
-    """Does the graph below `value` hold a node of this kind?"""
-    if not isinstance(value, Value):
-        return False
-    return value.op == op or any(mentions(a, op) for arg in value.args for a in (arg if isinstance(arg, tuple) else (arg,)))
+    """Is this `pc + something`?"""
+    return isinstance(value, Value) and value.op == "add" and getattr(value.args[0], "op", "") == "pc"
 
 
 @dataclass
@@ -132,11 +130,11 @@ class Body:
                 return f"{name}({', '.join(self.c(argument) for argument in args)})"
             case Value("fp", (name, bits, args, rm)):
                 self.uses_fp = self.raises_flags = True
-                arguments = [self.c(argument) for argument in args]
+                given = [self.c(argument) for argument in args]
                 if rm is not None:
                     self.lines.append(f"ROUNDING(op->{places['rm']});")
-                    arguments.append("rm")
-                return self.temporary("u64", f"f{bits}_{name}({', '.join(arguments)}, &flags)")
+                    given.append("rm")
+                return self.temporary("u64", f"f{bits}_{name}({', '.join(given)}, &flags)")
             case Value(op, (left, right)) if op in SIGNED_INFIX:
                 return f"(u64)((i64){self.c(left)} {SIGNED_INFIX[op]} (i64){self.c(right)})"
             case Value(op, (left, right)) if op in INFIX:
@@ -230,14 +228,15 @@ def handlers_c(registry: Registry) -> str:
     for a in firsts:
         for b in ends:
             name = f"{identifier(a.name)}__{identifier(b.name)}"
-            parts.append(f"OP({name}) {{\n  {{\n    {body(a, fused=True)}\n  }}\n  op++;\n  {{\n    {body(b)}\n  }}\n}}")
+            first, second = body(a, fused=True), body(b)
+            parts.append(f"OP({name}) {{\n  {{\n    {first}\n  }}\n  op++;\n  {{\n    {second}\n  }}\n}}")
     return "\n".join(parts) + "\n"
 
 
 def sizes_h(registry: Registry) -> str:
     """Handler numbers and what the decoder needs to know of each."""
     names = handler_names(registry)
-    firsts, ends = common(registry)
+    _, ends = common(registry)
     plain = len(registry.instructions)
     lines = ["#define HANDLERS(H) \\"]
     lines += [f"    H({name}) \\" for name in names[:-1]] + [f"    H({names[-1]})", ""]
@@ -281,10 +280,8 @@ def decoder_c(registry: Registry) -> str:
 
     rows: list[tuple[int, str]] = []
     numbers = {insn.name: i for i, insn in enumerate(registry.instructions.values())}
-    far = {
-        insn.name: len(registry.instructions) + i
-        for i, insn in enumerate(insn for insn in registry.instructions.values() if has_near_jump(insn))
-    }
+    jumps = [insn for insn in registry.instructions.values() if has_near_jump(insn)]
+    far = {insn.name: len(registry.instructions) + i for i, insn in enumerate(jumps)}
     firsts, ends = common(registry)
     first_at = {insn.name: i + 1 for i, insn in enumerate(firsts)}
     end_at = {insn.name: i + 1 for i, insn in enumerate(ends)}
@@ -336,11 +333,7 @@ def quoted_name(form: Instruction | Compressed, name: str) -> str:
 def field_c(form: Instruction | Compressed, name: str) -> str:
     """A C expression that gathers an operand from the word `w`."""
     width = form.layout.operands[name]
-    parts = [
-        f"((w >> {p.low} & {(1 << p.width) - 1:#x}u) << {p.at})" if p.at else f"(w >> {p.low} & {(1 << p.width) - 1:#x}u)"
-        for p in form.layout.pieces
-        if p.name == name
-    ]
+    parts = [f"((w >> {p.low} & {(1 << p.width) - 1:#x}u) << {p.at})" for p in form.layout.pieces if p.name == name]
     text = " | ".join(parts)
     if name == "imm" and width < 32:
         return f"(i32)(({text}) << {32 - width}) >> {32 - width}"
@@ -372,6 +365,4 @@ def generate(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    import sys
-
     generate(Path(sys.argv[1]))

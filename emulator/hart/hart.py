@@ -311,6 +311,11 @@ class Hart:
         return int(self._h.clock - self._h.idle)
 
     @property
+    def progress(self) -> int:
+        """Grows with every step: instructions retired, and events (traps among them)."""
+        return self.instret + self.event_count
+
+    @property
     def time(self) -> int:
         """The `time` counter in ticks (10 MHz: 100 instructions each)."""
         return int(lib.hart_time(self._h))
@@ -341,9 +346,8 @@ class Hart:
         entries = []
         for i in range(first, total):
             e = self._h.ring[i & 1023]
-            entries.append(
-                Event(int(e.clock), EventKind(e.kind), int(e.pc), int(e.value), int(e.cause), Mode(e.from_mode), Mode(e.to_mode))
-            )
+            kind, was, now = EventKind(e.kind), Mode(e.from_mode), Mode(e.to_mode)
+            entries.append(Event(int(e.clock), kind, int(e.pc), int(e.value), int(e.cause), was, now))
         return entries
 
     @property
@@ -399,7 +403,7 @@ class Hart:
         return int(lib.hart_clock_at_time(self._h, time & WORD))
 
     def next_interrupt(self) -> tuple[int, Mode] | None:
-        """The interrupt that would be taken before the next instruction: its code in xcause, and the mode that takes it."""
+        """What would be taken before the next instruction: the code in xcause, and the mode that takes it."""
         mode = ffi.new("uint32_t *")
         cause = lib.hart_next_interrupt(self._h, mode)
         return None if cause < 0 else (int(cause), Mode(mode[0]))
@@ -437,9 +441,7 @@ class Hart:
             yield walk.physical, size
             address, length = address + size, length - size
 
-    def read_virtual(
-        self, address: int, length: int, access: Access = Access.LOAD, mode: Mode | None = None
-    ) -> bytes:
+    def read_virtual(self, address: int, length: int, access: Access = Access.LOAD, mode: Mode | None = None) -> bytes:
         """Memory at a virtual address. TranslationError when it does not translate or is not memory."""
         return b"".join(self._memory.read(at, size) for at, size in self._pieces(address, length, access, mode))
 

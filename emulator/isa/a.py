@@ -1,4 +1,4 @@
-"""A Extension for Atomic Instructions: Zalrsc and Zaamo. The ordering bits aq and rl ask for nothing that is not given."""
+"""A Extension for Atomic Instructions: Zalrsc and Zaamo. The bits aq and rl ask for nothing that is not given."""
 
 from __future__ import annotations
 

@@ -768,8 +768,8 @@ def _debug_registers() -> Iterator[Csr]:
     yield Csr(0x7A2, "tdata2", g, "trigger data", _zero())
     yield Csr(0x7A3, "tdata3", g, "trigger data", _zero())
     bits = (_fixed("INFO", 0, 16, 1, "types that the trigger can take; bit 0: no trigger here", show="hex"),)
-    yield Csr(0x7A4, "tinfo", g, "trigger types", bits, since="1.10")
-    yield Csr(0x7A5, "tcontrol", g, "trigger control", _zero(), since="1.12")
+    yield Csr(0x7A4, "tinfo", g, "trigger types", bits, since="1.13")
+    yield Csr(0x7A5, "tcontrol", g, "trigger control", _zero(), since="1.13")
 
 
 CSRS: tuple[Csr, ...] = (

@@ -1,4 +1,4 @@
-"""From instruction words to text: the disassembler, and the sentence that says what an instruction does here and now."""
+"""From instruction words to text: the disassembler, and the sentence that says what an instruction does."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _float_operands(insn: Instruction) -> frozenset[str]:
 
 
 def _is_relative(value: object) -> bool:
-    return isinstance(value, Value) and value.op == "add" and isinstance(value.args[0], Value) and value.args[0].op == "pc"
+    return isinstance(value, Value) and value.op == "add" and getattr(value.args[0], "op", "") == "pc"
 
 
 @cache
@@ -152,7 +152,7 @@ def _forms() -> dict[int, list[tuple[Layout, Instruction, Compressed | None, Map
 
 @lru_cache(maxsize=1 << 14)
 def decode(word: int) -> Decoded | None:
-    """Decode the instruction in the low 16 or 32 bits of `word`; None where no instruction of this hart has that form."""
+    """Decode the instruction in the low 16 or 32 bits of `word`; None where no instruction has that form."""
     wide = word & 3 == 3
     word &= 0xFFFFFFFF if wide else 0xFFFF
     for layout, insn, short, never in _forms().get(word & 0x7F if wide else 0x100 | word & 3, ()):
@@ -167,7 +167,7 @@ def decode(word: int) -> Decoded | None:
     return None
 
 
-# --- sentences ---------------------------------------------------------------------------------------------------------
+# --- sentences ---
 
 INFIX = {
     "add": "+", "sub": "-", "mul": "*", "and": "&", "or": "|", "xor": "^", "shl": "<<", "shr": ">>", "sar": ">>s",
@@ -283,7 +283,8 @@ def _effect(effect: Effect, d: Decoded, hart: Registers) -> str:
     match effect:
         case Effect("x", (operand, value)):
             name, said, result = ABI_NAMES[_index(operand, d)], _strip(_say(value, d, hart)), evaluate(value, d, hart)
-            return f"{name} = {said}" + (f" = {_number(result)}" if result is not None and _number(result) != said else "")
+            known = "" if result is None or _number(result) == said else f" = {_number(result)}"
+            return f"{name} = {said}{known}"
         case Effect("f", (operand, value)):
             return f"{FLOAT_NAMES[_index(operand, d)]} = {_strip(_say(value, d, hart))}"
         case Effect("store", (address, value, bits)):
@@ -298,9 +299,9 @@ def _effect(effect: Effect, d: Decoded, hart: Registers) -> str:
             taken = evaluate(when, d, hart)
             verdict = "" if taken is None else ", taken" if taken else ", not taken"
             return f"{to} if {_strip(_say(when, d, hart))}{verdict}"
-        case Effect("do" | "access", (name, *args)):
+        case Effect("do" | "access", (name, *_)):
             if name.startswith("csr_"):
-                known = csrs.BY_NUMBER.get(d.operands["csr"])
-                return f"{name.replace('_', ' ')} {known.name if known else hex(d.operands['csr'])}"
-            return name.replace("_", " ")
+                register = csrs.BY_NUMBER.get(d.operands["csr"])
+                return f"{name.replace('_', ' ')} {register.name if register else hex(d.operands['csr'])}"
+            return str(name).replace("_", " ")
     return effect.kind

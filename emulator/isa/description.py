@@ -132,7 +132,7 @@ class Instruction:
     effects: tuple[Effect, ...]
     parameters: tuple[str, ...]
     never: Mapping[str, tuple[int, ...]]  # operand values that make the word reserved
-    aliases: tuple[tuple[str, Mapping[str, int | str]], ...]  # syntax, and the operand values or twins that select it
+    aliases: tuple[tuple[str, Mapping[str, int | str]], ...]  # syntax, and the operand values that select it
     common: bool  # frequent in compiled code: worth a fused handler with its neighbour
     doc: str
 
@@ -169,7 +169,7 @@ _NOTHING: Mapping[str, tuple[int, ...]] = {}
 
 def extension_of(module: str) -> str:
     """Each module of descriptions names its extension by a module constant."""
-    return str(sys.modules[module].EXTENSION)  # type: ignore[attr-defined]
+    return str(sys.modules[module].EXTENSION)
 
 
 def instruction(
@@ -197,7 +197,9 @@ def instruction(
             "hart": HartPrimitives(trace),
         }
         layout = parse_pattern(pattern)
-        parameters = tuple(n for n, p in inspect.signature(body).parameters.items() if p.default is inspect.Parameter.empty)
+        parameters = tuple(
+            n for n, p in inspect.signature(body).parameters.items() if p.default is inspect.Parameter.empty
+        )
         unknown = [p for p in parameters if p not in context and p not in layout.operands]
         if unknown:
             raise ValueError(f"{syntax}: {unknown} are not in the pattern")

@@ -40,7 +40,9 @@ def describe(s: str, fmt: str, bits: int, extension: str) -> None:
     def load(f, x, mem, rd, rs1, imm):
         f[rd] = box(mem.load(x[rs1] + imm, bits), bits)
 
-    @instruction(f"fs{load_name} rs2, imm(rs1)", f"imm[11:5] rs2 rs1 {load_funct3} imm[4:0] 0100111", extension=extension)
+    @instruction(
+        f"fs{load_name} rs2, imm(rs1)", f"imm[11:5] rs2 rs1 {load_funct3} imm[4:0] 0100111", extension=extension
+    )
     def store(f, x, mem, rs1, rs2, imm):
         mem.store(x[rs1] + imm, f[rs2], bits)
 

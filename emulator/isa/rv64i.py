@@ -35,14 +35,20 @@ def jalr(x, pc, rd, rs1, imm):
 
 
 @instruction(
-    "beq rs1, rs2, imm", "imm[12|10:5] rs2 rs1 000 imm[4:1|11] 1100011", aliases={"beqz rs1, imm": {"rs2": 0}}, common=True
+    "beq rs1, rs2, imm",
+    "imm[12|10:5] rs2 rs1 000 imm[4:1|11] 1100011",
+    aliases={"beqz rs1, imm": {"rs2": 0}},
+    common=True,
 )
 def beq(x, pc, rs1, rs2, imm):
     pc.jump(pc + imm, when=x[rs1] == x[rs2])
 
 
 @instruction(
-    "bne rs1, rs2, imm", "imm[12|10:5] rs2 rs1 001 imm[4:1|11] 1100011", aliases={"bnez rs1, imm": {"rs2": 0}}, common=True
+    "bne rs1, rs2, imm",
+    "imm[12|10:5] rs2 rs1 001 imm[4:1|11] 1100011",
+    aliases={"bnez rs1, imm": {"rs2": 0}},
+    common=True,
 )
 def bne(x, pc, rs1, rs2, imm):
     pc.jump(pc + imm, when=x[rs1] != x[rs2])
@@ -198,7 +204,11 @@ def sll(x, rd, rs1, rs2):
     x[rd] = x[rs1] << (x[rs2] & 63)
 
 
-@instruction("slt rd, rs1, rs2", "0000000 rs2 rs1 010 rd 0110011", aliases={"sltz rd, rs1": {"rs2": 0}, "sgtz rd, rs2": {"rs1": 0}})
+@instruction(
+    "slt rd, rs1, rs2",
+    "0000000 rs2 rs1 010 rd 0110011",
+    aliases={"sltz rd, rs1": {"rs2": 0}, "sgtz rd, rs2": {"rs1": 0}},
+)
 def slt(x, rd, rs1, rs2):
     x[rd] = signed_less(x[rs1], x[rs2])
 
@@ -278,7 +288,9 @@ def sraw(x, rd, rs1, rs2):
     x[rd] = sra(sext(x[rs1], 32), x[rs2] & 31)
 
 
-@instruction("fence pred, succ", "fm pred succ rs1 000 rd 0001111", aliases={"fence": {"pred": 15, "succ": 15, "fm": 0}})
+@instruction(
+    "fence pred, succ", "fm pred succ rs1 000 rd 0001111", aliases={"fence": {"pred": 15, "succ": 15, "fm": 0}}
+)
 def fence():
     """Memory is sequentially consistent here; nothing is left to order. Reserved forms execute as fences."""
 
@@ -297,5 +309,3 @@ def ecall(hart):
 @instruction("ebreak", "000000000001 00000 000 00000 1110011")
 def ebreak(hart):
     hart.do("ebreak")
-
-

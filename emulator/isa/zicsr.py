@@ -15,7 +15,11 @@ def csrrw(hart, x, csr, rs1, rd):
     hart.do("csr_write", csr, x[rs1], rs1, rd)
 
 
-@instruction("csrrs rd, csr, rs1", "csr rs1 010 rd 1110011", aliases={"csrr rd, csr": {"rs1": 0}, "csrs csr, rs1": {"rd": 0}})
+@instruction(
+    "csrrs rd, csr, rs1",
+    "csr rs1 010 rd 1110011",
+    aliases={"csrr rd, csr": {"rs1": 0}, "csrs csr, rs1": {"rd": 0}},
+)
 def csrrs(hart, x, csr, rs1, rd):
     hart.do("csr_set", csr, x[rs1], rs1, rd)
 

@@ -181,12 +181,12 @@ class GStage:
         """The tables themselves are in the machine's memory, which must be restored, and the allocator too."""
         match state:
             case {"scheme": str(scheme), "root": int(root), "tables": list(tables)} if scheme in SCHEMES:
-                self = cls.__new__(cls)
-                self.scheme, self.root, self.tables = SCHEMES[scheme], root, set(tables)
-                self._memory, self._allocator = memory, allocator
                 low, high = allocator.base, allocator.base + allocator.size
                 whole = all(isinstance(table, int) and not table % PAGE and low <= table < high for table in tables)
-                if whole and not root % ROOT_SIZE and low <= root < high:
+                if whole and not root % ROOT_SIZE and low <= root <= high - ROOT_SIZE:
+                    self = cls.__new__(cls)
+                    self.scheme, self.root, self.tables = SCHEMES[scheme], root, set(tables)
+                    self._memory, self._allocator = memory, allocator
                     return self
         raise StateError("saved G-stage tables: no known mode, or tables outside the machine's memory")
 

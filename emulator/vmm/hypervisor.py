@@ -20,8 +20,8 @@ SLICE = 100_000
 """Instructions that a vCPU runs before others get their turn."""
 MAXIMUM_VMID = (1 << 14) - 1
 STUCK, REFAULTS = 1 << 14, 8
-"""Exits in a row, without an instruction that retires, after which a guest is taken for stuck: of any kind, and on a page
-that is mapped."""
+"""Exits in a row, while no instruction retires, after which a guest is taken for stuck: of any kind, and on a page that
+is mapped."""
 LOOP = "traps follow traps and nothing retires"
 STOPPED_CODE = 3
 """Exit code of a machine whose guest was stopped."""
@@ -158,9 +158,11 @@ class Hypervisor:
         self.hart.flush_translation()
 
     @property
-    def finished(self) -> bool:
-        """All VMs have ended, one way or the other."""
-        return bool(self.vms) and all(vm.ended for vm in self.vms)
+    def finished(self) -> Exit | None:
+        """Host: when all VMs have ended, one way or the other, how."""
+        if not self.vms or not all(vm.ended for vm in self.vms):
+            return None
+        return Exit(ExitReason.HALTED, code=self.exit_code, message=self.message)
 
     @property
     def exit_code(self) -> int:
@@ -194,7 +196,7 @@ class Hypervisor:
             self._switch(vcpu)
         elif not vcpu.inside:
             vcpu.enter()
-        self._retired = self._guest_retired()
+        self._retired = self.hart.instret
         return min(remaining, self.slice_left)
 
     def _next(self) -> Vcpu | None:
@@ -211,7 +213,7 @@ class Hypervisor:
             waits = [ticks for vcpu in vcpus if vcpu.status == "idle" and (ticks := vcpu.ticks_to_timer()) is not None]
             if not waits:
                 return None
-            self.machine.sleep(self._clock_in(min(waits)))
+            self.machine.sleep(self.hart.clock_at_time(self.hart.time + min(waits)))
 
     def _wakes(self, vcpu: Vcpu) -> bool:
         if vcpu.has_interrupt():
@@ -220,11 +222,6 @@ class Hypervisor:
             return False
         vcpu.vm.input_arrived = False
         return True
-
-    def _clock_in(self, ticks: int) -> int:
-        """The hart's clock when `time` will have advanced by `ticks`."""
-        per_tick = self.machine.instructions_per_tick
-        return self.hart.clock // per_tick * per_tick + ticks * per_tick
 
     def _switch(self, vcpu: Vcpu) -> None:
         """The world switch."""
@@ -245,10 +242,6 @@ class Hypervisor:
         if not self._wakes(vcpu):
             vcpu.status = "idle"
 
-    def _guest_retired(self) -> int:
-        retired = self.hart.retired
-        return retired[Mode.VS] + retired[Mode.VU]
-
     # Exits
 
     def ran(self, executed: int, exit: Exit) -> Exit | None:
@@ -256,8 +249,8 @@ class Hypervisor:
         vcpu = self.current
         assert vcpu is not None
         self.slice_left -= executed
-        retired = self._guest_retired()
-        vcpu.instructions += retired - self._retired
+        retired = self.hart.instret
+        vcpu.instructions += retired - self._retired  # nothing but the guest runs on this hart
         self._retired = retired
         match exit.reason:
             case ExitReason.BUDGET:
@@ -333,10 +326,7 @@ class Hypervisor:
         # The walk reads a VS-stage entry, or writes its A or D, whatever the access was that needed it.
         wanted = (STORE_GUEST if htinst & 0x20 else LOAD_GUEST) if implicit else cause
         if vm.has_memory(gpa, 1):
-            if vm.fault(gpa, wanted == STORE_GUEST):
-                detail = "mapped"
-            else:
-                detail = self._refault(vcpu, gpa, wanted)
+            detail = "mapped" if vm.fault(gpa, wanted == STORE_GUEST) else self._refault(vcpu, gpa, wanted)
         elif implicit:
             detail = "page tables outside of memory"
             vm.stop(f"its own page table entry at guest-physical {gpa:#x}: no memory slot there, pc={pc:#x}")
@@ -367,10 +357,7 @@ class Hypervisor:
         vm, pc = vcpu.vm, vcpu.pc
         access = mmio.decode_transformed(htinst)
         if access is None:
-            word = int.from_bytes(self.read_virtual(vcpu, pc, 2, Access.FETCH), "little")
-            if word & 3 == 3:
-                word |= int.from_bytes(self.read_virtual(vcpu, pc + 2, 2, Access.FETCH), "little") << 16
-            access = mmio.decode(word)
+            access = mmio.decode(self._instruction(vcpu))
         where = f"to {gpa:#x}" if cause == STORE_GUEST else f"from {gpa:#x}"
         if access is None or access.store != (cause == STORE_GUEST):
             kind = "an instruction that is no integer load or store"
@@ -395,6 +382,14 @@ class Hypervisor:
         vcpu.pc = pc + access.length
         device = vm.bus.find(gpa)
         return f"{device[1].name if device else '?'} {access.name} {value:#x}"
+
+    def _instruction(self, vcpu: Vcpu) -> int:
+        """The instruction at pc, which was just executed: its page is mapped, the next one need not be."""
+        first = self.read_virtual(vcpu, vcpu.pc, 2 if vcpu.pc % PAGE == PAGE - 2 else 4, Access.FETCH)
+        word = int.from_bytes(first, "little")
+        if word & 3 == 3 and len(first) == 2:
+            word |= int.from_bytes(self.read_virtual(vcpu, vcpu.pc + 2, 2, Access.FETCH), "little") << 16
+        return word
 
     def read_virtual(self, vcpu: Vcpu, address: int, length: int, access: Access = Access.LOAD) -> bytes:
         """Memory at a virtual address of the loaded vCPU, in its mode. Raises TranslationError."""

@@ -19,6 +19,8 @@ SPEC_VERSION = 2 << 24 | 0
 IMPLEMENTATION_ID = 0x72767475  # "rvtu": none of the registered numbers
 IMPLEMENTATION_VERSION = 1 << 16
 
+A0, A1 = 10, 11
+
 SUCCESS = 0
 FAILED = -1
 NOT_SUPPORTED = -2
@@ -50,13 +52,12 @@ class CallError(Exception):
 
 def call(vcpu: Vcpu) -> str:
     """Carry out the call in a0..a7; returns its name, for the statistics."""
-    extension, function = vcpu.get_reg("x17"), vcpu.get_reg("x16")
-    arguments = [vcpu.get_reg(f"x{10 + i}") for i in range(6)]
+    *arguments, function, extension = vcpu.x[10:18]
     if extension in LEGACY:
         name, legacy = LEGACY[extension]
         value = legacy(vcpu, arguments)
         if value is not None:
-            vcpu.set_reg("x10", value)
+            vcpu.x[A0] = value & MASK64
         return f"legacy.{name}"
     group, functions = EXTENSIONS.get(extension, (f"{extension:#x}", {}))
     name, handler = functions.get(function, (f"{function:#x}", not_supported))
@@ -65,8 +66,7 @@ def call(vcpu: Vcpu) -> str:
     except CallError as error:
         result = error.error, 0
     if result is not None:
-        vcpu.set_reg("x10", result[0])
-        vcpu.set_reg("x11", result[1])
+        vcpu.x[A0], vcpu.x[A1] = result[0] & MASK64, result[1]
     return f"{group}.{name}"
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from emulator.errors import ConfigurationError, StateError
-from emulator.hart import Hart, Mode
+from emulator.hart import Hart, Mode, Registers
+from emulator.isa import csrs
 
 if TYPE_CHECKING:
     from emulator.vmm.vm import Vm
@@ -27,6 +28,7 @@ CSRS = (
     "sstatus", "hstatus", "scounteren", "senvcfg", "vsstatus", "vsie", "vstvec", "vsscratch", "vsepc", "vscause",
     "vstval", "hvip", "vsatp", "htimedelta", "vstimecmp", "fcsr",
 )  # fmt: skip
+NUMBERS = {name: csrs.BY_NAME[name].number for name in CSRS}
 RESET = {
     "sstatus": SSTATUS_SPP | SSTATUS_SPIE | SSTATUS_FS_INITIAL,
     "hstatus": HSTATUS_VTW | HSTATUS_SPV | HSTATUS_SPVP | 2 << 32,  # VSXL: 64
@@ -37,6 +39,12 @@ RESET = {
 
 STATES = ("ready", "idle", "stopped", "ended")
 
+REGISTERS = {
+    **{f"x{index}": ("x", index) for index in range(32)},
+    **{f"f{index}": ("f", index) for index in range(32)},
+    **{name: (name, 0) for name in ("pc", "mode", *CSRS)},
+}
+
 
 class Vcpu:
     """Registers have the names x0..x31, f0..f31 (raw 64-bit patterns), pc, mode (3 VS, 4 VU), and those of CSRS.
@@ -44,7 +52,7 @@ class Vcpu:
     The guest's own view of its CSRs is in the vs ones: its satp is vsatp.
     """
 
-    registers = (*(f"x{i}" for i in range(32)), *(f"f{i}" for i in range(32)), "pc", "mode", *CSRS)
+    registers = tuple(REGISTERS)
 
     def __init__(self, vm: Vm, index: int) -> None:
         self.vm = vm
@@ -61,6 +69,8 @@ class Vcpu:
         """`instructions` at the last exit."""
         self.hart: Hart | None = None
         """The hart that holds the registers now."""
+        self.inside = False
+        """The hart executes this guest, rather than standing in HS-mode after an exit."""
         self._pc = 0
         self._mode = Mode.VS
         self._x = [0] * 32
@@ -77,11 +87,6 @@ class Vcpu:
         return "running" if running else self.status
 
     # Registers
-
-    @property
-    def inside(self) -> bool:
-        """The hart executes this guest at this moment, rather than standing in HS-mode after an exit."""
-        return self.hart is not None and self.hart.mode in (Mode.VS, Mode.VU)
 
     @property
     def pc(self) -> int:
@@ -105,18 +110,27 @@ class Vcpu:
             self.hart.mode = Mode(value)
         self._mode = Mode(value)
 
+    @property
+    def x(self) -> Registers | list[int]:
+        """The integer registers; what is written must be 0..2^64-1, and not to x0."""
+        return self.hart.x if self.hart else self._x
+
+    @property
+    def f(self) -> Registers | list[int]:
+        return self.hart.f if self.hart else self._f
+
     def get_reg(self, name: str) -> int:
         """Raises ConfigurationError for a name that is not in `registers`."""
+        if name in self._csrs:
+            return self.hart.csr(name) if self.hart else self._csrs[name]
         match self._register(name):
             case "x", index:
-                return (self.hart.x if self.hart else self._x)[index]
+                return self.x[index]
             case "f", index:
-                return (self.hart.f if self.hart else self._f)[index]
+                return self.f[index]
             case "pc", _:
                 return self.pc
-            case "mode", _:
-                return int(self.mode)
-        return self.hart.csr(name) if self.hart else self._csrs[name]
+        return int(self.mode)
 
     def set_reg(self, name: str, value: int) -> None:
         """`value` is taken modulo 2^64; CSRs make it legal when they next meet the hart."""
@@ -125,24 +139,23 @@ class Vcpu:
             case "x", 0:
                 pass
             case "x", index:
-                (self.hart.x if self.hart else self._x)[index] = value
+                self.x[index] = value
             case "f", index:
-                (self.hart.f if self.hart else self._f)[index] = value
+                self.f[index] = value
             case "pc", _:
                 self.pc = value
             case "mode", _:
-                self.mode = Mode(value) if value in (3, 4) else value  # type: ignore[assignment]
+                self.mode = Mode(value) if value in (3, 4) else value
             case _ if self.hart:
                 self.hart.set_csr(name, value)
             case _:
                 self._csrs[name] = value
 
     def _register(self, name: str) -> tuple[str, int]:
-        if name in CSRS or name in ("pc", "mode"):
-            return name, 0
-        if name[:1] in ("x", "f") and name[1:].isdecimal() and int(name[1:]) < 32:
-            return name[0], int(name[1:])
-        raise ConfigurationError(f"vCPU {self.vm.name}/{self.index} has no register {name!r}")
+        try:
+            return REGISTERS[name]
+        except KeyError:
+            raise ConfigurationError(f"vCPU {self.vm.name}/{self.index} has no register {name!r}") from None
 
     def reset(self, pc: int, opaque: int = 0) -> None:
         """As SBI says a hart starts: S-mode, paging and interrupts off, a0 = hart id, a1 = `opaque`."""
@@ -162,8 +175,8 @@ class Vcpu:
         """Put the registers into `hart`, which is in HS-mode; follow with enter()."""
         hart.set_csr("vsatp", 0)  # no walk may mix this guest's vsatp with another's hgatp
         hart.set_csr("hgatp", self.vm.hgatp)
-        for name in CSRS:
-            hart.set_csr(name, self._csrs[name])
+        for name, number in NUMBERS.items():
+            hart.set_csr(number, self._csrs[name])
         for i in range(32):
             hart.x[i], hart.f[i] = self._x[i], self._f[i]
         self.hart = hart
@@ -175,9 +188,10 @@ class Vcpu:
         if self.inside:
             self._pc, self._mode = hart.pc, hart.mode
         self._x, self._f = list(hart.x), list(hart.f)
-        self._csrs = {name: hart.csr(name) for name in CSRS}
-        hart.mode = Mode.HS
-        self.hart = None
+        self._csrs = {name: hart.csr(number) for name, number in NUMBERS.items()}
+        if self.inside:
+            hart.mode = Mode.HS
+        self.hart, self.inside = None, False
 
     def enter(self) -> None:
         """What SRET does on the way into the guest."""
@@ -186,6 +200,7 @@ class Vcpu:
         hart.set_csr("sepc", self._pc)
         hart.pc = self._pc
         hart.mode = self._mode
+        self.inside = True
 
     def leave(self) -> None:
         """After a trap into HS-mode: note where the guest stands. Manual: "Trap Entry"."""
@@ -193,6 +208,7 @@ class Vcpu:
         self.marked = self.instructions
         hart = self.hart
         assert hart is not None
+        self.inside = False
         self._pc = hart.csr("sepc")
         self._mode = Mode.VS if hart.csr("sstatus") & SSTATUS_SPP else Mode.VU
 
@@ -265,7 +281,7 @@ class Vcpu:
                 raise StateError(f"{where}: a field is missing or of the wrong kind")
         match registers:
             case None:
-                self.hart = hart
+                self.hart, self.inside = hart, hart.mode.virtual
             case {"x": list(x), "f": list(f), "csrs": list(csrs)}:
                 if not all(fits(v, n) for v, n in ((x, 32), (f, 32), (csrs, len(CSRS)))):
                     raise StateError(f"{where}: registers must be 64-bit numbers, as many as there are")

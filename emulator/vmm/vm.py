@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from contextlib import suppress
-from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emulator.bus import Bus
 from emulator.console import Console
@@ -30,8 +29,7 @@ MAXIMUM_VCPUS = 64
 PAGE_LEVELS = {"4K": 0, "2M": 1, "1G": 2}
 
 
-@dataclass(frozen=True)
-class GuestExit:
+class GuestExit(NamedTuple):
     """One exit. `clock` is the hart's, in instructions; `name` as in KVM's statistics; `address` is guest-physical."""
 
     clock: int
@@ -331,7 +329,7 @@ class Vm:
             "exits": dict(sorted(self.exits.items())),
             "stats": dict(sorted(self.stats.items())),
             "calls": dict(sorted(self.calls.items())),
-            "events": [list(astuple(event)) for event in self.events],
+            "events": [list(event) for event in self.events],
             "input_arrived": self.input_arrived,
             "console": self.console.state(),
             "uart": self.uart.state(),

@@ -171,11 +171,11 @@ class GStagePane(Pane):
 
     def __init__(self) -> None:
         super().__init__()
-        self._closed: set[tuple[int, ...]] = set()
+        self._folded: set[tuple[int, ...]] = set()
         self._rows_of: list[Node | Tree | None] = []
 
     def readers(self) -> Mapping[str, tuple[Reader, float]]:
-        return {"gstage": (read_trees(frozenset(self._closed)), 0.4)}
+        return {"gstage": (read_trees(frozenset(self._folded)), 0.4)}
 
     @property
     def selected(self) -> int | None:
@@ -193,7 +193,7 @@ class GStagePane(Pane):
             lines.append((("hgatp is Bare on every hart: no guest runs with a G-stage.", "dim"),))
         width = self.columns
         for tree in trees:
-            folded = (tree.root,) in self._closed
+            folded = (tree.root,) in self._folded
             spans: list[Span] = [
                 ("▸ " if folded else "▾ ", "accent"),
                 (clean(tree.name, 20), "bold"),
@@ -217,9 +217,9 @@ class GStagePane(Pane):
     def choose(self, row: int) -> None:
         chosen = self._rows_of[row] if row < len(self._rows_of) else None
         if isinstance(chosen, Tree):
-            self._closed ^= {(chosen.root,)}
+            self._folded ^= {(chosen.root,)}
         elif isinstance(chosen, Node) and chosen.kind == "pointer":
-            self._closed ^= {chosen.path}
+            self._folded ^= {chosen.path}
         else:
             return
         self.application.resubscribe(self)

@@ -20,7 +20,7 @@ ONES = (1 << 64) - 1
 M, HS, U, VS, VU = Mode.M, Mode.HS, Mode.U, Mode.VS, Mode.VU
 ILLEGAL, VIRTUAL = 2, 22
 
-STCE, ADUE, PBMTE = 1 << 63, 1 << 61, 1 << 62
+STCE, ADUE = 1 << 63, 1 << 61
 FS_INITIAL, FS_DIRTY, SD = 1 << 13, 3 << 13, 1 << 63
 TVM, VTVM = 1 << 20, 1 << 20
 CY, TM, IR = 1, 2, 4
@@ -205,7 +205,7 @@ def test_access(case: Case) -> None:
 ABSENT = {
     "mstatush": 0x310, "hedelegh": 0x612, "cycleh": 0xC80, "vstimecmph": 0x25D, "henvcfgh": 0x61A,
     "pmpcfg1": 0x3A1, "dcsr": 0x7B0, "mseccfg": 0x747, "hviprio1": 0x646, "ucustom": 0x800,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("number", ABSENT.values(), ids=ABSENT)
@@ -297,7 +297,7 @@ LEGAL = [
     ("no more than 16 PMP entries", "pmpcfg4", [ONES], 0),
     ("no more than 16 PMP addresses", "pmpaddr16", [ONES], 0),
     ("fcsr", "fcsr", [ONES], 0xFF),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("what", "name", "written", "expected"), LEGAL, ids=[row[0] for row in LEGAL])
@@ -548,7 +548,7 @@ INTERRUPTS = [
      [], (1, HS)),
     ("stimecmp", U, {"mie": ONES, "mideleg": ONES, "stimecmp": 0}, [], (5, HS)),
     ("vstimecmp", VU, {"mie": ONES, "hideleg": ONES, "vstimecmp": 0}, [], (5, VS)),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ NUMBERS = {
     "pmpcfg0": 0x3A0, "pmpcfg2": 0x3A2, "pmpcfg14": 0x3AE, "pmpaddr0": 0x3B0, "pmpaddr63": 0x3EF,
     "mcycle": 0xB00, "minstret": 0xB02, "mhpmcounter3": 0xB03, "mhpmcounter31": 0xB1F,
     "tselect": 0x7A0, "tdata1": 0x7A1, "tdata2": 0x7A2, "tdata3": 0x7A3, "tinfo": 0x7A4, "tcontrol": 0x7A5,
-}  # fmt: skip
+}
 
 # Positions that the manual's figures give: (register, field, low bit, width).
 POSITIONS = [
@@ -45,7 +45,7 @@ POSITIONS = [
     ("mip", "MSIP", 3, 1), ("mip", "MTIP", 7, 1), ("mip", "MEIP", 11, 1), ("mip", "VSSIP", 2, 1),
     ("hie", "VSTIE", 6, 1), ("hvip", "VSEIP", 10, 1), ("hip", "SGEIP", 12, 1), ("vsip", "SEIP", 9, 1),
     ("fcsr", "FRM", 5, 3), ("frm", "FRM", 0, 3), ("mcounteren", "TM", 1, 1), ("misa", "H", 7, 1),
-]  # fmt: skip
+]
 
 
 def fields_of(name: str, value: int) -> dict[str, tuple[int, str]]:
@@ -125,7 +125,7 @@ def test_every_supervisor_register_with_a_twin_has_the_same_layout() -> None:
     twins = {csr.name: csr.v_alias for csr in CSRS if csr.v_alias}
     assert set(twins) == {
         "sstatus", "sie", "stvec", "sscratch", "sepc", "scause", "stval", "sip", "stimecmp", "satp",
-    }  # fmt: skip
+    }
     for name in twins:
         csr = BY_NAME[name]
         twin = csr.twin
@@ -143,7 +143,7 @@ def test_groups_hold_every_register_once_in_order() -> None:
     assert next(iter(csrs.GROUPS)) == "machine information"
     assert {csr.name for csr in csrs.GROUPS["hypervisor trap setup"]} == {
         "hstatus", "hedeleg", "hideleg", "hie", "hcounteren", "hgeie",
-    }  # fmt: skip
+    }
 
 
 def test_lowest_privilege_follows_from_the_number() -> None:
@@ -195,10 +195,10 @@ def test_decode_puts_the_most_significant_field_first() -> None:
 def test_decode_translation_registers() -> None:
     assert fields_of("satp", 8 << 60 | 5 << 44 | 0x80200) == {
         "MODE": (8, "Sv39"), "ASID": (5, "5"), "PPN": (0x80200, "0x80200000"),
-    }  # fmt: skip
+    }
     assert fields_of("hgatp", 9 << 60 | 3 << 44 | 0x80204) == {
         "MODE": (9, "Sv48x4"), "VMID": (3, "3"), "PPN": (0x80204, "0x80204000"),
-    }  # fmt: skip
+    }
     assert fields_of("hgatp", 11 << 60)["MODE"] == (11, "reserved")
 
 
@@ -294,7 +294,7 @@ def test_mucounteren_gave_its_number_to_mcountinhibit() -> None:
 
     assert [holder(version) for version in csrs.PRIVILEGED_VERSIONS] == [
         "mucounteren", None, "mcountinhibit", "mcountinhibit", "mcountinhibit",
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize(

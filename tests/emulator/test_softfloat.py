@@ -368,7 +368,7 @@ def patterns(fmt: Format) -> st.SearchStrategy[int]:
     return st.one_of(st.sampled_from(edges(fmt)), st.integers(0, 2 * fmt.sign - 1), fields)
 
 
-search = settings(max_examples=400, deadline=None, derandomize=True, database=None)
+search = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 
 
 # Arithmetic

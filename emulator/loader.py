@@ -371,15 +371,16 @@ class _Elf:
         return [segment for _, segment in found]
 
     def entry(self, segments: list[Segment]) -> int:
-        """The entry point as a physical address; the file may give it as virtual or physical."""
+        """The entry point as a physical address; the file may give it as virtual or physical. Executable segments come
+        first, but linkers of bare programs do not always say which are."""
         entry: int = self.header["e_entry"]
-        code = [segment for segment in segments if segment.flags & EXECUTE]
+        code = sorted(segments, key=lambda segment: not segment.flags & EXECUTE)
         for segment in code:
             if segment.virtual <= entry < segment.virtual + segment.size:
                 return entry - segment.virtual + segment.physical
         if any(segment.physical <= entry < segment.physical + segment.size for segment in code):
             return entry
-        raise self.wrong(f"the entry point {entry:#x} is in no executable segment")
+        raise self.wrong(f"the entry point {entry:#x} is in no segment")
 
     def symbols(self) -> Symbols:
         """Functions, objects and labels."""

@@ -6,12 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from emulator import guests
+from emulator import guests, loader
 from emulator.errors import ConfigurationError, LoadError
 from emulator.machine import Machine
 from emulator.vmm import Hypervisor
 
 VM_MEMORY = 32 << 20
+DEVICE_TREE_MAGIC = bytes.fromhex("d00dfeed")
 OVERHEAD = 16 << 20
 """RAM of the machine beyond that of its VMs: G-stage tables and alignment."""
 
@@ -44,6 +45,18 @@ def with_guests(names: Sequence[str], *, memory: int = VM_MEMORY, vcpus: int = 1
         vm = hypervisor.create_vm(_name(path, taken), memory=memory, vcpus=vcpus)
         vm.load(path)
     return machine
+
+
+def bare(firmware: str, *, memory: int, harts: int, dtb: str | None) -> tuple[Machine, bytes]:
+    """The bare machine with `firmware` in M-mode at its entry, and the device tree that it is handed."""
+    image = loader.read_image(find(firmware, bare=True))
+    machine = Machine(memory=memory, harts=harts)
+    machine.load(image)
+    tree = machine.device_tree() if dtb is None else loader.read_file(dtb, 1 << 20)
+    if dtb is not None and tree[:4] != DEVICE_TREE_MAGIC:
+        raise LoadError(f"{dtb}: no flattened device tree (it begins with {tree[:4].hex() or 'nothing'}, not d00dfeed)")
+    machine.boot(image.entry, tree)
+    return machine, tree
 
 
 def _up(size: int) -> int:

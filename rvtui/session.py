@@ -18,9 +18,10 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from emulator.errors import EmulatorError
-from emulator.hart import Exit, ExitReason, Hart
+from emulator.hart import Access, Exit, ExitReason
+from emulator.isa import decode
 from emulator.machine import Machine
-from rvtui.subjects import Subject, console_names, consoles, default_subject
+from rvtui.subjects import Subject, console_names, consoles, default_subject, hart_of, selected_vcpu
 
 T = TypeVar("T")
 
@@ -36,6 +37,7 @@ IDLE_DEBT_SECONDS = 0.25
 """The longest sleep owed for guest time that passed in WFI; what is beyond is forgiven."""
 CONSOLE_PENDING = 128 << 10
 """Bytes of unseen console output at which the machine waits for the application to catch up."""
+STEP_SECONDS = 2.0
 OLD_OUTPUT = 64 << 10
 """Bytes of what a console printed earlier that are shown again after a restore."""
 CLOCK_HZ = 1_000_000_000
@@ -115,12 +117,15 @@ class Session:
         self._pending: dict[int, int] = {}
         self._old_output = self._take_old()
         self._urgent_until = 0.0
-        self._chunk = 200_000
+        self._chunk = 2_000
         self._chunk_started = 0.0
         self._published = 0.0
         self._rate_base = (0.0, 0)
         self._rate = 0.0
         self._slept = 0.0
+        self._slept_share = 0.0
+        self._leave_breakpoint = False
+        """The next instruction runs even if a breakpoint stands there."""
         self._thread = threading.Thread(target=self._work, name="machine", daemon=True)
 
     # The application's side.
@@ -227,7 +232,7 @@ class Session:
         return self.call(lambda machine: self._begin(_Goal()))
 
     def pause(self) -> Future[None]:
-        return self.call(lambda machine: self._halt("paused"))
+        return self.call(lambda machine: self._halt("paused") if self._running else None)
 
     def toggle(self) -> Future[None]:
         return self.pause() if self._running else self.run()
@@ -284,7 +289,7 @@ class Session:
                 break
             if self._running and not self._choked():
                 self._feed()
-                self._run_chunk()
+                self._run_guarded()
                 self._collect()
                 self._publish(force=not self._running)
             else:
@@ -331,11 +336,24 @@ class Session:
                     self._output.setdefault(index, deque()).append(bytes(data))
                     self._pending[index] = self._pending.get(index, 0) + len(data)
 
+    def _run_guarded(self) -> None:
+        try:
+            self._run_chunk()
+        except Exception as error:  # the application must outlive the machine, and say what happened to it
+            self._chunk_started = 0.0
+            self._finished = True
+            kind = "" if isinstance(error, EmulatorError) else f"internal error, {type(error).__name__}: "
+            self._halt(kind + str(error))
+
     def _run_chunk(self) -> None:
         machine = self.machine
         clock, executed = machine.clock, machine.executed
         started = self._chunk_started = time.monotonic()
-        exit = machine.run(self._chunk)
+        if self._leave_breakpoint:
+            self._leave_breakpoint = False
+            exit = machine.resume(self._chunk)
+        else:
+            exit = machine.run(self._chunk)
         now = time.monotonic()
         self._chunk_started = 0.0
         elapsed = max(now - started, 1e-6)
@@ -355,13 +373,13 @@ class Session:
             if exit.reason is ExitReason.IDLE:
                 self._slept += FRAME_SECONDS
                 self._collect()
-                self._publish()
+                self._publish(force=self._dirty)
                 self._wait(FRAME_SECONDS)
             elif slept > elapsed:
                 debt = min(slept - elapsed, IDLE_DEBT_SECONDS)
                 self._slept += debt
                 self._collect()
-                self._publish()
+                self._publish(force=self._dirty)
                 self._wait(debt)
 
     def _after(self, exit: Exit) -> None:
@@ -374,7 +392,9 @@ class Session:
             if goal is not None and goal.address == exit.address:
                 if goal.accept(self.machine):
                     self._halt(goal.reason)
-                elif not goal.owned:
+                elif goal.owned:
+                    self._leave_breakpoint = True
+                else:
                     self._halt(describe(self.machine, exit))
                 return
         self._finished = reason is ExitReason.HALTED
@@ -389,12 +409,12 @@ class Session:
             if goal.owned:
                 self.machine.breakpoints.add(goal.address)
         self._goal = goal
+        self._leave_breakpoint = True
         self._reason = ""
         self._running = True
 
     def _halt(self, reason: str) -> None:
-        if self._running or not self._finished:
-            self._reason = reason
+        self._reason = reason
         self._running = False
         self._drop_goal()
         self._dirty = True
@@ -409,28 +429,49 @@ class Session:
             raise EmulatorError(f"the machine cannot go on: {self._reason}; restore a snapshot or start again")
         self._halt("")
         self._feed()
-        deadline = time.monotonic() + 2.0
+        deadline = time.monotonic() + STEP_SECONDS
+        reason = "stepped" if count == 1 else f"stepped {count:,}"
         for done in range(count):
-            exit = self.machine.step(self.subject.hart)
+            exit = self._step_once(deadline)
             if exit.reason not in (ExitReason.BUDGET, ExitReason.BREAKPOINT):
                 self._finished = exit.reason is ExitReason.HALTED
-                self._reason = describe(self.machine, exit)
+                reason = describe(self.machine, exit)
                 break
             if time.monotonic() > deadline:
-                self._reason = f"stopped after {done + 1:,} steps: stepping further takes long, use until or break"
+                reason = f"stopped after {done + 1:,} steps: for more, until and break are faster"
                 break
-        else:
-            self._reason = "stepped" if count == 1 else f"stepped {count:,}"
+        self._reason = reason
         self._collect()
 
+    def _step_once(self, deadline: float) -> Exit:
+        """One instruction of what is looked at; other VMs have their turns until its own comes."""
+        machine = self.machine
+        vm, vcpu = selected_vcpu(machine, self.subject)
+        if vcpu is None:
+            return machine.step()
+        host: Any = machine.host
+        before = vcpu.instructions
+        while True:
+            if vcpu.status == "ended":
+                return Exit(ExitReason.STOPPED, message=f"{vm.name} has ended: {vm.message}")
+            if host.current is not vcpu and host.slice_left > 0 and host.current is not None:
+                exit = machine.run(host.slice_left)
+            else:
+                exit = machine.step()
+            if vcpu.instructions != before or exit.reason is not ExitReason.BUDGET:
+                return exit
+            if time.monotonic() > deadline:
+                return Exit(ExitReason.STOPPED, message=f"{vm.name} is {vcpu.state}: no instruction of it to step")
+
     def _step_over(self, machine: Machine) -> None:
-        hart = machine.harts[self.subject.hart]
-        after = call_return(hart)
+        face = hart_of(machine, self.subject)
+        after = call_return(face)
         if after is None:
             self._step(1)
             return
         # The same call's return: same stack pointer, same world. Recursion passes by with a lower one.
-        stack, world = hart.x[2], (hart.mode, hart.csr("hgatp"))
+        stack, world = face.x[2], (face.mode, face.csr("hgatp"))
+        hart = machine.harts[self.subject.hart]
 
         def returned(machine: Machine) -> bool:
             return hart.pc == after and hart.x[2] == stack and (hart.mode, hart.csr("hgatp")) == world
@@ -485,14 +526,9 @@ class Session:
         )
         self.on_view()
 
-    _slept_share = 0.0
 
-
-def call_return(hart: Hart) -> int | None:
+def call_return(hart: Any) -> int | None:
     """Where the call at pc returns to, or None when the instruction there is no call (link in x1 or x5)."""
-    from emulator.hart import Access
-    from emulator.isa import decode
-
     try:
         data = hart.read_virtual(hart.pc, 2, Access.FETCH)
         if data[0] & 3 == 3:
@@ -501,13 +537,7 @@ def call_return(hart: Hart) -> int | None:
         return None
     word = int.from_bytes(data, "little")
     decoded = decode(word)
-    if decoded is None:
-        return None
-    if decoded.name in ("jal", "jalr") and word >> 7 & 31 in (1, 5):
-        return hart.pc + 4
-    if decoded.name == "c.jalr":
-        return hart.pc + 2
-    return None
+    return hart.pc + decoded.length if decoded is not None and decoded.is_call else None
 
 
 def describe(machine: Machine, exit: Exit) -> str:

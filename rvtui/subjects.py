@@ -59,12 +59,20 @@ def symbols_of(machine: Machine, subject: Subject) -> Any:
     return vms[subject.vm].symbols if subject.vm is not None and subject.vm < len(vms) else machine.symbols
 
 
+def selected_vcpu(machine: Machine, subject: Subject) -> tuple[Any, Any]:
+    """(VM, virtual CPU) that is looked at, or (None, None) on a bare machine."""
+    vms = virtual_machines(machine)
+    if subject.vm is None or subject.vm >= len(vms):
+        return None, None
+    vm = vms[subject.vm]
+    return vm, vm.vcpus[min(subject.vcpu, len(vm.vcpus) - 1)]
+
+
 def hart_of(machine: Machine, subject: Subject) -> Any:
     """The hart itself, or a virtual CPU with a hart's face; on the session's worker only."""
-    vms = virtual_machines(machine)
-    if subject.vm is not None and subject.vm < len(vms):
-        vcpus = vms[subject.vm].vcpus
-        return VcpuFace(machine, vcpus[min(subject.vcpu, len(vcpus) - 1)])
+    _, vcpu = selected_vcpu(machine, subject)
+    if vcpu is not None:
+        return VcpuFace(machine, vcpu)
     return machine.harts[min(subject.hart, len(machine.harts) - 1)]
 
 

@@ -30,13 +30,6 @@ enum { PRV_U = 0, PRV_S = 1, PRV_M = 3 };
 enum { MODE_M = 0, MODE_HS = 1, MODE_U = 2, MODE_VS = 3, MODE_VU = 4 };
 enum { ACCESS_FETCH = 0, ACCESS_LOAD = 1, ACCESS_STORE = 2 };
 
-enum {
-    CAUSE_FETCH_ACCESS = 1, CAUSE_ILLEGAL = 2, CAUSE_BREAKPOINT = 3, CAUSE_LOAD_MISALIGNED = 4, CAUSE_LOAD_ACCESS = 5,
-    CAUSE_STORE_MISALIGNED = 6, CAUSE_STORE_ACCESS = 7, CAUSE_ECALL_U = 8, CAUSE_ECALL_S = 9, CAUSE_ECALL_VS = 10,
-    CAUSE_ECALL_M = 11, CAUSE_FETCH_PAGE = 12, CAUSE_LOAD_PAGE = 13, CAUSE_STORE_PAGE = 15, CAUSE_FETCH_GUEST_PAGE = 20,
-    CAUSE_LOAD_GUEST_PAGE = 21, CAUSE_VIRTUAL = 22, CAUSE_STORE_GUEST_PAGE = 23
-};
-
 #define INTERRUPT_BIT (1ull << 63)
 #define PAGE_MASK (~0xfffull)
 #define NEVER UINT64_MAX
@@ -120,7 +113,7 @@ struct machine {
 
 /* --- core: a hart with what is derived from its state --------------------------------------------------------- */
 
-enum { TLB_SIZE = 1024, CONTEXTS = 512, PMP_ENTRIES = 16 };
+enum { TLB_SIZE = 1024, CONTEXTS = 512 };
 
 /* Everything besides the address that decides a translation. Its number is part of each lookaside tag. */
 typedef struct context {
@@ -162,7 +155,7 @@ struct core {
     u32 contexts_used;
     context contexts[CONTEXTS];
     u32 pmp_count;    /* entries up to the last that is not OFF */
-    struct { u64 low, high; u8 cfg; } pmp[PMP_ENTRIES]; /* inclusive bounds */
+    struct { u64 low, high; u8 cfg; } pmp[PMP_COUNT]; /* inclusive bounds */
     tlb_entry fetch[TLB_SIZE], load[TLB_SIZE], store[TLB_SIZE];
     u8 fetch_bits[TLB_SIZE], load_bits[TLB_SIZE], store_bits[TLB_SIZE]; /* log2 of the page behind the entry, minus 12 */
     union {

@@ -319,7 +319,7 @@ static enum turn take_turn(core *c, u64 *budget, u64 end, hart_exit *out) {
         switch (status) {
         case TRAP:
             c->skip_break = false;
-            if (c->trap.cause == CAUSE_ILLEGAL || c->trap.cause == CAUSE_VIRTUAL) c->trap.tval = instruction_bits(c, h->pc);
+            if (c->trap.cause == EXCEPTION_ILLEGAL_INSTRUCTION || c->trap.cause == EXCEPTION_VIRTUAL_INSTRUCTION) c->trap.tval = instruction_bits(c, h->pc);
             if (trap(c, c->trap.cause, &c->trap, exception_mode(c, c->trap.cause), budget, out)) return TURN_EXIT;
             break;
         case MMIO:

@@ -127,7 +127,7 @@ enum { PMP_R = 1, PMP_W = 2, PMP_X = 4, PMP_L = 128 };
 void hart_pmp_changed(hart *h) {
     core *c = core_of(h);
     c->pmp_count = 0;
-    for (u32 i = 0; i < PMP_ENTRIES; i++) {
+    for (u32 i = 0; i < PMP_COUNT; i++) {
         const u8 cfg = h->csr.pmpcfg[i];
         const u64 address = h->csr.pmpaddr[i];
         u64 low = 1, high = 0;
@@ -202,18 +202,18 @@ static bool fail(walk *k, u64 cause, u64 tval2, u64 tinst) {
 }
 
 static bool page_fault(walk *k) {
-    static const u8 cause[] = {CAUSE_FETCH_PAGE, CAUSE_LOAD_PAGE, CAUSE_STORE_PAGE};
+    static const u8 cause[] = {EXCEPTION_INSTRUCTION_PAGE, EXCEPTION_LOAD_PAGE, EXCEPTION_STORE_PAGE};
     return fail(k, cause[k->access], 0, 0);
 }
 
 static bool access_fault(walk *k) {
-    static const u8 cause[] = {CAUSE_FETCH_ACCESS, CAUSE_LOAD_ACCESS, CAUSE_STORE_ACCESS};
+    static const u8 cause[] = {EXCEPTION_INSTRUCTION_ACCESS, EXCEPTION_LOAD_ACCESS, EXCEPTION_STORE_ACCESS};
     return fail(k, cause[k->access], 0, 0);
 }
 
 /* Implicit accesses keep the cause of the original access, and say by a pseudoinstruction what they were. */
 static bool guest_page_fault(walk *k, u64 gpa, u64 tinst) {
-    static const u8 cause[] = {CAUSE_FETCH_GUEST_PAGE, CAUSE_LOAD_GUEST_PAGE, CAUSE_STORE_GUEST_PAGE};
+    static const u8 cause[] = {EXCEPTION_INSTRUCTION_GUEST_PAGE, EXCEPTION_LOAD_GUEST_PAGE, EXCEPTION_STORE_GUEST_PAGE};
     return fail(k, cause[k->access], gpa >> 2, tinst);
 }
 
@@ -627,7 +627,7 @@ enum status slow_store(core *c, u64 address, u64 value, u32 size) {
 static u8 *atomic_host(core *c, u32 access, u64 address, u32 size, u64 *physical) {
     walk k = {.c = c, .w = data_world(c), .access = access, .address = address};
     if (address & (size - 1)) {
-        fail(&k, access == ACCESS_STORE ? CAUSE_STORE_MISALIGNED : CAUSE_LOAD_MISALIGNED, 0, 0);
+        fail(&k, access == ACCESS_STORE ? EXCEPTION_STORE_MISALIGNED : EXCEPTION_LOAD_MISALIGNED, 0, 0);
     } else if (reach(&k, size)) {
         *physical = k.physical;
         if (find_region(c->m, k.physical, size)) {
@@ -670,7 +670,7 @@ enum status store_conditional(core *c, u64 address, u64 value, u64 bits, u64 *ou
 
 /* V=1 raises virtual instruction before privilege is looked at; U-mode needs hstatus.HU. */
 static enum status guest_access(core *c, u32 access, u64 address, u64 bits, bool hlvx, void *data) {
-    if (c->h.v) return raise(c, CAUSE_VIRTUAL, 0);
+    if (c->h.v) return raise(c, EXCEPTION_VIRTUAL_INSTRUCTION, 0);
     if (c->h.prv == PRV_U && !(c->h.csr.hstatus & HSTATUS_HU)) return raise_illegal(c);
     world w = guest_world(c);
     w.hlvx = hlvx;

@@ -12,7 +12,7 @@ enum status raise(core *c, u64 cause, u64 tval) {
 }
 
 /* xtval of illegal- and virtual-instruction exceptions is the instruction; the run loop fills it in, where pc is known. */
-enum status raise_illegal(core *c) { return raise(c, CAUSE_ILLEGAL, 0); }
+enum status raise_illegal(core *c) { return raise(c, EXCEPTION_ILLEGAL_INSTRUCTION, 0); }
 
 void record(core *c, u32 kind, u64 pc, u64 value, u32 cause, u32 from, u32 to) {
     c->h.ring[c->h.events++ & 1023] = (hart_event){
@@ -103,12 +103,12 @@ void take_trap(core *c, u64 cause, const trap_info *info, u32 mode) {
 /* --- environment --------------------------------------------------------------------------------------------------- */
 
 enum status do_ecall(core *c) {
-    static const u8 cause[] = {CAUSE_ECALL_M, CAUSE_ECALL_S, CAUSE_ECALL_U, CAUSE_ECALL_VS, CAUSE_ECALL_U};
+    static const u8 cause[] = {EXCEPTION_ECALL_M, EXCEPTION_ECALL_HS, EXCEPTION_ECALL_U, EXCEPTION_ECALL_VS, EXCEPTION_ECALL_U};
     return raise(c, cause[mode_index(c->h.prv, c->h.v)], 0);
 }
 
 enum status do_ebreak(core *c) {
-    raise(c, CAUSE_BREAKPOINT, c->h.pc);
+    raise(c, EXCEPTION_BREAKPOINT, c->h.pc);
     c->trap.gva = c->h.v;
     return TRAP;
 }
@@ -146,7 +146,7 @@ static u64 unstacked(u64 status) {
 enum status do_sret(core *c) {
     hart *h = &c->h;
     if (h->v) {
-        if (h->prv == PRV_U || h->csr.hstatus & HSTATUS_VTSR) return raise(c, CAUSE_VIRTUAL, 0);
+        if (h->prv == PRV_U || h->csr.hstatus & HSTATUS_VTSR) return raise(c, EXCEPTION_VIRTUAL_INSTRUCTION, 0);
         const u32 prv = h->csr.vsstatus & MSTATUS_SPP ? PRV_S : PRV_U;
         h->csr.vsstatus = unstacked(h->csr.vsstatus);
         return returned(c, prv, 1, h->csr.vsepc);
@@ -164,7 +164,7 @@ enum status do_sret(core *c) {
 enum status do_wfi(core *c) {
     const hart *h = &c->h;
     if (h->prv != PRV_M && h->csr.mstatus & MSTATUS_TW) return raise_illegal(c);
-    if (h->v && (h->prv == PRV_U || h->csr.hstatus & HSTATUS_VTW)) return raise(c, CAUSE_VIRTUAL, 0);
+    if (h->v && (h->prv == PRV_U || h->csr.hstatus & HSTATUS_VTW)) return raise(c, EXCEPTION_VIRTUAL_INSTRUCTION, 0);
     if (h->prv == PRV_U) return raise_illegal(c);
     if (hart_wfi_wakes(&c->h)) return LEAVE;
     c->h.waiting = 1;
@@ -186,7 +186,7 @@ static void fence_event(core *c, u64 address) {
 
 /* SFENCE.W.INVAL, SFENCE.INVAL.IR ("Svinval"): legal in S and M, nothing to order here. */
 enum status do_inval_order(core *c) {
-    if (c->h.prv == PRV_U) return c->h.v ? raise(c, CAUSE_VIRTUAL, 0) : raise_illegal(c);
+    if (c->h.prv == PRV_U) return c->h.v ? raise(c, EXCEPTION_VIRTUAL_INSTRUCTION, 0) : raise_illegal(c);
     return OK;
 }
 
@@ -196,7 +196,7 @@ enum status do_sfence_vma(core *c, u64 address, u64 asid, u64 rs1, u64 rs2) {
     (void)asid;
     (void)rs2;
     if (h->v) {
-        if (h->prv == PRV_U || h->csr.hstatus & HSTATUS_VTVM) return raise(c, CAUSE_VIRTUAL, 0);
+        if (h->prv == PRV_U || h->csr.hstatus & HSTATUS_VTVM) return raise(c, EXCEPTION_VIRTUAL_INSTRUCTION, 0);
     } else if (h->prv == PRV_U || (h->prv == PRV_S && h->csr.mstatus & MSTATUS_TVM)) {
         return raise_illegal(c);
     }
@@ -210,7 +210,7 @@ enum status do_sfence_vma(core *c, u64 address, u64 asid, u64 rs1, u64 rs2) {
 enum status do_hfence_vvma(core *c, u64 address, u64 asid, u64 rs1, u64 rs2) {
     (void)asid;
     (void)rs2;
-    if (c->h.v) return raise(c, CAUSE_VIRTUAL, 0);
+    if (c->h.v) return raise(c, EXCEPTION_VIRTUAL_INSTRUCTION, 0);
     if (c->h.prv == PRV_U) return raise_illegal(c);
     fence_event(c, address);
     if (rs1) flush_address(c, address);
@@ -223,7 +223,7 @@ enum status do_hfence_gvma(core *c, u64 address, u64 vmid, u64 rs1, u64 rs2) {
     (void)vmid;
     (void)rs1;
     (void)rs2;
-    if (c->h.v) return raise(c, CAUSE_VIRTUAL, 0);
+    if (c->h.v) return raise(c, EXCEPTION_VIRTUAL_INSTRUCTION, 0);
     if (c->h.prv == PRV_U || (c->h.prv == PRV_S && c->h.csr.mstatus & MSTATUS_TVM)) return raise_illegal(c);
     fence_event(c, address);
     flush_translations(c);

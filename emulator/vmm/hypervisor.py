@@ -16,8 +16,8 @@ from emulator.vmm.vm import MAXIMUM_VCPUS, RAM_BASE, Vm
 if TYPE_CHECKING:
     from emulator.machine import Machine
 
-SLICE = 100_000
-"""Instructions that a vCPU runs before others get their turn."""
+SLICE = 500_000
+"""Instructions that a vCPU runs before others get their turn; a world switch costs about as much as 50,000."""
 MAXIMUM_VMID = (1 << 14) - 1
 STUCK, REFAULTS = 1 << 14, 8
 """Exits in a row, while no instruction retires, after which a guest is taken for stuck: of any kind, and on a page that
@@ -105,7 +105,7 @@ class Hypervisor:
         self.slice_left = 0
         self._cursor = -1
         """Position of `current` among all vCPUs, from which the round goes on."""
-        self._retired = 0
+        self._retired = self.hart.instret
 
     # VMs
 
@@ -196,7 +196,6 @@ class Hypervisor:
             self._switch(vcpu)
         elif not vcpu.inside:
             vcpu.enter()
-        self._retired = self.hart.instret
         return min(remaining, self.slice_left)
 
     def _next(self) -> Vcpu | None:
@@ -233,9 +232,17 @@ class Hypervisor:
                     self.fence()  # ASIDs belong to a hart: the other vCPU means other address spaces by them
             vcpu.load(self.hart)
             self.current = vcpu
+            self._retired = self.hart.instret
         self.slice_left = self.time_slice
         if not vcpu.inside:
             vcpu.enter()
+
+    def give_turn(self, vcpu: Vcpu) -> None:
+        """For a debugger: `vcpu` runs next, and the round goes on from it. ConfigurationError if it cannot run."""
+        if vcpu.status != "ready":
+            raise ConfigurationError(f"vCPU {vcpu.index} of {vcpu.vm.name} cannot run now: it is {vcpu.status}")
+        self._cursor = list(self._vcpus()).index(vcpu)
+        self._switch(vcpu)
 
     def wait(self, vcpu: Vcpu) -> None:
         """WFI: the vCPU idles unless there is something to wake it."""
@@ -450,7 +457,7 @@ class Hypervisor:
 
     @classmethod
     def from_state(cls, machine: Machine, state: object) -> Hypervisor:
-        """For a machine whose harts are restored, before or after."""
+        """For a machine whose harts are restored already; its memory may follow. Raises StateError."""
         self = cls.__new__(cls)
         self._attach(machine, SLICE)
         self.restore(state)

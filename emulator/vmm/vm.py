@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from emulator.bus import Bus
 from emulator.console import Console
 from emulator.devices.uart import Uart
+from emulator.devicetree import flatten, machine_tree
 from emulator.errors import ConfigurationError, LoadError, StateError
-from emulator.loader import Image, Symbol, Symbols, read_elf, read_image
+from emulator.loader import Image, Symbol, Symbols, read_elf, read_file, read_image
 from emulator.vmm.allocator import PAGE
 from emulator.vmm.gstage import MEMORY, D, Entry, GStage, W, page_size
 from emulator.vmm.slots import GuestMemory, Slot, describe
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 RAM_BASE = 0x8000_0000
 UART_BASE = 0x1000_0000
+TREE_ROOM = 64 << 10
+"""Bytes kept for the device tree above the initrd."""
 EVENTS = 256
 """Exits that are remembered one by one."""
 MAXIMUM_VCPUS = 64
@@ -127,24 +130,51 @@ class Vm:
         """Load an ELF file and start vCPU 0 at its entry, which is returned. Raises LoadError."""
         return self.start(read_elf(path))
 
-    def load(self, path: str | Path) -> int:
-        """The same for a program in any form that needs no address: ELF or Linux kernel image, compressed or not."""
-        return self.start(read_image(path, ram=RAM_BASE))
+    def load(self, path: str | Path, append: str = "", initrd: str | Path | None = None) -> int:
+        """The same for a program in any form that needs no address: ELF or Linux kernel image, compressed or not.
 
-    def start(self, image: Image) -> int:
-        """Put `image` into the slots and start vCPU 0 at its entry, which is returned. Raises LoadError."""
+        `append` is its command line; `initrd` a file that is placed in memory for it.
+        """
+        return self.start(read_image(path, ram=RAM_BASE), append, None if initrd is None else read_file(initrd))
+
+    def start(self, image: Image, append: str = "", initrd: bytes | None = None) -> int:
+        """Put `image` into the slots and start vCPU 0 at its entry, which is returned. Raises LoadError.
+
+        a1 points to a device tree near the end of memory, below which the initrd lies.
+        """
         for segment in image.segments:
-            if not self.has_memory(segment.physical, segment.size):
-                raise LoadError(
-                    f"{image.name}: {segment.physical:#x}..{segment.physical + segment.size:#x} is outside the memory "
-                    f"of VM {self.name} ({describe(self.slots)})"
-                )
+            self._check_fits(image.name, segment.physical, segment.size)
+        memory = max(self.slots, key=lambda slot: slot.size)
+        place = None
+        if initrd is not None:
+            at = (memory.end - TREE_ROOM - len(initrd)) & -PAGE
+            self._check_fits("initrd", at, len(initrd))
+            place = at, at + len(initrd)
+        tree = self.device_tree(append, place)
+        where = (memory.end - len(tree)) & -8
+        self._check_fits("device tree", where, len(tree))
         for segment in image.segments:
             self.memory.write(segment.physical, segment.data)
             self.memory.fill(segment.physical + len(segment.data), segment.size - len(segment.data))
+        if initrd is not None and place is not None:
+            self.memory.write(place[0], initrd)
+        self.memory.write(where, tree)
         self.symbols = image.symbols
-        self.boot(image.entry)
+        self.boot(image.entry, where)
         return image.entry
+
+    def _check_fits(self, what: str, gpa: int, size: int) -> None:
+        if not self.has_memory(gpa, size):
+            raise LoadError(
+                f"{what}: {gpa:#x}..{gpa + size:#x} is outside the memory of VM {self.name} ({describe(self.slots)})"
+            )
+
+    def device_tree(self, append: str = "", initrd: tuple[int, int] | None = None) -> bytes:
+        """What this VM tells its guest of itself: a flattened device tree. `initrd` is [start, end)."""
+        letters, *names = self.hypervisor.machine.isa.split("_")
+        isa = "_".join([letters.replace("h", ""), *names])
+        memory = [(slot.gpa, slot.size) for slot in self.slots]
+        return flatten(machine_tree(self.bus, memory, harts=len(self.vcpus), isa=isa, bootargs=append, initrd=initrd))
 
     def boot(self, pc: int, opaque: int = 0) -> None:
         """Start vCPU 0: pc, a0 = its number, a1 = `opaque` (the device tree's address, or 0)."""

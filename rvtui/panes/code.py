@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import Any
 
 from textual.binding import Binding
 
@@ -15,7 +15,7 @@ from emulator.machine import Machine
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
 from rvtui.subjects import Subject, hart_of, symbols_of
-from rvtui.text import MODE_NAMES, Line, Span, clean, fit
+from rvtui.text import MODE_NAMES, Line, Span, clean
 
 PAGE = 4096
 
@@ -40,13 +40,14 @@ class Code:
     sentence: str
 
 
-@lru_cache(1 << 14)
-def disassemble(word: int) -> tuple[str, int]:
-    """Assembly text and length in bytes of the instruction whose first 16 or 32 bits are in `word`."""
+def disassemble(word: int, pc: int, symbol: Callable[[int], str | None]) -> tuple[str, int]:
+    """Assembly text and length in bytes of the instruction at `pc` whose first 16 or 32 bits are in `word`."""
     length = 4 if word & 3 == 3 else 2
     word &= (1 << 8 * length) - 1
     decoded = decode(word)
-    return (decoded.text, length) if decoded is not None else (f".{'word' if length == 4 else 'half'} {word:#x}", length)
+    if decoded is None:
+        return f".{'word' if length == 4 else 'half'} {word:#x}", length
+    return decoded.assembly(pc, symbol), length
 
 
 def read_code(rows: int, anchor: int | None) -> Reader:
@@ -70,7 +71,7 @@ def read_code(rows: int, anchor: int | None) -> Reader:
                 instructions.append(Instruction(address, 0, 0, "", ""))
                 break
             word = int.from_bytes(data[offset : offset + 4], "little")
-            text, length = disassemble(word)
+            text, length = disassemble(word, address, symbols.lookup)
             name = symbols.lookup(address) or ""
             instructions.append(
                 Instruction(address, word & (1 << 8 * length) - 1, length, text, "" if "+" in name else name)
@@ -81,13 +82,13 @@ def read_code(rows: int, anchor: int | None) -> Reader:
     return read
 
 
-def _fetch(face: object, address: int, length: int) -> bytes:
+def _fetch(face: Any, address: int, length: int) -> bytes:
     """What can be fetched of [address, address+length), stopping where translation does."""
     data = b""
     while length > 0:
         part = min(length, PAGE - address % PAGE)
         try:
-            data += face.read_virtual(address, part, Access.FETCH)  # type: ignore[attr-defined]
+            data += face.read_virtual(address, part, Access.FETCH)
         except EmulatorError:
             break
         address = (address + part) & (1 << 64) - 1
@@ -95,14 +96,14 @@ def _fetch(face: object, address: int, length: int) -> bytes:
     return data
 
 
-def _start(face: object, symbols: object, pc: int, rows: int) -> int:
+def _start(face: Any, symbols: Any, pc: int, rows: int) -> int:
     """An instruction boundary a third of the pane before pc: decoded forward from the function's start where known."""
     before = rows // 3
-    name = symbols.lookup(pc)  # type: ignore[attr-defined]
+    name = symbols.lookup(pc)
     lowest = pc - 4 * before
     origin = None
     if name:
-        function = symbols.find(name.partition("+")[0])  # type: ignore[attr-defined]
+        function = symbols.find(name.partition("+")[0])
         if function is not None and 0 <= pc - function <= 8192:
             origin = function
     if origin is None:
@@ -120,11 +121,11 @@ def _start(face: object, symbols: object, pc: int, rows: int) -> int:
     return starts[-before] if len(starts) >= before > 0 else starts[0] if starts else pc
 
 
-def _sentence(face: object, pc: int) -> str:
+def _sentence(face: Any, pc: int) -> str:
     try:
-        data = face.read_virtual(pc, 2, Access.FETCH)  # type: ignore[attr-defined]
+        data = face.read_virtual(pc, 2, Access.FETCH)
         if data[0] & 3 == 3:
-            data += face.read_virtual(pc + 2, 2, Access.FETCH)  # type: ignore[attr-defined]
+            data += face.read_virtual(pc + 2, 2, Access.FETCH)
     except EmulatorError as error:
         return f"nothing can be fetched at pc: {error}"
     decoded = decode(int.from_bytes(data, "little"))
@@ -190,11 +191,9 @@ class CodePane(Pane):
         lines: list[Line] = []
         rows: list[int | None] = []
         space = self.rows - 1
-        names = 0 if width < 60 else 20 if width < 90 else 28
-        symbol = ""
         current = 0
         for instruction in code.instructions:
-            if instruction.label and names == 0 and len(lines) < space:
+            if instruction.label and len(lines) < space:
                 lines.append(((f"{clean(instruction.label)}:", "accent"),))
                 rows.append(None)
             if len(lines) >= space:
@@ -209,15 +208,12 @@ class CodePane(Pane):
                 ("▶ " if at else "  ", f"{MODE_NAMES[code.mode]} bold"),
                 (f"{instruction.address:>10x} ", "label" if not at else "bold"),
             ]
-            if names:
-                symbol = instruction.label or ""
-                spans.append((fit(clean(symbol) + (":" if symbol else ""), names) + " ", "accent"))
             if not instruction.length:
                 spans.append(("nothing can be fetched here", "warn"))
             else:
                 digits = f"{instruction.word:0{instruction.length * 2}x}"
                 name, _, operands = instruction.text.partition(" ")
-                spans += [(f"{digits:<8}  ", "faint"), (f"{name:<10} ", f"{tone} accent" if at else "accent"), (operands, tone)]
+                spans += [*([(f"{digits:<8}  ", "faint")] if width >= 48 else []), (f"{name:<10} ", f"{tone} accent" if at else "accent"), (operands, tone)]
             lines.append(tuple(spans))
             rows.append(instruction.address)
         if code.pc != self._pc:

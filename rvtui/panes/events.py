@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from emulator.hart import Event
 from emulator.isa import csrs
 from emulator.machine import Machine
 from rvtui.panes.base import Pane
@@ -19,7 +19,7 @@ _KINDS = {"trap": ("!", "warn"), "interrupt": ("⚡", "accent"), "return": ("←
 
 @dataclass(frozen=True)
 class Events:
-    entries: tuple[tuple[Any, str], ...]
+    entries: tuple[tuple[Event, str], ...]
     """(event, symbol at its pc), oldest first."""
 
 
@@ -60,8 +60,8 @@ class EventsPane(Pane):
         return lines
 
 
-def _line(event: Any, symbol: str, width: int) -> Line:
-    kind = event.kind.lower()
+def _line(event: Event, symbol: str, width: int) -> Line:
+    kind = event.kind.name.lower()
     mark, style = _KINDS.get(kind, ("?", "warn"))
     origin, target = MODE_NAMES[int(event.from_mode)], MODE_NAMES[int(event.to_mode)]
     spans: list[Span] = [(f"{event.clock:>14,} ", "dim"), (f"{mark} {kind:<9} ", style), (f"{origin:<2}", origin)]

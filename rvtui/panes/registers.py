@@ -98,7 +98,7 @@ class RegistersPane(Pane):
                 zeros, digits = hex64(value, "changed bold" if changed else "" if value else "dim")
                 spans += [(f"{names[index]:<6}", "label"), zeros, digits, ("*" if changed else " ", "changed bold")]
                 room = cell - 23 - 1
-                hint = "" if self._floating or room < 6 else clean(now.names[index], room)
+                hint = "" if self._floating or room < 9 else clean(now.names[index], room)
                 spans.append(((" " + hint).ljust(cell - 23) if room >= 0 else "", "dim"))
             lines.append(tuple(spans))
         return lines

@@ -157,7 +157,7 @@ class VmsPane(Pane):
         self._runners = overview.runners
         width = self.columns
         bare = view.subject.vm is None
-        sparks = max(0, min(HISTORY, width - 76)) or (10 if width >= 70 else 0)
+        sparks = max(10, min(HISTORY, width - 100)) if width >= 70 else 0
         names = max([8, *(len(runner.name) for runner in overview.runners)])
         names = min(names, 18)
         head = f"  {'hart' if bare else 'VM':<{names}} {'state':<9} {'mode':<4} {'instr':>6} {'per s':>6} "

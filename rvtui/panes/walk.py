@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
-from typing import Any
 
-from emulator.hart import Access, Mode
+from emulator.hart import Access, Mode, Step, Walk, WalkResult
 from emulator.isa import csrs
 from emulator.machine import Machine
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
 from rvtui.subjects import Subject, hart_of
-from rvtui.text import MODE_NAMES, Line, Span, clean
+from rvtui.text import MODE_NAMES, Line, Span, clean, size
 
-_BITS = "VRWXUGAD"
-_RESULTS = {
-    0: ("→ next table", "label"),
-    1: ("leaf", "good"),
-    2: ("✗ not valid (V=0, or W without R)", "bad"),
-    3: ("✗ reserved bits are set", "bad"),
-    4: ("✗ not readable (R=0)", "bad"),
-    5: ("✗ not writable (W=0)", "bad"),
-    6: ("✗ not executable (X=0)", "bad"),
-    7: ("✗ a user page (U=1), and S may not", "bad"),
-    8: ("✗ not a user page (U=0)", "bad"),
-    9: ("✗ superpage whose low PPN bits are not zero", "bad"),
-    10: ("✗ never accessed (A=0)", "bad"),
-    11: ("✗ never written (D=0)", "bad"),
-    12: ("✗ a pointer at the last level", "bad"),
-    13: ("✗ address out of range for the mode", "bad"),
-    14: ("✗ no memory there, or PMP refuses", "bad"),
-}
-
-
+_BITS = "DAGUXWRV"
 def read_walk(address: int | None, access: Access, mode: Mode | None) -> Reader:
     """The walk of `address`, or of pc as a fetch where no address was asked for."""
 
-    def read(machine: Machine, subject: Subject) -> tuple[int, Access, int, Any]:
+    def read(machine: Machine, subject: Subject) -> tuple[int, Access, int, Walk]:
         face = hart_of(machine, subject)
         where, kind = (face.pc, Access.FETCH) if address is None else (address, access)
         return where, kind, int(face.mode if mode is None else mode), face.walk(where, kind, mode)
@@ -83,57 +64,46 @@ class WalkPane(Pane):
         ]
         lines: list[Line] = [tuple(head)]
         reads = 0
-        depth_before = -1
-        steps = list(walk.steps)
-        for index, step in enumerate(steps):
-            reads += step.pte_address is not None
-            nested = step.stage == 1 and step.nested != 255
-            depth = 1 if nested else 0
-            if step.stage == 1 and depth_before != (1 << 8 | step.nested):
+        place: object = None
+        for step in walk.steps:
+            reads += 1
+            nested = step.stage == 1 and step.nested is not None
+            if step.stage == 1 and place != (step.nested, step.input):
                 if nested:
-                    lines.append((("│  ", "faint"), (f"┌ G-stage finds the VS-stage entry at gpa {step.input:#x}", "dim")))
-                elif index and steps[index - 1].stage == 0:
+                    lines.append((("│  ", "faint"), (f"┌ G-stage: the VS-stage entry is at gpa {step.input:#x}", "dim")))
+                elif reads > 1:
                     lines.append((("│", "faint"),))
                     lines.append((("├─ ", "faint"), (f"guest-physical {step.input:#x}", "bold"), ("  through the G-stage", "label")))
-            depth_before = 1 << 8 | step.nested if step.stage == 1 else 0
-            lines.append(self._step(step, depth))
-        failed = walk.cause is not None
-        page = f"{1 << walk.page_bits - 10} KiB" if 12 <= getattr(walk, "page_bits", 0) < 20 else ""
-        if getattr(walk, "page_bits", 0) >= 20:
-            page = f"{1 << walk.page_bits - 20} MiB" if walk.page_bits < 30 else f"{1 << walk.page_bits - 30} GiB"
-        if failed:
-            cause = csrs.cause_name(walk.cause, False)
-            lines.append((("└─ ", "faint"), ("✗ ", "bad bold"), (f"{cause} ({walk.cause})", "bad bold")))
-            lines.append((("   tval ", "label"), (f"{walk.tval:#x}", ""), *((("  tval2 ", "label"), (f"{walk.tval2:#x}", ""), (f"  (gpa {walk.tval2 << 2:#x})", "dim")) if walk.tval2 else ())))
-        else:
-            how = f"  {page} page" if page and steps else "  no translation" if not steps else ""
-            lines.append((("└─ ", "faint"), ("✓ ", "good bold"), (f"physical {walk.physical:#x}", "good bold"), (how, "label"), (f"  {reads} reads" if reads else "", "dim")))
-        explain = walk.explain
-        text = explain() if callable(explain) else explain
-        if text and failed:
-            for part in _wrapped(clean(str(text), 400), max(20, self.columns - 3)):
+            place = (step.nested, step.input) if step.stage == 1 else None
+            lines.append(self._step(step, nested))
+        if walk.cause is not None:
+            lines.append((("└─ ", "faint"), (f"✗ {csrs.cause_name(walk.cause, False)} ({walk.cause})", "bad bold")))
+            trap: list[Span] = [("   tval ", "label"), (f"{walk.tval:#x}", "")]
+            if walk.tval2:
+                trap += [("  htval ", "label"), (f"{walk.tval2:#x}", ""), (f"  gpa {walk.tval2 << 2:#x}", "dim")]
+            if walk.tinst:
+                trap += [("  htinst ", "label"), (f"{walk.tinst:#x}", "")]
+            lines.append(tuple(trap))
+            for part in textwrap.wrap(clean(walk.explain, 400), max(20, self.columns - 3)):
                 lines.append((("   " + part, "italic label"),))
+        else:
+            how = f"  {size(1 << walk.page_bits)} page" if walk.steps else "  no translation in this mode"
+            lines.append((("└─ ", "faint"), (f"✓ physical {walk.physical:#x}", "good bold"), (how, "label"), (f"  {reads} reads" if reads else "", "dim")))
         return lines
 
-    def _step(self, step: Any, depth: int) -> Line:
-        text, style = _RESULTS.get(int(step.result), (f"result {step.result}", "warn"))
-        bits = "".join(letter if step.pte >> bit & 1 else "-" for bit, letter in enumerate(_BITS))
-        stage = "G" if step.stage else "VS"
-        spans: list[Span] = [("│  │ " if depth else "├─ ", "faint")]
-        spans += [
-            (f"{stage:<2} L{step.level} ", "HS" if step.stage else "VS"),
-            (f"[{step.pte_physical:#x}]", "dim"),
-            (f" {step.pte:#x}", ""),
-            (f" {bits[::-1]} ", "label"),
+    def _step(self, step: Step, nested: bool) -> Line:
+        bits = "".join(letter if step.pte >> bit & 1 else "-" for bit, letter in zip(range(7, -1, -1), _BITS, strict=True))
+        spans: list[Span] = [
+            ("│  │ " if nested else "├─ ", "faint"),
+            (f"{'G' if step.stage else 'VS':<2} L{step.level} ", "HS" if step.stage else "VS"),
+            (f"[{step.pte_physical:x}]", "dim"),
+            (f" {step.pte:x}", ""),
+            (f" {bits} ", "label"),
         ]
-        if int(step.result) == 1:
+        if step.result is WalkResult.LEAF:
             spans.append((f"→ {step.output:#x}", "good"))
+        elif step.result is WalkResult.POINTER:
+            spans.append(("→ next table", "label"))
         else:
-            spans.append((text, style))
+            spans.append((f"✗ {step.result.meaning}", "bad"))
         return tuple(spans)
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, width) or [""]

@@ -161,10 +161,13 @@ def test_segments_are_consistent() -> None:
     refused(elf([({"memsz": (1 << 64) - 1}, CODE)]), "wraps around")
 
 
-def test_the_entry_point_is_in_code() -> None:
-    refused(elf(entry=0), "entry point 0x0 is in no executable segment")
+def test_the_entry_point_is_in_a_segment() -> None:
+    refused(elf(entry=0), "entry point 0x0 is in no segment")
     refused(elf(entry=RAM + 16), "entry point 0x80000010")
-    refused(elf([({"flags": 6}, CODE)]), "entry point 0x80000000")
+
+
+def test_segments_without_permission_flags_are_taken_as_linkers_of_bare_programs_make_them() -> None:
+    assert loader.parse_elf(elf([({"flags": 0x2000}, CODE)]), "demo.elf").entry == RAM
 
 
 def test_place_refuses_what_is_outside_of_ram_and_writes_nothing() -> None:

@@ -68,8 +68,8 @@ OFF = call(SRST, 0, 0, 0)
 
 def host(memory: int = 64 * MIB, **options: Any) -> Hypervisor:
     machine = Machine(memory=memory, **options)
-    machine.host = Hypervisor(machine)
-    return machine.host
+    machine.host = hypervisor = Hypervisor(machine, time_slice=100_000)
+    return hypervisor
 
 
 def guest(hypervisor: Hypervisor, code: bytes, name: str = "guest", memory: int = 4 * MIB, **options: Any) -> Vm:
@@ -623,6 +623,21 @@ def test_slices_are_fair() -> None:
     hypervisor.time_slice = 1000
     run(hypervisor, 300_000)
     assert max(vm.instructions for vm in vms) - min(vm.instructions for vm in vms) <= 101_000
+
+
+def test_debugger_may_give_a_vcpu_its_turn() -> None:
+    hypervisor = host()
+    one, two, three = (guest(hypervisor, code, name) for name, code in (("a", SPIN), ("b", SPIN), ("c", WFI)))
+    run(hypervisor, 20)
+    hypervisor.give_turn(two.vcpus[0])
+    assert (one.vcpus[0].state, two.vcpus[0].state) == ("ready", "running")
+    assert two.instructions == 0
+    run(hypervisor, 20)
+    assert two.instructions == 19, "all but the step that mapped the page"
+    run(hypervisor, 300_000)
+    assert one.instructions > 90_000
+    with pytest.raises(ConfigurationError, match="it is idle"):
+        hypervisor.give_turn(three.vcpus[0])
 
 
 def test_idle_vcpu_is_woken_by_its_timer_while_another_spins() -> None:

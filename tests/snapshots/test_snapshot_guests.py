@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 import snapshots
 from emulator import guests
 from emulator.machine import Machine
 from emulator.vmm import Hypervisor
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 TOP = Path(__file__).resolve().parents[2]
 MEMORY = 64 << 20
@@ -49,7 +50,7 @@ def machine_with(*names: str) -> Machine:
 
 
 def elsewhere(path: Path, count: int, out: Path) -> list[str]:
-    """State hashes of a new process that loads `path`: at once, and `count` instructions later, when it saves to `out`."""
+    """State hashes of a new process that loads `path`: at once, and `count` steps later, when it saves to `out`."""
     arguments = [sys.executable, "-c", CONTINUE, str(path), str(count), str(out)]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False, cwd=TOP)
     assert done.stderr == ""

@@ -297,7 +297,7 @@ class Machine:
                     continue
             if self.host is not None:
                 answer = self.host.ran(executed, exit)
-                if answer is None and (reason is not ExitReason.BUDGET or budget):
+                if answer is None and (reason is not ExitReason.BUDGET or (budget and self.clock < until)):
                     continue
                 exit = answer or exit
             elif reason is ExitReason.BUDGET and budget and self.clock < until:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import Future
 from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 from textual import events
@@ -15,6 +18,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.geometry import Size
 from textual.message import Message
 from textual.widget import Widget
+from textual.widgets import Static
 
 from emulator.errors import EmulatorError
 from emulator.hart import Access, Mode
@@ -66,7 +70,11 @@ class Palette(Provider):
         assert isinstance(application, Application)
         for command in commands.COMMANDS.values():
             needs = any(not argument.optional for argument in command.arguments)
-            action = partial(application.ask, command.help, f"{command.name} ") if needs else partial(application.carry_out, command.name)
+            action = (
+                partial(application.ask, command.help, f"{command.name} ")
+                if needs
+                else partial(application.carry_out, command.name)
+            )
             yield command, action
 
     async def discover(self) -> Hits:
@@ -106,7 +114,7 @@ class _ScreenPort:
         self._post(self._application.action_quit_now)
 
     def progress(self, text: str) -> None:
-        self._post(partial(self._application.say, text + " ..."))
+        self._post(partial(self._application.say, text))
 
 
 class Application(App[int]):
@@ -181,11 +189,17 @@ class Application(App[int]):
         self._terminals: dict[int, GuestTerminal] = {}
         self._machine = session.machine
         self._panes = {pane.NAME: pane() for pane in PANES}
+        self._top = Bar("top", self.paint_for)
+        self._workspace = Workspace(*self._panes.values())
+        self._small = Static(id="small")
+        self._keys = KeyBar(self.paint_for)
+        self._prompt = Prompt(self._complete, self._answered)
         self._wanted = "console"
         self._zoomed: str | None = None
         self._subscribed: set[str] = set()
         self._sequence = -1
         self._published = False
+        self._leaving = False
         self._left_console: Widget | None = None
         self._subject: Subject | None = None
         self._vms_height = 5
@@ -194,13 +208,11 @@ class Application(App[int]):
     # Building.
 
     def compose(self) -> ComposeResult:
-        yield Bar("top", self.paint_for)
-        yield Workspace(*self._panes.values())
-        from textual.widgets import Static
-
-        yield Static(id="small")
-        yield KeyBar(self.paint_for)
-        yield Prompt(self._complete, self._answered)
+        yield self._top
+        yield self._workspace
+        yield self._small
+        yield self._keys
+        yield self._prompt
 
     def on_mount(self) -> None:
         self.session.on_view = self._on_view
@@ -225,8 +237,10 @@ class Application(App[int]):
         )
 
     def _repaint(self) -> None:
-        for widget in (*self._panes.values(), self.query_one("#top", Bar), self.query_one(KeyBar)):
-            widget.forget_paint()
+        for pane in self._panes.values():
+            pane.forget_paint()
+        for bar in (self._top, self._keys):
+            bar.forget_paint()
 
     # Views.
 
@@ -238,7 +252,8 @@ class Application(App[int]):
 
     def on_application_published(self) -> None:
         self._published = False
-        self._refresh_view()
+        if self.is_attached and not self._leaving:
+            self._refresh_view()
 
     def _frame(self) -> None:
         self.session.nudge()
@@ -281,15 +296,13 @@ class Application(App[int]):
                 if runner.subject == view.subject:
                     mode, name = runner.mode, runner.name
         width = self.size.width
-        if self._screen_stack:
-            main = self._screen_stack[0]
-            main.query_one("#top", Bar).put(top_line(view, self.heading, mode, name, width))
-            focused = main.focused
-            console = None
-            if isinstance(focused, ConsolePane):
-                index = focused.index
-                console = view.consoles[index] if index < len(view.consoles) else "the guest"
-            main.query_one(KeyBar).update(key_line(view.running, console, width))
+        self._top.put(top_line(view, self.heading, mode, name, width))
+        focused = self._screen_stack[0].focused if self._screen_stack else None
+        console = None
+        if isinstance(focused, ConsolePane):
+            index = focused.index
+            console = view.consoles[index] if index < len(view.consoles) else "the guest"
+        self._keys.update(key_line(view.running, console, width))
 
     # Consoles.
 
@@ -325,15 +338,13 @@ class Application(App[int]):
         size = size or self.size
         if not self._screen_stack:
             return
-        main = self._screen_stack[0]
-        workspace = main.query_one(Workspace)
-        small = main.query_one("#small")
+        workspace = self._workspace
         fits = size.width >= MINIMUM[0] and size.height >= MINIMUM[1]
-        for widget in (workspace, main.query_one("#top"), main.query_one(KeyBar)):
-            widget.display = fits
-        small.display = not fits
+        workspace.display = self._top.display = fits
+        self._keys.display = fits and not self._prompt.display
+        self._small.display = not fits
         if not fits:
-            small.update(  # type: ignore[attr-defined]
+            self._small.update(
                 f"terminal too small ({size.width}x{size.height}):\nrvtui needs {MINIMUM[0]}x{MINIMUM[1]}"
             )
             workspace.place({})
@@ -343,7 +354,7 @@ class Application(App[int]):
         count = len(self.session.view.consoles)
         workspace.place(arrange(area, self._wanted, self._zoomed, self._vms_height, count))
         self._sync()
-        focused = main.focused
+        focused = self._screen_stack[0].focused
         if isinstance(focused, Pane) and not focused.display:
             (self._panes["vms"] if self._panes["vms"].display else self._panes[self._wanted]).focus()
 
@@ -399,7 +410,7 @@ class Application(App[int]):
     # Commands.
 
     def say(self, text: str, *, error: bool = False) -> None:
-        self._screen_stack[0].query_one(KeyBar).say(text, error=error)
+        self._keys.say(text, error=error)
 
     def carry_out(self, line: str) -> None:
         """Run a command line; what it says appears in the bar below."""
@@ -427,11 +438,11 @@ class Application(App[int]):
 
     def ask(self, label: str, prefix: str = "", value: str = "") -> None:
         self._left_console = self.screen.focused
-        self._screen_stack[0].query_one(KeyBar).display = False
-        self.query_one(Prompt).ask(label, prefix, value)
+        self._keys.display = False
+        self._prompt.ask(label, prefix, value)
 
     def _answered(self, line: str | None) -> None:
-        self._screen_stack[0].query_one(KeyBar).display = self._screen_stack[0].query_one(Workspace).display
+        self._keys.display = self._workspace.display
         back = self._left_console
         if isinstance(back, Pane) and back.display:
             back.focus()
@@ -465,7 +476,11 @@ class Application(App[int]):
 
     def action_ask_until(self) -> None:
         address = self._code_address()
-        self.ask("run to which address? a symbol, number or expression", "until ", f"{address:#x}" if address is not None else "")
+        self.ask(
+            "run to which address? a symbol, number or expression",
+            "until ",
+            f"{address:#x}" if address is not None else "",
+        )
 
     def action_breakpoint(self) -> None:
         address = self._code_address()
@@ -500,7 +515,10 @@ class Application(App[int]):
         self.ask("walk which address? ADDRESS [fetch|load|store] [M|HS|U|VS|VU]", "walk ")
 
     def action_ask_save(self) -> None:
-        self.ask("save to which file?", "save ", "machine.snap")
+        names = (f"machine{f'-{number}' if number > 1 else ''}.snap" for number in range(1, 1000))
+        self.ask(
+            "save to which file?", "save ", next((name for name in names if not Path(name).exists()), "machine.snap")
+        )
 
     def action_ask_load(self) -> None:
         self.ask("restore which file?", "restore ", self.session.path)
@@ -528,15 +546,35 @@ class Application(App[int]):
     def action_help(self) -> None:
         if not isinstance(self.screen, HelpScreen):
             focused = self._screen_stack[0].focused
-            self.push_screen(HelpScreen([pane for pane in PANES if pane.KEY], focused.NAME if isinstance(focused, Pane) else ""))
+            self.push_screen(
+                HelpScreen([pane for pane in PANES if pane.KEY], focused.NAME if isinstance(focused, Pane) else "")
+            )
 
     def action_calm(self) -> None:
-        self._screen_stack[0].query_one(KeyBar).hush()
+        self._keys.hush()
         if self._zoomed is not None:
             self.action_zoom()
 
     def action_quit_now(self) -> None:
         self.exit(0)
+
+    def on_unmount(self) -> None:
+        self._leaving = True
+        self.session.on_view = lambda: None
+
+    def _print_error_renderables(self) -> None:
+        """A fault of ours ends the application with a line that can be reported, not with a page of locals."""
+        error = self._exception
+        if error is None:
+            super()._print_error_renderables()
+            return
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        text = " ".join(str(error).split())
+        print(
+            f"rvtui: internal error: {type(error).__name__} at {Path(where.filename).name}:{where.lineno}: {text}",
+            file=sys.stderr,
+        )
+        self._exit_renderables.clear()
 
 
 def run(machine: Machine, *, title: str = "", path: str = "", start: bool = True) -> int:
@@ -544,7 +582,8 @@ def run(machine: Machine, *, title: str = "", path: str = "", start: bool = True
     session = Session(machine, path=path)
     session.start(run=start)
     try:
-        code = Application(session, title=title).run()
+        application = Application(session, title=title)
+        application.run()
     finally:
         session.close()
-    return code or 0
+    return application.return_code or 0

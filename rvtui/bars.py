@@ -74,16 +74,16 @@ KEYS = (
     ("space", "run", 0),
     ("s", "step", 0),
     ("n", "next", 0),
-    ("u", "until", 0),
+    ("u", "until", 1),
     ("b", "break", 0),
-    ("e", "edit", 0),
+    ("e", "edit", 1),
     ("w", "walk", 1),
     ("S", "save", 1),
-    ("L", "load", 2),
-    ("[ ]", "VM", 1),
+    ("L", "load", 1),
+    ("[ ]", "VM", 0),
     ("1-9", "pane", 0),
-    ("z", "zoom", 0),
-    (":", "command", 1),
+    ("z", "zoom", 1),
+    (":", "command", 0),
     ("?", "help", 0),
     ("q", "quit", 0),
 )
@@ -97,7 +97,7 @@ def key_line(running: bool, console: str | None, width: int) -> Line:
             (" leaves the console   ", "label"),
             (f"all other keys go to {clean(console, 20)}", ""),
         )
-    for drop in (3, 2, 1):
+    for drop in (2, 1):
         spans: list[tuple[str, str]] = [(" ", "")]
         for key, what, rank in KEYS:
             if rank < drop:
@@ -178,9 +178,7 @@ class Prompt(Input):
     async def _on_key(self, event: events.Key) -> None:
         if event.key == "tab":
             self._next_completion()
-        elif event.key in ("escape", "ctrl+c"):
-            self._close(None)
-        elif event.key == "backspace" and not self.value:
+        elif event.key in ("escape", "ctrl+c") or (event.key == "backspace" and not self.value):
             self._close(None)
         elif event.key in ("up", "down"):
             self._recall(-1 if event.key == "up" else 1)

@@ -6,7 +6,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import NoReturn
 
@@ -88,7 +88,7 @@ def number(text: str) -> int:
     return int(digits) * factor
 
 
-def count(most: int) -> object:
+def count(most: int) -> Callable[[str], int]:
     def convert(text: str) -> int:
         if not text.isdecimal() or not text.isascii() or not 1 <= int(text[:6]) <= most:
             raise argparse.ArgumentTypeError(f"{text!r}: a number from 1 to {most}")
@@ -112,7 +112,9 @@ def parser() -> argparse.ArgumentParser:
         " the bare machine."
     ))  # fmt: skip
     run.add_argument("guests", nargs="*", metavar="GUEST", help="an ELF file, or a bundled guest: hello, pages, ...")
-    run.add_argument("--bare", metavar="FIRMWARE", help="boot FIRMWARE (ELF or raw image) in M-mode, no hypervisor of ours")
+    run.add_argument(
+        "--bare", metavar="FIRMWARE", help="boot FIRMWARE (ELF or raw image) in M-mode, no hypervisor of ours"
+    )
     run.add_argument("--memory", "-m", type=size, metavar="SIZE", help="RAM of the machine, or of each VM: 64M, 1G")
     run.add_argument("--harts", type=count(64), metavar="N", help="harts of the bare machine")
     run.add_argument("--vcpus", type=count(64), metavar="N", help="virtual CPUs of each VM")
@@ -130,7 +132,9 @@ def parser() -> argparse.ArgumentParser:
     for name, text in (("info", "what a snapshot says of itself"), ("verify", "check every byte of it")):
         part = parts.add_parser(name, help=text, description=text, allow_abbrev=False)
         part.add_argument("file", metavar="FILE")
-    restore = parts.add_parser("restore", help="go on from a snapshot", description="Go on from a snapshot.", allow_abbrev=False)
+    restore = parts.add_parser(
+        "restore", help="go on from a snapshot", description="Go on from a snapshot.", allow_abbrev=False
+    )
     restore.add_argument("file", metavar="FILE")
     restore.add_argument("--run", action="store_true", help="in the application: run at once")
     _run_options(restore)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import shlex
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -185,7 +186,9 @@ def _candidates(context: Context, kind: str, stem: str) -> Iterable[str]:
                 entries = sorted(folder.iterdir())[:200]
             except OSError:
                 return []
-            return [("" if not stem.startswith("./") else "./") + str(entry) + "/" * entry.is_dir() for entry in entries]
+            return [
+                ("" if not stem.startswith("./") else "./") + str(entry) + "/" * entry.is_dir() for entry in entries
+            ]
     return []
 
 
@@ -359,27 +362,48 @@ def _walk(context: Context, address: str, access: str = "load", mode: str = "") 
     return f"walk of {value:#x}"
 
 
+def _progress(context: Context, text: str) -> Callable[[int, int], None]:
+    """Tells the screen how far a long command is, ten times a second at most."""
+    told = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told > 0.1:
+            told = now
+            context.screen.progress(f"{text}: {done * 100 // max(1, total)}%")
+
+    return tell
+
+
 @command("save", "save the machine to a snapshot file", _FILE, example="save before.snap")
 def _save(context: Context, path: str) -> str:
     import snapshots
 
-    context.screen.progress(f"saving {path}")
-    snapshots.save(context.session.machine, path)
+    snapshots.save(context.session.machine, path, progress=_progress(context, f"saving {path}"))
     size = Path(path).stat().st_size
     return f"saved {path} ({size / 1024:,.0f} KiB) at instruction {context.session.machine.executed:,}"
 
 
-@command("restore", "load a snapshot file and stand where it was saved", _FILE, example="restore before.snap", changes=True, aliases=("load",))
+@command(
+    "restore",
+    "load a snapshot file and stand where it was saved",
+    _FILE,
+    example="restore before.snap",
+    changes=True,
+    aliases=("load",),
+)
 def _restore(context: Context, path: str) -> str:
     import snapshots
 
-    context.screen.progress(f"restoring {path}")
-    machine = snapshots.load(path)
+    machine = snapshots.load(path, progress=_progress(context, f"restoring {path}"))
     context.session.replace(machine, path)
     return f"restored {path} at instruction {machine.executed:,}"
 
 
-@command("select", "look at a VM or hart", Argument("NAME", "vm", "a VM's name, or a hart's number"), example="select ticker")
+@command(
+    "select", "look at a VM or hart", Argument("NAME", "vm", "a VM's name, or a hart's number"), example="select ticker"
+)
 def _select(context: Context, name: str) -> str:
     machine = context.session.machine
     vms = virtual_machines(machine)

@@ -12,20 +12,19 @@ MAX_LENGTH = 400
 MAX_DEPTH = 40
 
 REGISTERS = (
-    "zero ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6".split()
+    ["zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6"]
 )
 """ABI names of x0..x31."""
-FLOAT_REGISTERS = (
-    "ft0 ft1 ft2 ft3 ft4 ft5 ft6 ft7 fs0 fs1 fa0 fa1 fa2 fa3 fa4 fa5 fa6 fa7 "
-    "fs2 fs3 fs4 fs5 fs6 fs7 fs8 fs9 fs10 fs11 ft8 ft9 ft10 ft11"
-).split()
+FLOAT_REGISTERS = ["ft0", "ft1", "ft2", "ft3", "ft4", "ft5", "ft6", "ft7", "fs0", "fs1", "fa0", "fa1", "fa2", "fa3", "fa4", "fa5", "fa6", "fa7", "fs2", "fs3", "fs4", "fs5", "fs6", "fs7", "fs8", "fs9", "fs10", "fs11", "ft8", "ft9", "ft10", "ft11"]
 
 
 class ExpressionError(EmulatorError):
     """An expression that cannot be read or has no value."""
 
 
-_TOKEN = re.compile(r"\s*(?:(0[xX][0-9a-fA-F_]+|0[bB][01_]+|\d[\d_]*[kKmMgG]?)|([A-Za-z_.$%][\w.$@]*)|(<<|>>|[-+*/%&|^~()]))")
+_TOKEN = re.compile(
+    r"\s*(?:(0[xX][0-9a-fA-F_]+|0[bB][01_]+|\d[\d_]*[kKmMgG]?)|([A-Za-z_.$%][\w.$@]*)|(<<|>>|[-+*/%&|^~()]))"
+)
 _LEVELS: tuple[tuple[str, ...], ...] = (("|",), ("^",), ("&",), ("<<", ">>"), ("+", "-"), ("*", "/", "%"))
 _SUFFIX = {"k": 10, "m": 20, "g": 30}
 
@@ -126,13 +125,15 @@ class _Parser:
                 raise ExpressionError(f"missing ) in {self.text!r}")
             return value
         if not token:
-            raise ExpressionError(f"expression ends too early: {self.text!r}" if self.text.strip() else "empty expression")
+            raise ExpressionError(
+                f"expression ends too early: {self.text!r}" if self.text.strip() else "empty expression"
+            )
         if token[0].isdigit():
             return self.number(token)
-        value = self.resolve(token)
-        if value is None:
+        found = self.resolve(token)
+        if found is None:
             raise ExpressionError(f"unknown name {token!r}: no register, CSR or symbol is called that")
-        return value & MASK
+        return found & MASK
 
     def number(self, token: str) -> int:
         digits = token.replace("_", "").lower()

@@ -79,11 +79,13 @@ class HelpScreen(ModalScreen[None]):
                 for line in lines[1:]:
                     text.append(" " * (indent + 2) + line + "\n")
 
-        focused = [pane for pane in self._pane_types if pane.NAME == self._focused_name]
+        focused = [pane for pane in self._pane_types if self._focused_name == pane.NAME]
         for pane in focused:
             table(f"{pane.TITLE} (this pane)", [("", pane.HELP)], 0)
         table("Keys", KEYS, 20)
         table("Marks", MARKS, 20)
-        table("Panes", [(f"{pane.KEY} {pane.TITLE}", pane.HELP) for pane in self._pane_types if pane not in focused], 18)
+        table(
+            "Panes", [(f"{pane.KEY} {pane.TITLE}", pane.HELP) for pane in self._pane_types if pane not in focused], 18
+        )
         table("Commands", [(command.usage, command.help) for command in commands.COMMANDS.values()], 30)
         return text

@@ -149,7 +149,7 @@ class PlacesLayout(Layout):
         return [
             WidgetPlacement(self.places[child.id], NULL_OFFSET, Spacing(), child)
             for child in children
-            if child.id in self.places
+            if child.id is not None and child.id in self.places
         ]
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from emulator import guests, loader
 from emulator.errors import ConfigurationError, LoadError
-from emulator.machine import Machine
+from emulator.machine import RAM_BASE, Machine
 from emulator.vmm import Hypervisor
 
 VM_MEMORY = 32 << 20
 DEVICE_TREE_MAGIC = bytes.fromhex("d00dfeed")
+RAW = (".bin", ".img", ".raw")
+"""Names of files that need no header: they are loaded at the start of RAM."""
 OVERHEAD = 16 << 20
 """RAM of the machine beyond that of its VMs: G-stage tables and alignment."""
 
@@ -27,7 +29,11 @@ def find(name: str, *, bare: bool) -> Path:
     path = Path(name)
     if name in guests.NAMES and not path.exists():
         if bare != (name in guests.BARE):
-            raise LoadError(f"{name} boots on the bare machine: use --bare {name}" if not bare else f"{name} is a guest of a hypervisor: leave out --bare")
+            raise LoadError(
+                f"{name} boots on the bare machine: use --bare {name}"
+                if not bare
+                else f"{name} is a guest of a hypervisor: leave out --bare"
+            )
         return guests.path(name)
     if not path.exists() and os.sep not in name and "." not in name:
         raise LoadError(f"{name}: no such file, and no bundled guest is called that (there are {bundled(bare=bare)})")
@@ -43,13 +49,21 @@ def with_guests(names: Sequence[str], *, memory: int = VM_MEMORY, vcpus: int = 1
     taken: set[str] = set()
     for path in paths:
         vm = hypervisor.create_vm(_name(path, taken), memory=memory, vcpus=vcpus)
+        if not _has_form(path):
+            raise LoadError(f"{path}: neither an ELF file nor a Linux kernel image")
         vm.load(path)
     return machine
 
 
 def bare(firmware: str, *, memory: int, harts: int, dtb: str | None) -> tuple[Machine, bytes]:
     """The bare machine with `firmware` in M-mode at its entry, and the device tree that it is handed."""
-    image = loader.read_image(find(firmware, bare=True))
+    path = find(firmware, bare=True)
+    if _has_form(path):
+        image = loader.read_image(path)
+    elif path.suffix in RAW:
+        image = loader.read_raw(path, RAM_BASE)
+    else:
+        raise LoadError(f"{path}: neither an ELF file nor a Linux kernel image; a raw image is called {', '.join(RAW)}")
     machine = Machine(memory=memory, harts=harts)
     machine.load(image)
     tree = machine.device_tree() if dtb is None else loader.read_file(dtb, 1 << 20)
@@ -57,6 +71,12 @@ def bare(firmware: str, *, memory: int, harts: int, dtb: str | None) -> tuple[Ma
         raise LoadError(f"{dtb}: no flattened device tree (it begins with {tree[:4].hex() or 'nothing'}, not d00dfeed)")
     machine.boot(image.entry, tree)
     return machine, tree
+
+
+def _has_form(path: Path) -> bool:
+    """ELF, Linux image or compressed, whatever the name says."""
+    data = loader.read_file(path)
+    return data.startswith((b"\x7fELF", b"\x1f\x8b")) or loader.linux_header(data) is not None
 
 
 def _up(size: int) -> int:

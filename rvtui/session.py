@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from emulator.errors import EmulatorError
 from emulator.hart import Access, Exit, ExitReason
 from emulator.isa import decode
-from emulator.machine import Machine
+from emulator.machine import CLOCK_LIMIT, Machine
 from rvtui.subjects import Subject, console_names, consoles, default_subject, hart_of, selected_vcpu
 
 T = TypeVar("T")
@@ -40,6 +40,8 @@ CONSOLE_PENDING = 128 << 10
 STEP_SECONDS = 2.0
 OLD_OUTPUT = 64 << 10
 """Bytes of what a console printed earlier that are shown again after a restore."""
+SLEEP_CLOCKS = 10_000_000
+"""Guest time, in instructions, that may pass asleep before the chunk ends."""
 CLOCK_HZ = 1_000_000_000
 """Nominal instructions per second of guest time: one per nanosecond."""
 
@@ -117,11 +119,15 @@ class Session:
         self._pending: dict[int, int] = {}
         self._old_output = self._take_old()
         self._urgent_until = 0.0
-        self._chunk = 2_000
+        self._chunk = 100_000
         self._chunk_started = 0.0
         self._published = 0.0
         self._rate_base = (0.0, 0)
         self._rate = 0.0
+        self._horizon = 0
+        self._watch_sleep(machine)
+        self._owed = 0.0
+        """Seconds of host time to let pass before the guest, which slept, may go on."""
         self._slept = 0.0
         self._slept_share = 0.0
         self._leave_breakpoint = False
@@ -264,6 +270,7 @@ class Session:
 
         def change(_: Machine) -> None:
             self._drop_goal()
+            self._watch_sleep(machine)
             self.machine = machine
             self.path = path
             old = self._take_old()
@@ -287,7 +294,14 @@ class Session:
             self._carry_out()
             if self._closing:
                 break
-            if self._running and not self._choked():
+            if self._running and self._owed > 0:
+                self._publish(force=self._dirty)
+                started = time.monotonic()
+                self._wait(self._owed)
+                self._owed -= time.monotonic() - started
+                if self._input or not self._running:
+                    self._owed = 0.0
+            elif self._running and not self._choked():
                 self._feed()
                 self._run_guarded()
                 self._collect()
@@ -301,8 +315,7 @@ class Session:
         """Until there is something to do; True if so."""
         with self._condition:
             return self._condition.wait_for(
-                lambda: self._closing or self._commands or self._input or self._dirty or (self._running and timeout is None),
-                timeout,
+                lambda: bool(self._closing or self._commands or self._input or self._dirty), timeout
             )
 
     def _carry_out(self) -> None:
@@ -336,6 +349,17 @@ class Session:
                     self._output.setdefault(index, deque()).append(bytes(data))
                     self._pending[index] = self._pending.get(index, 0) + len(data)
 
+    def _watch_sleep(self, machine: Machine) -> None:
+        """Under the built-in hypervisor it is the hypervisor that lets time pass: end the chunk where it goes too far."""
+        sleep = machine.sleep
+
+        def limited(until: int) -> None:
+            sleep(until)
+            if machine.clock >= self._horizon:
+                machine.stop()
+
+        machine.sleep = limited  # type: ignore[method-assign]
+
     def _run_guarded(self) -> None:
         try:
             self._run_chunk()
@@ -349,38 +373,26 @@ class Session:
         machine = self.machine
         clock, executed = machine.clock, machine.executed
         started = self._chunk_started = time.monotonic()
-        if self._leave_breakpoint:
-            self._leave_breakpoint = False
-            exit = machine.resume(self._chunk)
-        else:
-            exit = machine.run(self._chunk)
+        # Asleep, the guest's time flies: no further than this, so that it can be made to last as long outside.
+        self._horizon = clock + self._chunk + SLEEP_CLOCKS
+        limit = CLOCK_LIMIT if machine.host is not None else self._horizon
+        run = machine.resume if self._leave_breakpoint else machine.run
+        self._leave_breakpoint = False
+        exit = run(self._chunk, limit)
         now = time.monotonic()
         self._chunk_started = 0.0
         elapsed = max(now - started, 1e-6)
         done = machine.executed - executed
-        passed = machine.clock - clock
-        slept = max(0.0, (passed - done / max(1, len(machine.harts))) / CLOCK_HZ)
-        # As many instructions as fit in a chunk of host time, and, where the guest mostly sleeps, of guest time.
-        if exit.reason is ExitReason.BUDGET and done:
-            fit = CHUNK_SECONDS / elapsed
-            if slept > elapsed:
-                fit = min(fit, 2 * CHUNK_SECONDS / slept)
-            self._chunk = int(min(50_000_000, max(100, self._chunk * min(4.0, max(0.05, fit)))))
-        elif elapsed > 2 * CHUNK_SECONDS and done:
-            self._chunk = int(max(1000, done * CHUNK_SECONDS / elapsed))
+        slept = max(0.0, (machine.clock - clock - done / len(machine.harts)) / CLOCK_HZ)
+        if done >= self._chunk or elapsed > 2 * CHUNK_SECONDS:
+            self._chunk = int(min(50_000_000, max(1000, done * min(4.0, max(0.05, CHUNK_SECONDS / elapsed)))))
         self._after(exit)
         if self._running and self.pace:
             if exit.reason is ExitReason.IDLE:
-                self._slept += FRAME_SECONDS
-                self._collect()
-                self._publish(force=self._dirty)
-                self._wait(FRAME_SECONDS)
+                self._owed = FRAME_SECONDS
             elif slept > elapsed:
-                debt = min(slept - elapsed, IDLE_DEBT_SECONDS)
-                self._slept += debt
-                self._collect()
-                self._publish(force=self._dirty)
-                self._wait(debt)
+                self._owed = min(slept - elapsed, IDLE_DEBT_SECONDS)
+            self._slept += self._owed
 
     def _after(self, exit: Exit) -> None:
         """Decide whether an exit ends the run."""
@@ -410,6 +422,7 @@ class Session:
                 self.machine.breakpoints.add(goal.address)
         self._goal = goal
         self._leave_breakpoint = True
+        self._owed = 0.0
         self._reason = ""
         self._running = True
 

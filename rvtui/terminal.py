@@ -80,7 +80,7 @@ class _Wire:
         return data
 
 
-class _FixedBoard(Board):
+class _FixedBoard(Board):  # type: ignore[misc]
     """The guest may not resize the screen: asking costs a megabyte of cells each time."""
 
     accept_resize = False
@@ -155,7 +155,7 @@ class GuestTerminal:
     @property
     def history(self) -> int:
         """Rows that the view stands above the live screen."""
-        return self._terminal.view_offset()
+        return int(self._terminal.view_offset())
 
     @property
     def cursor(self) -> tuple[int, int] | None:
@@ -250,9 +250,7 @@ def _row(cells: Sequence[tuple[CellStyle, str]]) -> Row:
 @lru_cache(8192)
 def safe_glyph(glyph: str, width: int) -> str:
     """`glyph`, or question marks where another terminal might give it a different width."""
-    if cell_len(glyph) == width and all(
-        unicodedata.category(each)[0] not in "CZ" or each == " " for each in glyph
-    ):
+    if cell_len(glyph) == width and all(unicodedata.category(each)[0] not in "CZ" or each == " " for each in glyph):
         return glyph
     return "?" * width
 

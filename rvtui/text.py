@@ -64,7 +64,9 @@ def spark(values: list[float], width: int) -> str:
 @lru_cache(4096)
 def clean(text: str, limit: int = 60) -> str:
     """Text that came out of a guest or its files, safe to put on one line."""
-    text = "".join("·" if unicodedata.category(each)[0] in "CZM" and each != " " else each for each in text[: limit + 1])
+    text = "".join(
+        "·" if unicodedata.category(each)[0] in "CZM" and each != " " else each for each in text[: limit + 1]
+    )
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

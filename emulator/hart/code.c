@@ -256,6 +256,7 @@ block *find_block(core *c, u64 pc) {
             c->status = BREAK;
             return NULL;
         }
+        c->skip_break = false; /* once: a loop comes back to it */
         return scratch_block(c, pc, 1);
     }
     const tlb_entry *e = &c->fetch[pc >> 12 & (TLB_SIZE - 1)];

@@ -40,7 +40,6 @@ uint64_t hart_next_timer(hart *h);
 /* Also hart_next_interrupt, hart_csr_read and hart_csr_write, see native.h. */
 
 /* Provided by the rest of the hart. */
-uint64_t hart_clock_at_time(hart *h, uint64_t time); /* first clock with hart_time >= time; saturates to UINT64_MAX */
 void hart_context_changed(hart *h); /* something that translation or decoding of accesses depends on was written */
 void hart_pmp_changed(hart *h);
 void hart_timer_changed(hart *h);   /* hart_next_timer may have changed */

@@ -93,7 +93,7 @@ class Body:
                 self.uses_fp = True
                 return f"c->h.f[op->{places[name]}]"
             case Value("next"):
-                return "(base + blk->bytes)"
+                return "(base + BLOCK->bytes)"
             case Value("add", (Value("pc"), offset)):
                 return f"(base + {self.c(offset)})"
             case Value("sext", (inner, bits)):
@@ -175,7 +175,8 @@ class Body:
                     raise TypeError(f"{insn.name}: no C for effect {effect}")
         head = ["FP_ENABLED();"] if self.uses_fp else []
         if self.raises_flags:
-            head.append("u32 flags = 0;")
+            # With NX raised already, softfloat may take the host's operations; results of f registers dirty FS anyway.
+            head.append(f"u32 flags = {'(u32)c->h.csr.fcsr & 1' if writes_f else 0};")
             writes.append("FP_FLAGS();")
         if writes_f:
             writes.append("FP_DIRTY();")

@@ -226,6 +226,14 @@ class Registers(Sequence[int]):
             raise IndexError(index)
         return int(self._cells[index])
 
+    def load(self, values: Sequence[int]) -> None:
+        """Set all 32 at once: unsigned 64-bit values."""
+        if len(values) != 32:
+            raise IndexError(f"{len(values)} values for 32 registers")
+        self._cells[0:32] = values
+        if self._zero:
+            self._cells[0] = 0
+
     def __setitem__(self, index: int, value: int) -> None:
         if not 0 <= index < 32:
             raise IndexError(index)
@@ -239,7 +247,7 @@ class Registers(Sequence[int]):
 #: Plain fields of the native struct that are architectural or counted state, saved and restored as they are.
 SAVED: Final = (
     "pc", "clock", "idle", "reservation", "prv", "v", "waiting", "lines", "guest_lines", "mtimecmp", "host_modes",
-    "halted", "events",
+    "halted", "events", "trap_mark", "trap_run",
 )  # fmt: skip
 
 
@@ -250,6 +258,7 @@ class Hart:
         self._h = native
         self._machine = machine  # keeps the native machine alive
         self._memory = memory
+        self._cell = ffi.new("uint64_t *")
         self.index = int(native.index)
         self.x = Registers(native.x, True)
         self.f = Registers(native.f, False)
@@ -275,7 +284,7 @@ class Hart:
     def csr(self, which: str | int) -> int:
         """The value as M-mode would read it (V=0). ConfigurationError for a CSR that this hart does not have."""
         number = self._number(which)
-        value = ffi.new("uint64_t *")
+        value = self._cell
         if lib.hart_csr_read(self._h, number, value):
             raise ConfigurationError(f"there is no CSR {which if isinstance(which, str) else hex(which)} on this hart")
         return int(value[0])

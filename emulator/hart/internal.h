@@ -135,6 +135,7 @@ struct core {
     hart h; /* first: x[0] lies at the address of the core */
     machine *m;
     u64 load_tag, store_tag, fetch_tag;
+    block *block;     /* that the interpreter is in */
     u32 fp;           /* 0 off, 1 on, 2 on and dirty */
     u64 limit;        /* the clock when the present slice is used up */
     enum status status; /* of the last slow access: why it did not complete */
@@ -150,14 +151,12 @@ struct core {
     bool mmio_store;
     u64 mmio_address, mmio_value;
     u64 mode_mark;    /* instructions retired when the present mode was entered */
-    u64 trap_mark;    /* and when the last trap was taken */
-    u32 trap_run;     /* traps since an instruction retired */
     u32 contexts_used;
     context contexts[CONTEXTS];
     u32 pmp_count;    /* entries up to the last that is not OFF */
     struct { u64 low, high; u8 cfg; } pmp[PMP_COUNT]; /* inclusive bounds */
     tlb_entry fetch[TLB_SIZE], load[TLB_SIZE], store[TLB_SIZE];
-    u8 fetch_bits[TLB_SIZE], load_bits[TLB_SIZE], store_bits[TLB_SIZE]; /* log2 of the page behind the entry, minus 12 */
+    u8 fetch_bits[TLB_SIZE], load_bits[TLB_SIZE], store_bits[TLB_SIZE]; /* log2 of the larger page behind the entry, minus 12 */
     union {
         block block;
         u64 room[BLOCK_SLOTS + 2 + BLOCK_MAX / 8];
@@ -224,6 +223,5 @@ enum status do_csr_clear(core *c, u64 csr, u64 value, u64 source, u64 rd);
 void hart_context_changed(hart *h);
 void hart_pmp_changed(hart *h);
 void hart_timer_changed(hart *h);
-u64 hart_clock_at_time(hart *h, u64 time);
 
 #endif

@@ -72,19 +72,22 @@
         op++; \
         DISPATCH(); \
     } while (0)
-#define ENTER() \
+/* The present block is kept in memory: few handlers ask for it, and a register is worth more. */
+#define BLOCK (c->block)
+#define ENTER(next) \
     do { \
-        left -= blk->n; \
+        block *const next__ = (next); \
+        c->block = next__; \
+        left -= next__->n; \
+        op = next__->ops; \
         if (UNLIKELY(left < 0)) goto spent; \
-        op = blk->ops; \
         DISPATCH(); \
     } while (0)
 #define CHAINED(which) \
     do { \
         const u32 next_ = op[1].chain[which]; \
         if (UNLIKELY(!next_)) goto chain_##which; \
-        blk = (block *)(arena + next_); \
-        ENTER(); \
+        ENTER((block *)(arena + next_)); \
     } while (0)
 #define JUMP_NEAR() \
     do { \
@@ -93,7 +96,7 @@
     } while (0)
 #define FALL_THROUGH() \
     do { \
-        base += blk->bytes; \
+        base += BLOCK->bytes; \
         CHAINED(1); \
     } while (0)
 #define LOOK_UP() \
@@ -103,8 +106,7 @@
         if (UNLIKELY(e_->tag != (PAGE_OF(base) | c->fetch_tag))) goto find; \
         next_ = ((const code_page *)(uintptr_t)e_->addend)->entry[base >> 1 & 2047]; \
         if (UNLIKELY(!next_)) goto find; \
-        blk = (block *)(arena + next_); \
-        ENTER(); \
+        ENTER((block *)(arena + next_)); \
     } while (0)
 #define JUMP_FAR() \
     do { \
@@ -119,7 +121,7 @@
 /* Ends a block: pc and clock are those of this instruction while its primitive runs. */
 #define SYSTEM(call) \
     do { \
-        c->h.pc = base + 2 * (u64)block_offsets(blk)[blk->n - 1]; \
+        c->h.pc = base + 2 * (u64)block_offsets(BLOCK)[BLOCK->n - 1]; \
         c->h.clock = c->limit - (u64)left - 1; \
         c->status = (call); \
         goto system; \
@@ -139,7 +141,7 @@ static inline u64 f32_widen(u64 a, u32 rm, u32 *flags) {
 
 /* Runs from block `blk` at `base` until `*left` instructions are used up or something needs a look from outside.
    On return h.pc is the next instruction, or the one that did not complete; *left is exact. */
-enum status interpret(core *c, block *blk, u64 base, i64 *left_out) {
+enum status interpret(core *c, block *from, u64 base, i64 *left_out) {
 #define LABEL(name) &&op_##name,
     static const void *const labels[] = {HANDLERS(LABEL)};
 #undef LABEL
@@ -147,8 +149,9 @@ enum status interpret(core *c, block *blk, u64 base, i64 *left_out) {
     const u64 *const arena = c->m->arena;
     i64 left = *left_out;
     union op *op;
+    block *found;
 
-    ENTER();
+    ENTER(from);
 
 #define OP(name) op_##name:
 #include "handlers.inc"
@@ -156,34 +159,34 @@ enum status interpret(core *c, block *blk, u64 base, i64 *left_out) {
     OP(illegal) { goto illegal; }
     OP(end) { FALL_THROUGH(); }
     OP(end_page) {
-        base += blk->bytes;
+        base += BLOCK->bytes;
         LOOK_UP();
     }
     OP(stop) {
-        base += blk->bytes;
+        base += BLOCK->bytes;
         c->h.pc = base;
         *left_out = left;
         return LIMIT;
     }
 
 chain_0:
-    blk = chain_block(c, blk, op, 0, base);
-    goto found;
+    found = chain_block(c, BLOCK, op, 0, base);
+    goto entered;
 chain_1:
-    blk = chain_block(c, blk, op, 1, base);
-    goto found;
+    found = chain_block(c, BLOCK, op, 1, base);
+    goto entered;
 find:
-    blk = find_block(c, base);
-found:
-    if (LIKELY(blk)) ENTER();
+    found = find_block(c, base);
+entered:
+    if (LIKELY(found)) ENTER(found);
     c->h.pc = base;
     *left_out = left;
     return c->status;
 
 system:
     if (LIKELY(c->status == OK)) {
-        base += blk->bytes;
-        if (UNLIKELY(blk == &c->scratch.block)) {
+        base += BLOCK->bytes;
+        if (UNLIKELY(BLOCK == &c->scratch.block)) {
             c->h.pc = base;
             *left_out = left;
             return LEAVE;
@@ -191,20 +194,20 @@ system:
         LOOK_UP();
     }
     if (c->status == TRAP) left++;
-    else if (c->status == LEAVE) c->h.pc = base + blk->bytes;
+    else if (c->status == LEAVE) c->h.pc = base + BLOCK->bytes;
     *left_out = left;
     return c->status;
 
 illegal:
     c->status = raise_illegal(c);
 fault: {
-    const ptrdiff_t done = op - blk->ops;
-    c->h.pc = base + 2 * (u64)block_offsets(blk)[done];
-    *left_out = left + blk->n - done;
+    const ptrdiff_t done = op - BLOCK->ops;
+    c->h.pc = base + 2 * (u64)block_offsets(BLOCK)[done];
+    *left_out = left + BLOCK->n - done;
     return c->status;
 }
 spent:
     c->h.pc = base;
-    *left_out = left + blk->n;
+    *left_out = left + BLOCK->n;
     return LIMIT;
 }

@@ -151,7 +151,7 @@ uint64_t hart_time(hart *h) {
 }
 
 /* The first clock at which `time` is reached. */
-u64 hart_clock_at_time(hart *h, u64 time) {
+uint64_t hart_clock_at_time(hart *h, uint64_t time) {
     const machine *m = core_of(h)->m;
     const u64 now = hart_time(h);
     if (time <= now) return h->clock;
@@ -198,7 +198,6 @@ void hart_refresh(hart *h) {
     c->mode_mark = h->clock - h->idle;
     c->mmio = MMIO_NONE;
     c->redo = c->single = false;
-    c->trap_run = 0;
     h->x[0] = 0;
 }
 
@@ -248,17 +247,17 @@ static bool trap(core *c, u64 cause, const trap_info *info, u32 mode, u64 *budge
     const u64 now = c->h.clock - c->h.idle;
     take_trap(c, cause, info, mode);
     --*budget;
-    c->trap_run = now == c->trap_mark ? c->trap_run + 1 : 0;
-    c->trap_mark = now;
+    c->h.trap_run = now == c->h.trap_mark ? c->h.trap_run + 1 : 0;
+    c->h.trap_mark = now;
     if (c->h.host_modes >> mode & 1) {
         leave(out, c, EXIT_TRAP);
         out->kind = mode;
         out->cause = cause;
-        c->trap_run = 0;
+        c->h.trap_run = 0;
         return true;
     }
-    if (c->trap_run < TRAP_RUN) return false;
-    c->trap_run = 0;
+    if (c->h.trap_run < TRAP_RUN) return false;
+    c->h.trap_run = 0;
     leave(out, c, EXIT_TRAP_LOOP);
     out->address = c->h.pc;
     out->cause = cause;

@@ -26,7 +26,8 @@ typedef struct walk {
     walk_record *record;
     u64 address;
     u64 physical, guest_physical;
-    u32 bits;            /* log2 of the smaller page */
+    u32 bits;            /* log2 of the smaller page of both stages */
+    u32 span;            /* and of the larger: a fence for one of its addresses is for all */
     trap_info trap;
 } walk;
 
@@ -221,7 +222,7 @@ static walk_step *step(walk *k, u32 stage, u32 level, u32 nested, u64 input) {
     static walk_step nowhere;
     if (!k->record) return &nowhere;
     walk_record *r = k->record;
-    walk_step *s = &r->steps[r->count < 31 ? r->count++ : 31];
+    walk_step *s = &r->steps[r->count < 63 ? r->count++ : 63];
     memset(s, 0, sizeof *s);
     s->stage = (u8)stage;
     s->level = (u8)level;
@@ -276,6 +277,11 @@ static u8 *pte_host(walk *k, u64 physical, u32 access) {
 
 /* Which of A and D are missing for this access. */
 static u64 missing_bits(u64 pte, u32 access) { return (PTE_A | (access == ACCESS_STORE ? PTE_D : 0)) & ~pte; }
+
+static void measure(walk *k, u32 bits) {
+    if (bits < k->bits) k->bits = bits;
+    if (bits > k->span) k->span = bits;
+}
 
 static u32 gstage_levels(u64 hgatp) {
     const u64 mode = hgatp >> 60;
@@ -334,7 +340,7 @@ static bool gstage(walk *k, u64 gpa, u32 access, u64 implicit, u32 nested, u64 *
         }
         const u64 offset = (1ull << (12 + 9 * level)) - 1;
         *physical = s->output = (PTE_PPN(pte) << 12 & ~offset) | (gpa & offset);
-        if (12 + 9 * level < k->bits) k->bits = 12 + 9 * level;
+        measure(k, 12 + 9 * level);
         return true;
     }
 }
@@ -395,13 +401,14 @@ static bool first_stage(walk *k) {
         }
         const u64 offset = (1ull << (12 + 9 * level)) - 1;
         k->guest_physical = s->output = (PTE_PPN(pte) << 12 & ~offset) | (k->address & offset);
-        if (12 + 9 * level < k->bits) k->bits = 12 + 9 * level;
+        measure(k, 12 + 9 * level);
         return true;
     }
 }
 
 static bool translate(walk *k) {
     k->bits = 63;
+    k->span = 12;
     if (!first_stage(k)) return false;
     k->physical = k->guest_physical;
     return !k->w.v || gstage(k, k->guest_physical, k->access, 0, 255, &k->physical);
@@ -418,7 +425,7 @@ static void install(tlb_entry *entries, u8 *bits, const walk *k, u64 tag, const 
     const u32 index = k->address >> 12 & (TLB_SIZE - 1);
     entries[index].tag = (k->address & PAGE_MASK) | tag;
     entries[index].addend = (u64)(uintptr_t)page - (k->address & PAGE_MASK);
-    bits[index] = (u8)((k->bits > 60 ? 60 : k->bits) - 12);
+    bits[index] = (u8)(k->span - 12);
 }
 
 static enum status trapped(core *c, const walk *k) {

@@ -53,6 +53,8 @@ void machine_set_schedule(machine *m, const uint64_t in[5]);
 void machine_sleep(machine *m, uint64_t until);
 
 uint64_t hart_time(hart *h);
+/* The first clock with hart_time >= time; all ones when never. */
+uint64_t hart_clock_at_time(hart *h, uint64_t time);
 /* Reset: M-mode, pc, zeroed registers and CSRs; CSRs at their reset values. */
 void hart_reset(hart *h, uint64_t pc);
 /* After fields were written from outside (restore, debugger): rebuild what is derived from them. */

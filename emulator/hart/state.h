@@ -90,7 +90,7 @@ typedef struct {
     uint64_t tinst;
     uint32_t count;        /* steps used */
     uint32_t page_bits;    /* log2 of the smaller page of both stages; 12..48 */
-    walk_step steps[32];
+    walk_step steps[64];
 } walk_record;
 
 typedef struct {
@@ -120,6 +120,8 @@ typedef struct hart {
     uint64_t mtimecmp;     /* the ACLINT's comparator; MTIP = time >= mtimecmp */
     uint32_t host_modes;   /* bit per mode index: a trap into that mode is an EXIT_TRAP */
     uint32_t halted;       /* not started, or stopped by the caller: run() passes it over */
+    uint64_t trap_mark;    /* instructions retired when the last trap was taken */
+    uint64_t trap_run;     /* traps since, with nothing retired between */
     uint64_t retired[5];   /* by mode index; hart_settle() brings the current mode up to date */
     uint64_t traps[5][128];/* by mode index it came from, and cause (+64 for interrupts) */
     uint64_t misses[3];    /* lookaside misses: fetch, load, store */

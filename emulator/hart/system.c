@@ -203,7 +203,7 @@ enum status do_sfence_vma(core *c, u64 address, u64 asid, u64 rs1, u64 rs2) {
     fence_event(c, address);
     if (rs1) flush_address(c, address);
     else flush_translations(c);
-    return LEAVE;
+    return OK;
 }
 
 /* HFENCE.VVMA, HINVAL.VVMA: virtual instruction with V=1, illegal in U; TVM does not trap them. */
@@ -215,7 +215,7 @@ enum status do_hfence_vvma(core *c, u64 address, u64 asid, u64 rs1, u64 rs2) {
     fence_event(c, address);
     if (rs1) flush_address(c, address);
     else flush_translations(c);
-    return LEAVE;
+    return OK;
 }
 
 /* HFENCE.GVMA, HINVAL.GVMA: rs1 is a guest-physical address shifted right by two, which lookasides are not keyed by. */
@@ -227,7 +227,7 @@ enum status do_hfence_gvma(core *c, u64 address, u64 vmid, u64 rs1, u64 rs2) {
     if (c->h.prv == PRV_U || (c->h.prv == PRV_S && c->h.csr.mstatus & MSTATUS_TVM)) return raise_illegal(c);
     fence_event(c, address);
     flush_translations(c);
-    return LEAVE;
+    return OK;
 }
 
 /* --- CSR instructions ---------------------------------------------------------------------------------------------------- */
@@ -237,6 +237,11 @@ static enum status access_csr(core *c, u32 number, bool write, int *refused) {
     return *refused < 0 ? OK : raise(c, (u64)*refused, 0);
 }
 
+/* xscratch, xepc, xcause and xtval, fcsr and its parts, satp: no interrupt can depend on them. */
+static bool is_quiet(u32 number) {
+    return (number & 0x0fc) == 0x040 || number <= CSR_FCSR || number == CSR_SATP;
+}
+
 static enum status finish_write(core *c, u32 number, u64 value) {
     const u64 hgatp = c->h.csr.hgatp;
     csr_write(&c->h, number, value);
@@ -244,7 +249,7 @@ static enum status finish_write(core *c, u32 number, u64 value) {
         const u32 mode = mode_index(c->h.prv, c->h.v);
         record(c, EVENT_HGATP, c->h.pc, c->h.csr.hgatp, 0, mode, mode);
     }
-    return LEAVE;
+    return is_quiet(number) ? OK : LEAVE;
 }
 
 enum status do_csr_write(core *c, u64 csr, u64 value, u64 source, u64 rd) {

@@ -8,7 +8,7 @@ from .expression import call, sext, zext
 EXTENSION = "M"
 
 
-@instruction("mul rd, rs1, rs2", "0000001 rs2 rs1 000 rd 0110011")
+@instruction("mul rd, rs1, rs2", "0000001 rs2 rs1 000 rd 0110011", common=True)
 def mul(x, rd, rs1, rs2):
     x[rd] = x[rs1] * x[rs2]
 

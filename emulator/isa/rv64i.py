@@ -89,7 +89,7 @@ def lb(x, mem, rd, rs1, imm):
     x[rd] = sext(mem.load(x[rs1] + imm, 8), 8)
 
 
-@instruction("lh rd, imm(rs1)", "imm[11:0] rs1 001 rd 0000011")
+@instruction("lh rd, imm(rs1)", "imm[11:0] rs1 001 rd 0000011", common=True)
 def lh(x, mem, rd, rs1, imm):
     x[rd] = sext(mem.load(x[rs1] + imm, 16), 16)
 
@@ -184,7 +184,7 @@ def srli(x, rd, rs1, shamt):
     x[rd] = x[rs1] >> shamt
 
 
-@instruction("srai rd, rs1, shamt", "010000 shamt rs1 101 rd 0010011")
+@instruction("srai rd, rs1, shamt", "010000 shamt rs1 101 rd 0010011", common=True)
 def srai(x, rd, rs1, shamt):
     x[rd] = sra(x[rs1], shamt)
 
@@ -238,7 +238,7 @@ def or_(x, rd, rs1, rs2):
     x[rd] = x[rs1] | x[rs2]
 
 
-@instruction("and rd, rs1, rs2", "0000000 rs2 rs1 111 rd 0110011")
+@instruction("and rd, rs1, rs2", "0000000 rs2 rs1 111 rd 0110011", common=True)
 def and_(x, rd, rs1, rs2):
     x[rd] = x[rs1] & x[rs2]
 
@@ -253,7 +253,7 @@ def slliw(x, rd, rs1, shamt):
     x[rd] = sext(x[rs1] << shamt, 32)
 
 
-@instruction("srliw rd, rs1, shamt", "0000000 shamtw rs1 101 rd 0011011")
+@instruction("srliw rd, rs1, shamt", "0000000 shamtw rs1 101 rd 0011011", common=True)
 def srliw(x, rd, rs1, shamt):
     x[rd] = sext(zext(x[rs1], 32) >> shamt, 32)
 

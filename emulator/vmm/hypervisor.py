@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emulator.errors import ConfigurationError, EmulatorError, StateError, TranslationError
 from emulator.hart import Access, Exit, ExitReason, Mode
+from emulator.machine import INSTRUCTIONS_PER_TICK, Machine
 from emulator.vmm import mmio, sbi
 from emulator.vmm.allocator import PAGE, Allocator
 from emulator.vmm.gstage import A, D, GStage, R, U, W, X
-from emulator.vmm.vcpu import HSTATUS_VTW, VS_INTERRUPTS, Vcpu
+from emulator.vmm.vcpu import HSTATUS_VTW, MASK64, VS_INTERRUPTS, Vcpu
 from emulator.vmm.vm import MAXIMUM_VCPUS, RAM_BASE, Vm
-
-if TYPE_CHECKING:
-    from emulator.machine import Machine
 
 SLICE = 500_000
 """Instructions that a vCPU runs before others get their turn; a world switch costs about as much as 50,000."""
@@ -212,7 +210,7 @@ class Hypervisor:
             waits = [ticks for vcpu in vcpus if vcpu.status == "idle" and (ticks := vcpu.ticks_to_timer()) is not None]
             if not waits:
                 return None
-            self.machine.sleep(self.hart.clock_at_time(self.hart.time + min(waits)))
+            self.machine.sleep((self.hart.clock // INSTRUCTIONS_PER_TICK + min(waits)) * INSTRUCTIONS_PER_TICK)
 
     def _wakes(self, vcpu: Vcpu) -> bool:
         if vcpu.has_interrupt():
@@ -254,7 +252,8 @@ class Hypervisor:
     def ran(self, executed: int, exit: Exit) -> Exit | None:
         """Host: after `executed` instructions of the vCPU that schedule() loaded. None when handled."""
         vcpu = self.current
-        assert vcpu is not None
+        if vcpu is None:  # a run of no instructions
+            return None
         self.slice_left -= executed
         retired = self.hart.instret
         vcpu.instructions += retired - self._retired  # nothing but the guest runs on this hart
@@ -341,7 +340,7 @@ class Hypervisor:
             detail = "no memory"
             vm.stop(f"fetch from {gpa:#x}: no memory slot there, pc={pc:#x}")
         else:
-            detail = self._device_access(vcpu, gpa, cause, htinst)
+            detail = self._device_access(vcpu, gpa, cause)
         vm.record(vcpu, name, cause, pc, gpa, detail)
 
     def _refault(self, vcpu: Vcpu, gpa: int, cause: int) -> str:
@@ -359,23 +358,23 @@ class Hypervisor:
         self.fence()
         return "fenced"
 
-    def _device_access(self, vcpu: Vcpu, gpa: int, cause: int, htinst: int) -> str:
+    def _device_access(self, vcpu: Vcpu, gpa: int, cause: int) -> str:
         """Carry out a load or store on the VM's bus; returns what it was, for the record."""
         vm, pc = vcpu.vm, vcpu.pc
-        access = mmio.decode_transformed(htinst)
-        if access is None:
-            access = mmio.decode(self._instruction(vcpu))
+        # htinst might save the look at the instruction, but it may always be zero.
+        access = mmio.decode(self._instruction(vcpu))
         where = f"to {gpa:#x}" if cause == STORE_GUEST else f"from {gpa:#x}"
         if access is None or access.store != (cause == STORE_GUEST):
             kind = "an instruction that is no integer load or store"
             vm.stop(f"{VERBS[cause]} {where} by {kind}: that cannot be emulated, pc={pc:#x}")
             return "not emulated"
         what = f"{VERBS[cause]} of {access.size} bytes {where}"
-        if access.offset or (gpa % access.size and vm.bus.find(gpa) is None):
-            vm.stop(f"{what}: misaligned, reaching from memory to where there is none, pc={pc:#x}")
+        # A misaligned access may begin in a page of memory and fault in the next one.
+        if self.hart.csr("stval") != (vcpu.x[access.base] + access.displacement) & MASK64:
+            vm.stop(f"{what}: it reaches from memory to where there is none, pc={pc:#x}")
             return "not emulated"
         if access.store:
-            value = vcpu.get_reg(f"x{access.register}") & ((1 << 8 * access.size) - 1)
+            value = vcpu.x[access.register] & ((1 << 8 * access.size) - 1)
             answered = vm.bus.write(gpa, access.size, value)
         else:
             read = vm.bus.read(gpa, access.size)

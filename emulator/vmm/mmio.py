@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from emulator.isa import Decoded
 from emulator.isa import decode as decode_instruction
@@ -23,8 +23,9 @@ class Access:
     signed: bool
     register: int
     length: int
-    offset: int = 0
-    """Addr.Offset of a transformed instruction: the faulting address is so many bytes behind the access's first."""
+    base: int
+    displacement: int
+    """The address is that of register `base` plus this."""
 
     def extend(self, value: int) -> int:
         """What a load puts into the register when memory gave `value`."""
@@ -39,24 +40,24 @@ def decode(word: int) -> Access | None:
     if found is None or len(found.instruction.effects) != 1:
         return None
     match found.instruction.effects[0]:
-        case Effect("x", (register, Value("load", (_, bits)))):
-            return _access(found, False, bits, False, register)
-        case Effect("x", (register, Value("sext", (Value("load", (_, bits)), _)))):
-            return _access(found, False, bits, True, register)
-        case Effect("store", (_, Value("x", (register,)), bits)):
-            return _access(found, True, bits, False, register)
+        case Effect("x", (register, Value("load", (address, bits)))):
+            return _access(found, False, bits, False, register, address)
+        case Effect("x", (register, Value("sext", (Value("load", (address, bits)), _)))):
+            return _access(found, False, bits, True, register, address)
+        case Effect("store", (address, Value("x", (register,)), bits)):
+            return _access(found, True, bits, False, register, address)
     return None
 
 
-def _access(found: Decoded, store: bool, bits: int, signed: bool, register: Value) -> Access:
-    name = found.compressed.name if found.compressed else found.name
-    return Access(name, store, bits // 8, signed, found.operands[register.args[0]], found.length)
+def _access(
+    found: Decoded, store: bool, bits: int, signed: bool, register: Value, address: Value
+) -> Access | None:
+    def operand(value: Value) -> int:
+        return found.operands[value.args[0]]
 
-
-def decode_transformed(htinst: int) -> Access | None:
-    """The same from htinst where it holds a transformed load or store; on None, look at the instruction itself."""
-    if htinst & 1 == 0 or htinst >> 32:
-        return None
-    # Bit 1 clear: it was a compressed instruction. Bits 19..15, where rs1 was, hold Addr.Offset.
-    access = decode(htinst | 2)
-    return access and replace(access, length=4 if htinst & 2 else 2, offset=htinst >> 15 & 31)
+    match address:
+        case Value("add", (Value("x", (base,)), displacement)):
+            name = found.compressed.name if found.compressed else found.name
+            where = operand(base), operand(displacement)
+            return Access(name, store, bits // 8, signed, operand(register), found.length, *where)
+    return None

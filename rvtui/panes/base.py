@@ -179,7 +179,9 @@ class Pane(Widget, can_focus=True):
         if selected:
             segments = [Segment(text, paint[f"{style} select"]) for text, style in line if text]
             return Strip(segments).adjust_cell_length(width, paint["select"])
-        return Strip([Segment(text, paint[style]) for text, style in line if text]).adjust_cell_length(width, paint.base)
+        return Strip([Segment(text, paint[style]) for text, style in line if text]).adjust_cell_length(
+            width, paint.base
+        )
 
     # Moving.
 

@@ -50,36 +50,49 @@ def disassemble(word: int, pc: int, symbol: Callable[[int], str | None]) -> tupl
     return decoded.assembly(pc, symbol), length
 
 
-def read_code(rows: int, anchor: int | None) -> Reader:
-    """`rows` instructions around pc, or from `anchor` on."""
+def read_code(rows: int, anchor: int | None, held: list[int]) -> Reader:
+    """`rows` instructions around pc, or from `anchor` on.
+
+    `held` is the reader's memory: the listing stays where it is as long as pc is well inside it.
+    """
 
     def read(machine: Machine, subject: Subject) -> Code:
         face = hart_of(machine, subject)
         symbols = symbols_of(machine, subject)
         pc = face.pc
-        start = _start(face, symbols, pc, rows) if anchor is None else anchor
-        instructions = []
-        address = start
-        data, base = b"", 0
-        for _ in range(rows):
-            offset = address - base
-            if not data or offset + 4 > len(data):
-                base = address
-                data = _fetch(face, address, max(64, rows * 4))
-                offset = 0
-            if len(data) - offset < 2:
-                instructions.append(Instruction(address, 0, 0, "", ""))
-                break
-            word = int.from_bytes(data[offset : offset + 4], "little")
-            text, length = disassemble(word, address, symbols.lookup)
-            name = symbols.lookup(address) or ""
-            instructions.append(
-                Instruction(address, word & (1 << 8 * length) - 1, length, text, "" if "+" in name else name)
-            )
-            address += length
+        instructions: list[Instruction] = []
+        if anchor is not None:
+            instructions = _listing(face, symbols, anchor, rows)
+        elif held:
+            instructions = _listing(face, symbols, held[0], rows)
+            if all(each.address != pc for each in instructions[: max(1, rows - 3)]):
+                instructions = []
+        if not instructions:
+            instructions = _listing(face, symbols, _start(face, symbols, pc, rows), rows)
+        if anchor is None:
+            held[:] = [instructions[0].address]
         return Code(pc, int(face.mode), tuple(instructions), frozenset(machine.breakpoints), _sentence(face, pc))
 
     return read
+
+
+def _listing(face: Any, symbols: Any, address: int, rows: int) -> list[Instruction]:
+    """Up to `rows` instructions from `address` on, as far as they can be fetched."""
+    instructions = []
+    data = _fetch(face, address, rows * 4 + 2)
+    at = 0
+    for _ in range(rows):
+        if len(data) - at < 2:
+            instructions.append(Instruction(address, 0, 0, "", ""))
+            break
+        word = int.from_bytes(data[at : at + 4], "little")
+        text, length = disassemble(word, address, symbols.lookup)
+        name = symbols.lookup(address) or ""
+        word &= (1 << 8 * length) - 1
+        instructions.append(Instruction(address, word, length, text, "" if "+" in name else name))
+        address += length
+        at += length
+    return instructions
 
 
 def _fetch(face: Any, address: int, length: int) -> bytes:
@@ -148,12 +161,12 @@ class CodePane(Pane):
         super().__init__()
         self._anchor: int | None = None
         self._code: Code | None = None
-        self._start = 0
+        self._held: list[int] = []
         self._rows_of: list[int | None] = []
         self._pc: int | None = None
 
     def readers(self) -> Mapping[str, tuple[Reader, float]]:
-        return {"code": (read_code(max(4, self.rows - 1), self._anchor), 0.0)}
+        return {"code": (read_code(max(4, self.rows - 1), self._anchor, self._held), 0.0)}
 
     @property
     def selected(self) -> int | None:
@@ -166,6 +179,7 @@ class CodePane(Pane):
     def go(self, address: int | None) -> None:
         """Show from `address` on; None: around pc."""
         self._anchor = address
+        self._held = []
         self._pc = None
         self.application.resubscribe(self)
 
@@ -213,7 +227,11 @@ class CodePane(Pane):
             else:
                 digits = f"{instruction.word:0{instruction.length * 2}x}"
                 name, _, operands = instruction.text.partition(" ")
-                spans += [*([(f"{digits:<8}  ", "faint")] if width >= 48 else []), (f"{name:<10} ", f"{tone} accent" if at else "accent"), (operands, tone)]
+                spans += [
+                    *([(f"{digits:<8}  ", "faint")] if width >= 48 else []),
+                    (f"{name:<10} ", f"{tone} accent" if at else "accent"),
+                    (operands, tone),
+                ]
             lines.append(tuple(spans))
             rows.append(instruction.address)
         if code.pc != self._pc:

@@ -85,7 +85,9 @@ class CsrsPane(Pane):
             return None
         if view.subject != self._subject:
             self._subject, self._before, self._now = view.subject, None, now
-        elif now.executed != (self._now.executed if self._now else None) or now.values != (self._now and self._now.values):
+        elif now.executed != (self._now.executed if self._now else None) or now.values != (
+            self._now and self._now.values
+        ):
             self._before, self._now = self._now, now
         lines: list[Line] = []
         rows: list[_Row] = []
@@ -184,7 +186,10 @@ def _field_lines(csr: Csr, value: int, width: int) -> list[Line]:
                 (f"{where:>6} ", "faint"),
                 (f"{field.name:<11}", "accent" if bits else "dim"),
                 (f"{text:<12} ", "" if bits else "dim"),
-                (fit(meaning if meaning != text else "", max(10, min(24, width // 4))) + " ", "label" if bits else "dim"),
+                (
+                    fit(meaning if meaning != text else "", max(10, min(24, width // 4))) + " ",
+                    "label" if bits else "dim",
+                ),
                 (field.doc, "dim"),
             )
         )

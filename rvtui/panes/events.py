@@ -14,7 +14,14 @@ from rvtui.subjects import Subject, symbols_of
 from rvtui.text import MODE_NAMES, Line, Span, clean
 
 COUNT = 200
-_KINDS = {"trap": ("!", "warn"), "interrupt": ("⚡", "accent"), "return": ("←", "label"), "fence": ("∥", "dim"), "wfi": ("z", "dim"), "hgatp": ("⇄", "HS")}
+_KINDS = {
+    "trap": ("!", "warn"),
+    "interrupt": ("⚡", "accent"),
+    "return": ("←", "label"),
+    "fence": ("∥", "dim"),
+    "wfi": ("z", "dim"),
+    "hgatp": ("⇄", "HS"),
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,9 @@ def _line(event: Event, symbol: str, width: int) -> Line:
             spans.append((f"  {event.value:#x}", "label"))
     elif kind == "hgatp":
         value = event.value
-        spans.append((f"VMID {value >> 44 & 0x3FFF}  root {(value & (1 << 44) - 1) << 12:#x}" if value >> 60 else "Bare", "HS"))
+        spans.append(
+            (f"VMID {value >> 44 & 0x3FFF}  root {(value & (1 << 44) - 1) << 12:#x}" if value >> 60 else "Bare", "HS")
+        )
     elif kind == "fence":
         spans.append((f"address {event.value:#x}" if event.value else "all", "dim"))
     spans.append((f"  {event.pc:x} {clean(symbol, 40)}", "dim"))

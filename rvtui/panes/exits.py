@@ -31,8 +31,15 @@ def read_exits(machine: Machine, _: Subject) -> tuple[Table, ...]:
             Table(
                 vm.name,
                 Subject(0, index),
-                tuple((name, "", times) for name, times in sorted(vm.exits.items(), key=lambda item: (-item[1], item[0]))),
-                tuple(f"{event.name}  pc {event.pc:#x}" + (f"  gpa {event.address:#x}" if event.address else "") + f"  {event.detail}" for event in list(vm.events)[-8:]),
+                tuple(
+                    (name, "", times) for name, times in sorted(vm.exits.items(), key=lambda item: (-item[1], item[0]))
+                ),
+                tuple(
+                    f"{event.name}  pc {event.pc:#x}"
+                    + (f"  gpa {event.address:#x}" if event.address else "")
+                    + f"  {event.detail}"
+                    for event in list(vm.events)[-8:]
+                ),
             )
             for index, vm in enumerate(vms)
         )
@@ -43,7 +50,10 @@ def read_exits(machine: Machine, _: Subject) -> tuple[Table, ...]:
             Table(
                 f"hart {hart.index}",
                 Subject(hart.index),
-                tuple((csrs.cause_name(cause, interrupt), MODE_NAMES[origin], times) for origin, cause, interrupt, times in rows),
+                tuple(
+                    (csrs.cause_name(cause, interrupt), MODE_NAMES[origin], times)
+                    for origin, cause, interrupt, times in rows
+                ),
                 (),
             )
         )
@@ -69,7 +79,11 @@ class ExitsPane(Pane):
             return None
         width = self.columns
         lines: list[Line] = []
-        tables = tuple(sorted(tables, key=lambda table: table.subject.vm != view.subject.vm or table.subject.hart != view.subject.hart))
+        tables = tuple(
+            sorted(
+                tables, key=lambda table: table.subject.vm != view.subject.vm or table.subject.hart != view.subject.hart
+            )
+        )
         self.entitle("" if view.subject.vm is not None else "(traps)")
         names = max(16, min(34, width - 30))
         for table in tables:

@@ -11,7 +11,7 @@ from emulator.machine import Machine
 from emulator.vmm.gstage import SCHEMES, Entry, Scheme
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
-from rvtui.subjects import Subject, hart_of, virtual_machines
+from rvtui.subjects import Subject, virtual_machines
 from rvtui.text import Line, Span, clean, size
 
 MAX_ROWS = 4000

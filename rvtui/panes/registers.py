@@ -81,9 +81,17 @@ class RegistersPane(Pane):
         moved = before is not None and before.pc != now.pc
         zeros, digits = hex64(now.pc, "changed bold" if moved else "bold")
         lines: list[Line] = [
-            (("pc    ", "label"), zeros, digits, ("*" if moved else " ", "changed"), (" ", ""), (f"{mode:<3}", f"{mode} bold"), (clean(now.symbol, 40), "accent"))
+            (
+                ("pc    ", "label"),
+                zeros,
+                digits,
+                ("*" if moved else " ", "changed"),
+                (" ", ""),
+                (f"{mode:<3}", f"{mode} bold"),
+                (clean(now.symbol, 40), "accent"),
+            )
         ]
-        values, old = (now.f, before and before.f) if self._floating else (now.x, before and before.x)
+        values, old = (now.f, before.f if before else None) if self._floating else (now.x, before.x if before else None)
         width = self.columns
         columns = 4 if width >= 96 and self.rows < 17 else 2 if width >= 46 else 1
         cell = width // columns

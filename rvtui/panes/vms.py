@@ -154,6 +154,8 @@ class VmsPane(Pane):
         overview = view.get("overview")
         if not isinstance(overview, Overview):
             return None
+        if not self._runners:
+            self.cursor = 1
         self._runners = overview.runners
         width = self.columns
         bare = view.subject.vm is None
@@ -199,7 +201,10 @@ class VmsPane(Pane):
         for mode, retired in zip(MODE_NAMES, hart.retired, strict=False):
             share = retired * 100 / total
             text = f"{share:.0f}%" if retired and share >= 0.5 else "<1%" if retired else "-"
-            spans += [(f"  {mode} ", mode if retired else "faint"), (f"{count(retired)} {text}" if retired else "-", "label" if retired else "faint")]
+            spans += [
+                (f"  {mode} ", mode if retired else "faint"),
+                (f"{count(retired)} {text}" if retired else "-", "label" if retired else "faint"),
+            ]
         spans.append((f"   {guest_time(view.clock)}" + (f"   {state}" if state else ""), "dim"))
         return tuple(spans)
 

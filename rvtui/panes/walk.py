@@ -14,6 +14,8 @@ from rvtui.subjects import Subject, hart_of
 from rvtui.text import MODE_NAMES, Line, Span, clean, size
 
 _BITS = "DAGUXWRV"
+
+
 def read_walk(address: int | None, access: Access, mode: Mode | None) -> Reader:
     """The walk of `address`, or of pc as a fetch where no address was asked for."""
 
@@ -70,10 +72,18 @@ class WalkPane(Pane):
             nested = step.stage == 1 and step.nested is not None
             if step.stage == 1 and place != (step.nested, step.input):
                 if nested:
-                    lines.append((("│  ", "faint"), (f"┌ G-stage: the VS-stage entry is at gpa {step.input:#x}", "dim")))
+                    lines.append(
+                        (("│  ", "faint"), (f"┌ G-stage: the VS-stage entry is at gpa {step.input:#x}", "dim"))
+                    )
                 elif reads > 1:
                     lines.append((("│", "faint"),))
-                    lines.append((("├─ ", "faint"), (f"guest-physical {step.input:#x}", "bold"), ("  through the G-stage", "label")))
+                    lines.append(
+                        (
+                            ("├─ ", "faint"),
+                            (f"guest-physical {step.input:#x}", "bold"),
+                            ("  through the G-stage", "label"),
+                        )
+                    )
             place = (step.nested, step.input) if step.stage == 1 else None
             lines.append(self._step(step, nested))
         if walk.cause is not None:
@@ -88,11 +98,20 @@ class WalkPane(Pane):
                 lines.append((("   " + part, "italic label"),))
         else:
             how = f"  {size(1 << walk.page_bits)} page" if walk.steps else "  no translation in this mode"
-            lines.append((("└─ ", "faint"), (f"✓ physical {walk.physical:#x}", "good bold"), (how, "label"), (f"  {reads} reads" if reads else "", "dim")))
+            lines.append(
+                (
+                    ("└─ ", "faint"),
+                    (f"✓ physical {walk.physical:#x}", "good bold"),
+                    (how, "label"),
+                    (f"  {reads} reads" if reads else "", "dim"),
+                )
+            )
         return lines
 
     def _step(self, step: Step, nested: bool) -> Line:
-        bits = "".join(letter if step.pte >> bit & 1 else "-" for bit, letter in zip(range(7, -1, -1), _BITS, strict=True))
+        bits = "".join(
+            letter if step.pte >> bit & 1 else "-" for bit, letter in zip(range(7, -1, -1), _BITS, strict=True)
+        )
         spans: list[Span] = [
             ("│  │ " if nested else "├─ ", "faint"),
             (f"{'G' if step.stage else 'VS':<2} L{step.level} ", "HS" if step.stage else "VS"),

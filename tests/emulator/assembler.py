@@ -70,7 +70,7 @@ def templates() -> dict[str, tuple[Template, ...]]:
     def add(form: Instruction | Compressed, syntax: str, fixed: Mapping[str, int | str]) -> None:
         name, _, rest = syntax.partition(" ")
         operands = tuple(OPERAND.findall(rest))
-        parts = [r"\s*" + re.escape(gap.strip()) + r"\s*" for gap in OPERAND.split(rest)]
+        parts = [r"\s*".join(["", *map(re.escape, gap.replace(" ", "")), ""]) for gap in OPERAND.split(rest)]
         pattern = "".join(part + group for part, group in zip(parts, [r"([^\s,()]*)"] * len(operands) + [""], strict=True))
         found.setdefault(name, []).append(Template(form, re.compile(pattern), operands, fixed))
         if operands and operands[-1] == "rm":

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from emulator.errors import ConfigurationError, EmulatorError, StateError
+from emulator.devicetree import parse
+from emulator.errors import ConfigurationError, EmulatorError, LoadError, StateError
 from emulator.hart import Access, Exit, ExitReason, Mode
 from emulator.isa.csrs import BY_NAME
 from emulator.isa.description import Compressed, Instruction, load_all
+from emulator.loader import Image, Segment
 from emulator.machine import Machine
 from emulator.vmm import Hypervisor, Vm
 from emulator.vmm.vm import RAM_BASE
@@ -163,6 +165,39 @@ def test_registers_are_read_and_written_loaded_or_not() -> None:
             one.get_reg(wrong)
     with pytest.raises(ConfigurationError, match="3 \\(VS\\)"):
         one.set_reg("mode", 1)
+
+
+def test_program_command_line_and_initrd_are_placed() -> None:
+    kernel = Image("kernel", "raw", RAM_BASE + MIB, [Segment(RAM_BASE + MIB, 0, memoryview(WFI), 4096, 7)])
+    hypervisor = host()
+    vm = hypervisor.create_vm("vm", 4 * MIB, vcpus=3)
+    assert vm.start(kernel, "console=hvc0 quiet", b"initrd!") == RAM_BASE + MIB
+    run(hypervisor)
+    assert vm.vcpus[0].pc == RAM_BASE + MIB + 4
+    at = vm.vcpus[0].get_reg("x11")
+    tree = parse(vm.memory.read(at, RAM_BASE + 4 * MIB - at))
+    chosen, memory = tree.find("/chosen"), tree.find("/memory@80000000")
+    assert chosen is not None
+    assert memory is not None
+    assert chosen.strings("bootargs") == ["console=hvc0 quiet"]
+    assert memory.cells("reg") == [0, RAM_BASE, 0, 4 * MIB]
+    start, end = (chosen.cells(f"linux,initrd-{name}") for name in ("start", "end"))
+    assert vm.memory.read(start[1], end[1] - start[1]) == b"initrd!"
+    assert [tree.find(f"/cpus/cpu@{number}") is not None for number in range(4)] == [True] * 3 + [False]
+    isa = tree.find("/cpus/cpu@0")
+    assert isa is not None
+    assert "h" not in isa.strings("riscv,isa-extensions"), "the guest has no H extension"
+
+
+def test_program_that_does_not_fit_is_refused() -> None:
+    hypervisor = host()
+    vm = hypervisor.create_vm("small", MIB)
+    for physical, size in ((0x1000, 4), (RAM_BASE + MIB - 2, 4), (RAM_BASE, 2 * MIB)):
+        with pytest.raises(LoadError, match="outside the memory of VM small"):
+            vm.start(Image("p", "raw", physical, [Segment(physical, 0, memoryview(b"abcd"), size, 7)]))
+    with pytest.raises(LoadError, match="initrd"):
+        vm.start(Image("p", "raw", RAM_BASE, [Segment(RAM_BASE, 0, memoryview(b"abcd"), 4, 7)]), "", bytes(MIB))
+    assert vm.memory.read(RAM_BASE, MIB) == bytes(MIB), "nothing was written"
 
 
 # Memory
@@ -387,6 +422,15 @@ FATAL = {
     "load": (
         li(T0, NOWHERE + 1) + op("ld", rd=T1, rs1=T0, imm=7),
         f"load of 8 bytes from 0x40000008: no memory slot or device there, pc={RAM_BASE + 24:#x}",
+    ),
+    "misaligned": (
+        li(T0, RAM_BASE + 4 * MIB - 4) + op("sd", rs1=T0, rs2=T0),
+        f"store of 8 bytes to {RAM_BASE + 4 * MIB:#x}: it reaches from memory to where there is none, "
+        f"pc={RAM_BASE + 24:#x}",
+    ),
+    "misaligned and nowhere": (
+        li(T0, NOWHERE + 1) + op("ld", rd=T1, rs1=T0),
+        f"load of 8 bytes from 0x40000001: no memory slot or device there, pc={RAM_BASE + 24:#x}",
     ),
     "beyond": (
         li(T0, 1 << 45) + op("lb", rd=T1, rs1=T0),
@@ -682,6 +726,30 @@ def test_single_steps_stay_in_the_guest() -> None:
     assert places[0] == (Mode.VS, 0), "the first fetch of a page faults and is mapped"
     assert places[-1] == (Mode.VS, 52)
     assert text(vm) == "s"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_guests_of_random_instructions_only_hurt_themselves(seed: int) -> None:
+    numbers = random.Random(seed)
+    names = sorted(registry())
+    interesting = (RAM_BASE + MIB, UART, HSM, DBCN, BASE, TIME, IPI, RFENCE, 1, 4, 1 << 63)
+
+    def instruction() -> bytes:
+        if numbers.random() < 0.15:
+            return op("ecall")
+        layout = registry()[numbers.choice(names)].layout
+        return (numbers.getrandbits(32) & ~layout.mask | layout.match).to_bytes(4, "little")[: layout.length]
+
+    hypervisor = host(memory=32 * MIB)
+    for name in ("one", "two"):
+        registers = b"".join(li(index, numbers.choice(interesting)) for index in range(1, 32))
+        wild = guest(hypervisor, registers + b"".join(instruction() for _ in range(200)), name, vcpus=2)
+        wild.console.feed(b"input")
+    good = guest(hypervisor, put("fine") + OFF, "good")
+    run(hypervisor, 300_000)
+    assert (text(good), good.exit_code) == ("fine", 0)
+    for vm in hypervisor.vms:
+        assert vm.stopped is None or ("\n" not in vm.stopped and vm.stopped)
 
 
 # Determinism and snapshots

@@ -34,6 +34,8 @@ AVOID: dict[str, int] = {
     # "Machine Trap Delegation Registers": software check and hardware error cannot occur on this hart, so that their
     # bits may be read-only zero.
     "medeleg": 1 << 18 | 1 << 19,
+    # "Hypervisor Trap Delegation Registers": bit 0 must be writable where IALIGN is 32; it is 16 on both sides.
+    "hedeleg": 1,
     # "Machine Environment Configuration Register": FIOM must be writable where S-mode has paging; Spike lacks it.
     "menvcfg": 1,
     "henvcfg": 1,
@@ -108,7 +110,24 @@ def _misaligned_atomic(difference: Difference, context: Context) -> bool:
     return context.x[word >> 15 & 31] & (7 if word >> 12 & 1 else 3) != 0
 
 
+def _inhibiting_write(difference: Difference, context: Context) -> bool:
+    word = context.word
+    return (
+        difference.name in ("mcycle", "minstret")
+        and word is not None
+        and word & 0x7F == 0x73
+        and word >> 20 == csrs.BY_NAME["mcountinhibit"].number
+        and abs(difference.ours - difference.spike) == 1
+    )
+
+
 RULES: tuple[Rule, ...] = (
+    Rule(
+        "is an instruction counted that writes mcountinhibit?",
+        '"Machine Counter-Inhibit (mcountinhibit) Register" is silent; as for a write of instret ("Zicntr"), the increment'
+        " comes before the write on this hart",
+        _inhibiting_write,
+    ),
     Rule(
         "a misaligned AMO, LR or SC",
         '"A" Extension, sections "Load-Reserved/Store-Conditional Instructions" and "Atomic Memory Operations": an'

@@ -362,7 +362,7 @@ class Generator:
         if "imm" in values and rng.random() < 0.7:
             values["imm"] = rng.choice((0, 8, -8, 16, 1, 2, 4, 3, -1))
         aligned = []
-        if i.extension == "A" and rng.random() < 0.98:
+        if i.extension == "A" and rng.random() < 0.998:
             aligned = [encode("andi", rd=values["rs1"], rs1=values["rs1"], imm=-8)]
         return [*aligned, encode(i.name, **values)]
 

@@ -211,9 +211,10 @@ class Spike:
         self.set_time(now)
 
     def reset(self, pc: int) -> None:
-        """As after power-on, in M-mode at `pc`, with PMP off (Spike's own reset opens all memory) and time 0."""
-        for number in self._pages:
-            ctypes.memset(self._pages[number], 0, PAGE)
+        """As after power-on, in M-mode at `pc`, with PMP off (Spike's own reset opens all memory) and time 0.
+        RAM is zero."""
+        for address in range(RAM_BASE, RAM_BASE + self.memory, PAGE):
+            ctypes.memset(self._page(address), 0, PAGE)
         self._hart.reset()
         for number in (0x3A0, 0x3B0):
             self.set_csr(number, 0)

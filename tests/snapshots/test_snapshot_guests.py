@@ -19,8 +19,8 @@ from emulator.vmm import Hypervisor
 TOP = Path(__file__).resolve().parents[2]
 MEMORY = 64 << 20
 
-# Lengths at which something is cut: the first instructions, then anywhere in what the guests do in about 10 ms.
-lengths = st.integers(0, 2_000) | st.integers(0, 10_000_000)
+# Lengths at which something is cut: while the guests start, and anywhere in the few milliseconds that most of them take.
+lengths = st.integers(0, 20_000) | st.integers(0, 2_000_000)
 examples = settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 CONTINUE = """

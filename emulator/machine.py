@@ -43,11 +43,11 @@ CLOCK_LIMIT: Final = (1 << 64) - 1
 class Host(Protocol):
     """Who plays the modes in a hart's `host_modes`: the built-in hypervisor.
 
-    `schedule` chooses what runs next, and for how many instructions at most; 0 when nothing can. `ran` is told how
-    it went; it returns None where it has dealt with the exit, or an Exit for the caller of `Machine.run`.
+    `schedule` chooses what runs next, and for how many instructions at most; 0 when nothing can, or all sleep at
+    clock `until`, which it lets time pass to. `ran` is told how it went; it returns None where it has dealt with the exit, or an Exit for the caller of `Machine.run`.
     """
 
-    def schedule(self, remaining: int) -> int: ...
+    def schedule(self, remaining: int, until: int) -> int: ...
     def ran(self, executed: int, exit: Exit) -> Exit | None: ...
     @property
     def finished(self) -> Exit | None:
@@ -274,7 +274,11 @@ class Machine:
                     continue
             grant = budget
             if self.host is not None and budget:
-                grant = min(budget, self.host.schedule(budget))
+                grant = min(budget, self.host.schedule(budget, limit))
+                if not grant and self.clock >= limit:
+                    if limit < until:
+                        continue  # for the clock's alarm
+                    return self._done(Exit(ExitReason.BUDGET), granted - budget)
                 if not grant:
                     return self._done(self.host.finished or Exit(ExitReason.IDLE), granted - budget)
             lib.machine_run(self._native, grant, limit, out)

@@ -1,1 +1,1 @@
-"""The terminal monitor: application, commands and command line. Imports `emulator` and `snapshots`; neither imports it."""
+"""The terminal monitor: application, commands, command line. Over `snapshots` and `emulator`, which do not know it."""

@@ -132,12 +132,12 @@ class Application(App[int]):
         padding: 0;
     }
     Pane:focus { border: heavy $primary; border-title-color: $primary; border-title-style: bold; }
-    #small { display: none; width: 1fr; height: 1fr; content-align: center middle; color: $warning; text-align: center; }
+    #small { display: none; width: 1fr; height: 1fr; content-align: center middle; text-align: center; }
     #bottom { height: 1; }
     CommandPalette > Vertical { width: 80%; max-width: 90; }
     """
     ENABLE_COMMAND_PALETTE = True
-    COMMANDS = {Palette}
+    COMMANDS: ClassVar[set[type[Provider]]] = {Palette}  # type: ignore[assignment]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space,r", "toggle_run", "run or pause", show=False),
         Binding("s", "step", "step", show=False),

@@ -108,8 +108,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
     run = commands.add_parser("run", help="run guests", allow_abbrev=False, description=(
-        "Run each GUEST (an ELF file, or the name of a bundled one) as a VM of the built-in hypervisor, or one firmware on"
-        " the bare machine."
+        "Run each GUEST (an ELF file, or the name of a bundled one) as a VM of the built-in hypervisor, or one firmware"
+        " on the bare machine."
     ))  # fmt: skip
     run.add_argument("guests", nargs="*", metavar="GUEST", help="an ELF file, or a bundled guest: hello, pages, ...")
     run.add_argument(

@@ -17,7 +17,8 @@ from typing import Protocol
 
 from emulator.errors import EmulatorError
 from emulator.hart import Access, Mode
-from rvtui.expressions import REGISTERS, evaluate, register_number
+from emulator.isa import ABI_NAMES, csrs
+from rvtui.expressions import evaluate, register_number
 from rvtui.session import Session
 from rvtui.subjects import Subject, hart_of, subjects, symbols_of, virtual_machines
 
@@ -109,7 +110,7 @@ def find(name: str) -> Command:
 
 
 def parse(line: str) -> tuple[Command, list[str]]:
-    """Split a line into its command and arguments; the last argument takes the rest of the line. Raises CommandError."""
+    """Split a line into its command and arguments; the last takes the rest of the line. Raises CommandError."""
     line = line.strip()
     if not line:
         raise CommandError("empty command; type help")
@@ -175,9 +176,7 @@ def _candidates(context: Context, kind: str, stem: str) -> Iterable[str]:
         case "command":
             return sorted(COMMANDS)
         case "assignment" | "expression":
-            from emulator.isa import csrs
-
-            names: list[str] = ["pc", *REGISTERS, *csrs.BY_NAME]
+            names: list[str] = ["pc", *ABI_NAMES, *csrs.BY_NAME]
             return [name + ("=" if kind == "assignment" else "") for name in names]
         case "path":
             path = Path(stem or ".")
@@ -205,8 +204,6 @@ def value_of(context: Context, text: str) -> int:
         name = name.removeprefix("$")
         if name == "pc":
             return int(hart.pc)
-        from emulator.isa import csrs
-
         if name.lower() in csrs.BY_NAME:
             return int(hart.csr(name.lower()))
         address: int | None = symbols_of(machine, subject).find(name)
@@ -327,10 +324,8 @@ def _set(context: Context, assignment: str) -> str:
             raise CommandError(f"pc {value:#x} is odd: instructions start at even addresses")
         hart.pc = value
         return f"pc = {value:#x}"
-    from emulator.isa import csrs
-
     if name not in csrs.BY_NAME:
-        near = difflib.get_close_matches(name, ["pc", *REGISTERS, *csrs.BY_NAME], 1)
+        near = difflib.get_close_matches(name, ["pc", *ABI_NAMES, *csrs.BY_NAME], 1)
         raise CommandError(f"no register or CSR {name!r}" + (f", did you mean {near[0]!r}?" if near else ""))
     hart.set_csr(name, value)
     stored = hart.csr(name)

@@ -6,16 +6,11 @@ import re
 from collections.abc import Callable, Iterator
 
 from emulator.errors import EmulatorError
+from emulator.isa import ABI_NAMES
 
 MASK = (1 << 64) - 1
 MAX_LENGTH = 400
 MAX_DEPTH = 40
-
-REGISTERS = (
-    ["zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6"]
-)
-"""ABI names of x0..x31."""
-FLOAT_REGISTERS = ["ft0", "ft1", "ft2", "ft3", "ft4", "ft5", "ft6", "ft7", "fs0", "fs1", "fa0", "fa1", "fa2", "fa3", "fa4", "fa5", "fa6", "fa7", "fs2", "fs3", "fs4", "fs5", "fs6", "fs7", "fs8", "fs9", "fs10", "fs11", "ft8", "ft9", "ft10", "ft11"]
 
 
 class ExpressionError(EmulatorError):
@@ -34,8 +29,8 @@ def register_number(name: str) -> int | None:
     name = name.removeprefix("$").lower()
     if name == "fp":
         return 8
-    if name in REGISTERS:
-        return REGISTERS.index(name)
+    if name in ABI_NAMES:
+        return ABI_NAMES.index(name)
     if re.fullmatch(r"x([0-9]|[12][0-9]|3[01])", name):
         return int(name[1:])
     return None

@@ -1,4 +1,4 @@
-"""Running without a screen: consoles to standard output, standard input to the first console, an exit code at the end."""
+"""Running without a screen: consoles to standard output, standard input to the first console, an exit code."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _write(data: bytes) -> None:
 
 
 class Input:
-    """Standard input for the first console: a file is handed over as fast as the guest takes it, a terminal as typed."""
+    """Standard input for the first console: a file as fast as the guest takes it, a terminal as typed."""
 
     def __init__(self, machine: Machine) -> None:
         self._console = consoles(machine)[0]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
@@ -53,7 +53,7 @@ class HelpScreen(ModalScreen[None]):
         border-title-color: $primary; border-subtitle-color: $paint-dim;
     }
     """
-    BINDINGS = [Binding("escape,q,question_mark,f1,enter", "dismiss", "close", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,f1,enter", "dismiss", "close", show=False)]
 
     def __init__(self, panes: Sequence[type[Pane]], focused: str) -> None:
         super().__init__()

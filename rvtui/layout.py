@@ -101,7 +101,7 @@ def names(split: Split) -> list[str]:
 
 
 def arrange(size: Size, wanted: str, zoomed: str | None, vms_height: int, consoles: int) -> dict[str, Region]:
-    """The place of every visible pane in a workspace of `size`. `wanted` fills the slot if it has no place of its own."""
+    """The place of every visible pane in a workspace of `size`. `wanted` fills the slot, having no place of its own."""
     whole = Region(0, 0, size.width, size.height)
     if zoomed is not None:
         return {zoomed: whole}

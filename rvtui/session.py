@@ -94,7 +94,7 @@ class _Goal:
 
 
 class Session:
-    """Runs a machine on a thread of its own. All methods may be called from any thread; none of them blocks for long."""
+    """Runs a machine on a thread of its own. Any thread may call its methods; none of them blocks for long."""
 
     def __init__(self, machine: Machine, *, path: str = "", pace: bool = True) -> None:
         self.machine = machine
@@ -350,7 +350,7 @@ class Session:
                     self._pending[index] = self._pending.get(index, 0) + len(data)
 
     def _watch_sleep(self, machine: Machine) -> None:
-        """Under the built-in hypervisor it is the hypervisor that lets time pass: end the chunk where it goes too far."""
+        """The built-in hypervisor lets time pass by itself: end the chunk where that goes too far."""
         sleep = machine.sleep
 
         def limited(until: int) -> None:

@@ -34,8 +34,8 @@ PALETTE = (
 """The sixteen ANSI colours, readable on the application's background."""
 
 _NAMED = {
-    "enter": "enter", "tab": "tab", "backspace": "backspace", "escape": "escape", "delete": "delete", "insert": "insert",
-    "home": "home", "end": "end", "pageup": "pageup", "pagedown": "pagedown",
+    "enter": "enter", "tab": "tab", "backspace": "backspace", "escape": "escape",
+    "delete": "delete", "insert": "insert", "home": "home", "end": "end", "pageup": "pageup", "pagedown": "pagedown",
     "up": "up", "down": "down", "left": "left", "right": "right",
 }  # fmt: skip
 _MODIFIERS = {"shift": KeyModifiers.SHIFT, "alt": KeyModifiers.ALT, "ctrl": KeyModifiers.CTRL}

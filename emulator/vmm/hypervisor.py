@@ -180,15 +180,16 @@ class Hypervisor:
         for vm in self.vms:
             yield from vm.vcpus
 
-    def schedule(self, remaining: int) -> int:
-        """Host: load what runs next; how many instructions it may run now, 0 when nothing can.
+    def schedule(self, remaining: int, until: int) -> int:
+        """Host: load what runs next; how many instructions it may run now. 0 when nothing can, or when all vCPUs
+        sleep beyond clock `until`: then time has passed to there.
 
         Decides anew only when a slice is over or the vCPU cannot go on, so that runs may be cut anywhere without a
         difference.
         """
         vcpu = self.current
         if vcpu is None or vcpu.status != "ready" or self.slice_left <= 0:
-            vcpu = self._next()
+            vcpu = self._next(until)
             if vcpu is None:
                 return 0
             self._switch(vcpu)
@@ -196,7 +197,7 @@ class Hypervisor:
             vcpu.enter()
         return min(remaining, self.slice_left)
 
-    def _next(self) -> Vcpu | None:
+    def _next(self, until: int) -> Vcpu | None:
         vcpus = list(self._vcpus())
         while True:
             for step in range(1, len(vcpus) + 1):
@@ -210,7 +211,10 @@ class Hypervisor:
             waits = [ticks for vcpu in vcpus if vcpu.status == "idle" and (ticks := vcpu.ticks_to_timer()) is not None]
             if not waits:
                 return None
-            self.machine.sleep((self.hart.clock // INSTRUCTIONS_PER_TICK + min(waits)) * INSTRUCTIONS_PER_TICK)
+            alarm = (self.hart.clock // INSTRUCTIONS_PER_TICK + min(waits)) * INSTRUCTIONS_PER_TICK
+            self.machine.sleep(min(alarm, until))
+            if alarm > until:
+                return None
 
     def _wakes(self, vcpu: Vcpu) -> bool:
         if vcpu.has_interrupt():

@@ -177,8 +177,8 @@ class Vcpu:
         hart.set_csr("hgatp", self.vm.hgatp)
         for name, number in NUMBERS.items():
             hart.set_csr(number, self._csrs[name])
-        for i in range(32):
-            hart.x[i], hart.f[i] = self._x[i], self._f[i]
+        hart.x.load(self._x)
+        hart.f.load(self._f)
         self.hart = hart
 
     def save(self) -> None:

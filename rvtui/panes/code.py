@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
 from emulator.errors import EmulatorError
 from emulator.hart import Access
@@ -155,7 +155,7 @@ class CodePane(Pane):
         " b sets or clears one at the cursor, u runs to an address, home returns to pc. The last line says what the"
         " instruction at pc will do with the values that the registers have now."
     )
-    BINDINGS = [Binding("home,g", "follow", "pc", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("home,g", "follow", "pc", show=False)]
 
     def __init__(self) -> None:
         super().__init__()

@@ -255,7 +255,7 @@ def _node_line(node: Node, stem: str, width: int) -> Line:
             (f" {node.gpa:#x}", "bold"),
             (f" → {node.physical:#x}", ""),
             (f"  {flags[:3]} {flags[3:]}", "label" if node.flags & 16 else "bad"),
-            (f"  {size(total)}" + (f" ({node.pages} × {size(node.bytes)})" if node.pages > 1 else ""), "dim"),
+            (f"  {size(total)}" + (f" ({node.pages} x {size(node.bytes)})" if node.pages > 1 else ""), "dim"),
         ]
         if not node.flags & 16:
             spans.append(("  no U: every access faults", "bad"))

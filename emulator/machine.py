@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, Protocol
@@ -44,7 +45,8 @@ class Host(Protocol):
     """Who plays the modes in a hart's `host_modes`: the built-in hypervisor.
 
     `schedule` chooses what runs next, and for how many instructions at most; 0 when nothing can, or all sleep at
-    clock `until`, which it lets time pass to. `ran` is told how it went; it returns None where it has dealt with the exit, or an Exit for the caller of `Machine.run`.
+    clock `until`, which it lets time pass to. `ran` is told how it went; it returns None where it has dealt with the
+    exit, or an Exit for the caller of `Machine.run`.
     """
 
     def schedule(self, remaining: int, until: int) -> int: ...
@@ -202,7 +204,9 @@ class Machine:
         lib.machine_watch(self._native, tohost, 8, 2)
 
     def boot(self, entry: int, tree: bytes | None = None) -> None:
-        """Reset all harts to `entry` with a0 = hart number and a1 = address of the device tree, as firmware expects.
+        """Reset all harts to `entry` as firmware expects: a0 = hart number, a1 = address of the device tree, a2 =
+        address of OpenSBI's fw_dynamic_info (magic, version, next address and mode, options, boot hart), which names
+        S-mode at 2 MiB into RAM as the next stage.
 
         `tree` is a flattened device tree; by default the machine's own is made. It is placed near the end of RAM.
         """
@@ -210,13 +214,16 @@ class Machine:
         ram = self.memory.regions[-1]
         top = min(ram.end, ram.base + (3 << 30))
         room = 2 * MIB if ram.size >= 8 * MIB else 64 << 10
-        at = (top - len(blob)) // room * room
+        dynamic = struct.pack("<6Q", 0x4942534F, 2, self.ram_base + 2 * MIB, 1, 0, 0)
+        at = (top - len(blob) - len(dynamic) - 8) // room * room
+        info = at + -(-len(blob) // 8) * 8
         if len(blob) > ram.size // 2:
             raise LoadError(f"the device tree of {len(blob)} bytes does not fit into RAM of {ram.size} bytes")
         self.memory.write(at, blob)
+        self.memory.write(info, dynamic)
         for hart in self.harts:
             hart.reset(entry)
-            hart.x[10], hart.x[11] = hart.index, at
+            hart.x[10], hart.x[11], hart.x[12] = hart.index, at, info
 
     def device_tree(self, bootargs: str = "") -> bytes:
         """The flattened device tree that describes this machine."""

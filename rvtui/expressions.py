@@ -18,7 +18,7 @@ class ExpressionError(EmulatorError):
 
 
 _TOKEN = re.compile(
-    r"\s*(?:(0[xX][0-9a-fA-F_]+|0[bB][01_]+|\d[\d_]*[kKmMgG]?)|([A-Za-z_.$%][\w.$@]*)|(<<|>>|[-+*/%&|^~()]))"
+    r"\s*(?:(0[xX][0-9a-fA-F_]+|0[bB][01_]+|\d[\d_]*[kKmMgG]?)|([A-Za-z_.$][\w.$@]*)|(<<|>>|[-+*/%&|^~()]))"
 )
 _LEVELS: tuple[tuple[str, ...], ...] = (("|",), ("^",), ("&",), ("<<", ">>"), ("+", "-"), ("*", "/", "%"))
 _SUFFIX = {"k": 10, "m": 20, "g": 30}

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
         Step,
         Walk,
         WalkResult,
-    )  # fmt: skip
+        compiler,
+    )
 
 __all__ = [
     "Access", "Event", "EventKind", "Exit", "ExitReason", "Hart", "Mode", "Registers", "Step", "Walk", "WalkResult",
+    "compiler",
 ]  # fmt: skip
 
 

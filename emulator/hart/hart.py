@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from emulator.errors import ConfigurationError, StateError, TranslationError
 from emulator.isa import csrs
@@ -16,6 +16,11 @@ from ._native import ffi, lib
 
 WORD: Final = (1 << 64) - 1
 NO_RESERVATION: Final = WORD
+
+
+def compiler() -> str:
+    """What compiled the native hart: name and version."""
+    return cast(bytes, ffi.string(lib.native_compiler())).decode(errors="replace")
 
 
 class Mode(IntEnum):

@@ -7,6 +7,16 @@
 /* Between looks at the stop request. */
 enum { CHUNK = 100000, QUANTUM = 1000, TRAP_RUN = 1000 };
 
+const char *native_compiler(void) {
+#if defined(__clang__)
+    return __VERSION__;
+#elif defined(__GNUC__)
+    return "GCC " __VERSION__;
+#else
+    return "an unnamed C compiler";
+#endif
+}
+
 /* --- making and describing ---------------------------------------------------------------------------------------- */
 
 machine *machine_new(uint32_t harts) {

@@ -8,6 +8,9 @@
 
 typedef struct machine machine;
 
+/* What compiled the hart: name and version. */
+const char *native_compiler(void);
+
 /* harts 1..64. NULL when memory for it is not to be had. */
 machine *machine_new(uint32_t harts);
 void machine_free(machine *m);

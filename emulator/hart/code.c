@@ -8,7 +8,7 @@
 #define NUMBER(name) HANDLER_##name,
 enum { HANDLERS(NUMBER) HANDLER_COUNT };
 #undef NUMBER
-enum { FUSED_BASE = HANDLER_stop + 1 };
+enum { FUSED_BASE = HANDLER_stop + 1, DEPENDENT_BASE = FUSED_BASE + FUSED_FIRSTS * FUSED_ENDS };
 
 /* One instruction form of the decoder's table. */
 typedef struct form {
@@ -16,6 +16,7 @@ typedef struct form {
     u16 handler, far; /* far: for jumps that leave the page */
     u8 ends_block, relative;
     u8 first, second; /* place among the frequent instructions, from 1; 0: not fused */
+    u8 swap;          /* rs1 in b may change places with rs2: 1 in a, 2 in c */
     void (*extract)(op *o, u32 word);
     bool (*reserved)(u32 word);
 } form;
@@ -103,7 +104,7 @@ typedef struct draft {
     block head;
     op ops[BLOCK_SLOTS];
     u8 offsets[BLOCK_MAX];
-    u8 first[BLOCK_MAX], second[BLOCK_MAX];
+    u8 first[BLOCK_MAX], second[BLOCK_MAX], swap[BLOCK_MAX];
     u32 slots;
 } draft;
 
@@ -120,7 +121,7 @@ static bool emit(draft *d, u32 word, u64 offset_in_page, u64 page_room) {
     op *o = &d->ops[d->slots++];
     memset(o, 0, sizeof *o);
     d->offsets[n] = (u8)(d->head.bytes / 2);
-    d->first[n] = d->second[n] = 0;
+    d->first[n] = d->second[n] = d->swap[n] = 0;
     d->head.n++;
     if (!f) {
         o->handler = HANDLER_illegal;
@@ -131,6 +132,7 @@ static bool emit(draft *d, u32 word, u64 offset_in_page, u64 page_room) {
     o->handler = f->handler;
     d->first[n] = f->first;
     d->second[n] = f->second;
+    d->swap[n] = f->swap;
     if (f->relative) {
         const i64 target = (i64)offset_in_page + o->imm;
         if (f->far && (target < 0 || target >= (i64)page_room)) {
@@ -153,11 +155,25 @@ static bool overflows(u32 word, u32 bytes) {
     return o.imm > INT32_MAX - (i32)bytes;
 }
 
+/* Does the second of two operations take what the first makes as its rs1, perhaps after a swap? */
+static bool depends(const op *first, op *second, u32 swap) {
+    u8 *other = swap == 1 ? &second->a : swap == 2 ? &second->c : NULL;
+    if (first->a == second->b) return true;
+    if (!other || first->a != *other) return false;
+    *other = second->b;
+    second->b = first->a;
+    return true;
+}
+
 /* Two frequent neighbours share one handler, and one dispatch. */
 static void fuse(draft *d) {
     for (u32 i = 0; i + 1 < d->head.n; i++) {
+        const u32 first = d->first[i] - 1u, second = d->second[i + 1] - 1u;
         if (!d->first[i] || !d->second[i + 1]) continue;
-        d->ops[i].handler = (u16)(FUSED_BASE + (d->first[i] - 1) * FUSED_ENDS + (d->second[i + 1] - 1));
+        if (first < FUSED_PRODUCERS && second < FUSED_BASED && depends(&d->ops[i], &d->ops[i + 1], d->swap[i + 1]))
+            d->ops[i].handler = (u16)(DEPENDENT_BASE + first * FUSED_BASED + second);
+        else
+            d->ops[i].handler = (u16)(FUSED_BASE + first * FUSED_ENDS + second);
         i++;
     }
 }

@@ -65,6 +65,7 @@ class Body:
     insn: Instruction
     lines: list[str] = field(default_factory=list)
     temporaries: int = 0
+    base: str | None = None  # what holds rs1, where the instruction before has just made it
     old: str = ""  # the temporary that holds what an atomic operation found in memory
     uses_fp: bool = False
     raises_flags: bool = False
@@ -86,7 +87,7 @@ class Body:
             case Value("operand", (name,)):
                 return "(u64)(i64)op->imm" if places[name] == "imm" else f"(u64)op->{places[name]}"
             case Value("x", (Value("operand", (name,)),)):
-                return f"x[op->{places[name]}]"
+                return self.base if self.base and places[name] == "b" else f"x[op->{places[name]}]"
             case Value("x", (int() as number,)):
                 return f"x[{number}]"
             case Value("f", (Value("operand", (name,)),)):
@@ -142,8 +143,9 @@ class Body:
                 return f"(u64){text}" if op in ("eq", "ne", "ltu", "geu") else text
         raise TypeError(f"{self.insn.name}: no C for {value!r}")
 
-    def statements(self, far: bool = False, fused: bool = False) -> list[str]:
-        """The whole body, ending in the dispatch of what follows."""
+    def statements(self, far: bool = False, fused: bool = False, result: str | None = None) -> list[str]:
+        """The whole body, ending in the dispatch of what follows; `fused`: it goes on in the same handler, which finds
+        the value written in `result`."""
         insn, places = self.insn, slots(self.insn)
         writes: list[str] = []
         jumps: list[str] = []
@@ -151,7 +153,8 @@ class Body:
         for effect in insn.effects:
             match effect:
                 case Effect("x", (Value("operand", (name,)), value)):
-                    writes.append(f"x[op->{places[name]}] = {self.settle(value, insn)};")
+                    kept = f"{result} = " if result else ""
+                    writes.append(f"x[op->{places[name]}] = {kept}{self.settle(value, insn)};")
                 case Effect("f", (Value("operand", (name,)), value)):
                     self.uses_fp = writes_f = True
                     writes.append(f"c->h.f[op->{places[name]}] = {self.settle(value, insn)};")
@@ -189,8 +192,10 @@ class Body:
         return self.temporary("u64", text) if len(insn.effects) > 1 else text
 
 
-def body(insn: Instruction, far: bool = False, fused: bool = False) -> str:
-    return "\n    ".join(Body(insn).statements(far, fused))
+def body(
+    insn: Instruction, *, far: bool = False, fused: bool = False, result: str | None = None, base: str | None = None
+) -> str:
+    return "\n    ".join(Body(insn, base=base).statements(far, fused, result))
 
 
 def has_near_jump(insn: Instruction) -> bool:
@@ -202,19 +207,64 @@ def needs_offset(insn: Instruction) -> bool:
     return any(any(is_pc_relative(a) for a in effect.args) for effect in insn.effects)
 
 
-def common(registry: Registry) -> tuple[list[Instruction], list[Instruction]]:
-    """Instructions that a fused handler may begin with, and end with."""
-    ends = [insn for insn in registry.instructions.values() if insn.common]
-    return [insn for insn in ends if not insn.ends_block], ends
+@dataclass(frozen=True)
+class Fusion:
+    """Pairs of neighbours that share one handler, by place in two lists. What produces a value, and what has rs1, comes
+    first in each: of these pairs there is a second handler, for when the first's rd is the second's rs1. It saves the
+    round trip of the value through memory, which is most of what a short dependent chain costs."""
+
+    firsts: list[Instruction]
+    ends: list[Instruction]
+
+    @property
+    def producers(self) -> int:
+        return sum(writes_x(insn) for insn in self.firsts)
+
+    @property
+    def based(self) -> int:
+        return sum("rs1" in insn.parameters for insn in self.ends)
+
+    def pairs(self) -> list[tuple[str, Instruction, Instruction]]:
+        """(handler, first, second), in the order of their numbers."""
+        return [(f"{identifier(a.name)}__{identifier(b.name)}", a, b) for a in self.firsts for b in self.ends]
+
+    def dependent_pairs(self) -> list[tuple[str, Instruction, Instruction]]:
+        firsts, ends = self.firsts[: self.producers], self.ends[: self.based]
+        return [(f"{identifier(a.name)}_to_{identifier(b.name)}", a, b) for a in firsts for b in ends]
+
+
+def writes_x(insn: Instruction) -> bool:
+    return any(effect.kind == "x" for effect in insn.effects)
+
+
+def fusion(registry: Registry) -> Fusion:
+    common = [insn for insn in registry.instructions.values() if insn.common]
+    return Fusion(
+        sorted((insn for insn in common if not insn.ends_block), key=lambda insn: not writes_x(insn)),
+        sorted(common, key=lambda insn: "rs1" not in insn.parameters),
+    )
+
+
+def is_commutative(insn: Instruction) -> bool:
+    """Do rs1 and rs2 only meet in one operation that does not mind their order? Then the decoder may swap them."""
+
+    def symmetric(value: object) -> bool:
+        match value:
+            case Value("add" | "and" | "or" | "xor" | "mul" | "eq" | "ne", (Value("x", (left,)), Value("x", (right,)))):
+                return {left.args[0], right.args[0]} == {"rs1", "rs2"}
+            case Value("sext", (inner, _)):
+                return symmetric(inner)
+        return False
+
+    return len(insn.effects) == 1 and any(symmetric(value) for value in insn.effects[0].args)
 
 
 def handler_names(registry: Registry) -> list[str]:
     names = [identifier(name) for name in registry.instructions]
     names += [f"{identifier(insn.name)}_far" for insn in registry.instructions.values() if has_near_jump(insn)]
     names += SYNTHETIC
-    firsts, ends = common(registry)
-    names += [f"{identifier(a.name)}__{identifier(b.name)}" for a in firsts for b in ends]
-    return names
+    pairs = fusion(registry)
+    return names + [name for name, _, _ in (*pairs.pairs(), *pairs.dependent_pairs())]
 
 
 def handlers_c(registry: Registry) -> str:
@@ -225,23 +275,26 @@ def handlers_c(registry: Registry) -> str:
         parts.append(f"OP({name}) {{\n    {body(insn)}\n}}")
         if has_near_jump(insn):
             parts.append(f"OP({name}_far) {{\n    {body(insn, far=True)}\n}}")
-    firsts, ends = common(registry)
-    for a in firsts:
-        for b in ends:
-            name = f"{identifier(a.name)}__{identifier(b.name)}"
-            first, second = body(a, fused=True), body(b)
-            parts.append(f"OP({name}) {{\n  {{\n    {first}\n  }}\n  op++;\n  {{\n    {second}\n  }}\n}}")
+    pairs = fusion(registry)
+    for name, a, b in pairs.pairs():
+        first, second = body(a, fused=True), body(b)
+        parts.append(f"OP({name}) {{\n  {{\n    {first}\n  }}\n  op++;\n  {{\n    {second}\n  }}\n}}")
+    for name, a, b in pairs.dependent_pairs():
+        first, second = body(a, fused=True, result="made"), body(b, base="made")
+        parts.append(f"OP({name}) {{\n  u64 made;\n  {{\n    {first}\n  }}\n  op++;\n  {{\n    {second}\n  }}\n}}")
     return "\n".join(parts) + "\n"
 
 
 def sizes_h(registry: Registry) -> str:
     """Handler numbers and what the decoder needs to know of each."""
     names = handler_names(registry)
-    _, ends = common(registry)
-    plain = len(registry.instructions)
+    pairs = fusion(registry)
     lines = ["#define HANDLERS(H) \\"]
     lines += [f"    H({name}) \\" for name in names[:-1]] + [f"    H({names[-1]})", ""]
-    lines.append(f"enum {{ PLAIN_HANDLERS = {plain}, FUSED_ENDS = {len(ends)} }};")
+    lines.append(
+        f"enum {{ FUSED_FIRSTS = {len(pairs.firsts)}, FUSED_ENDS = {len(pairs.ends)}, "
+        f"FUSED_PRODUCERS = {pairs.producers}, FUSED_BASED = {pairs.based} }};"
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -259,10 +312,8 @@ def decoder_c(registry: Registry) -> str:
             sources: Mapping[str, str | int] = {name: name for name in places}
         else:
             sources = form.arguments
-        writes_x = any(e.kind == "x" for e in target.effects) or (
-            any(e.kind == "do" for e in target.effects) and "rd" in places
-        )
-        key = (form.layout.pieces, tuple(sorted((places[k], v) for k, v in sources.items() if k in places)), writes_x)
+        sinks = writes_x(target) or (any(e.kind == "do" for e in target.effects) and "rd" in places)
+        key = (form.layout.pieces, tuple(sorted((places[k], v) for k, v in sources.items() if k in places)), sinks)
         if key in layouts:
             return layouts[key]
         number = layouts[key] = len(layouts)
@@ -273,7 +324,7 @@ def decoder_c(registry: Registry) -> str:
                 continue
             slot = places[operand]
             text = str(source) if isinstance(source, int) else field_c(form, quoted[source])
-            if operand == "rd" and writes_x:
+            if operand == "rd" and sinks:
                 text = f"sink({text})"
             lines.append(f"o->{slot} = ({'i32' if slot == 'imm' else 'u8'})({text});")
         extractors.append(f"static void extract_{number}(op *o, u32 w) {{ (void)w; (void)o; {' '.join(lines)} }}")
@@ -283,9 +334,9 @@ def decoder_c(registry: Registry) -> str:
     numbers = {insn.name: i for i, insn in enumerate(registry.instructions.values())}
     jumps = [insn for insn in registry.instructions.values() if has_near_jump(insn)]
     far = {insn.name: len(registry.instructions) + i for i, insn in enumerate(jumps)}
-    firsts, ends = common(registry)
-    first_at = {insn.name: i + 1 for i, insn in enumerate(firsts)}
-    end_at = {insn.name: i + 1 for i, insn in enumerate(ends)}
+    pairs = fusion(registry)
+    first_at = {insn.name: i + 1 for i, insn in enumerate(pairs.firsts)}
+    end_at = {insn.name: i + 1 for i, insn in enumerate(pairs.ends)}
     for form in ordered([*registry.instructions.values(), *registry.compressed.values()]):
         target = form if isinstance(form, Instruction) else registry.instructions[form.target]
         bucket = form.layout.match & 3 if form.layout.length == 2 else form.layout.match & 0x7F
@@ -298,7 +349,7 @@ def decoder_c(registry: Registry) -> str:
         row = (
             f"{{{form.layout.mask:#x}u, {form.layout.match:#x}u, {numbers[target.name]}, {far.get(target.name, 0)}, "
             f"{int(target.ends_block)}, {int(needs_offset(target))}, {first_at.get(target.name, 0)}, "
-            f"{end_at.get(target.name, 0)}, extract_{extractor(form)}, {reserved(checks, extractors)}}}"
+            f"{end_at.get(target.name, 0)}, {swap(target)}, extract_{extractor(form)}, {reserved(checks, extractors)}}}"
         )
         rows.append((bucket, row))
     rows.sort(key=lambda item: item[0])
@@ -312,6 +363,11 @@ def decoder_c(registry: Registry) -> str:
             "",
         ]
     )
+
+
+def swap(insn: Instruction) -> int:
+    """Where rs2 stands, if it may change places with rs1: 1 in a, 2 in c; 0 if not."""
+    return {"a": 1, "c": 2}[slots(insn)["rs2"]] if is_commutative(insn) else 0
 
 
 def reserved(checks: str, functions: list[str]) -> str:

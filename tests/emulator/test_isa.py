@@ -188,6 +188,8 @@ def test_disassembly_agrees_with_capstone(case: tuple[Instruction | Compressed, 
     expected = tokens(*ours.text.partition(" ")[::2])
     if form.name in IGNORED and expected[1][-1:] == ["rne"]:
         expected[1].pop()
+    # With zeros on both sides two pseudo-instructions fit.
+    assume(form.name not in ("addi", "blt", "bge", "slt") or ours.operands["rs1"] or ours.operands.get("rs2", ours.operands["imm"]))
     if form.name == "sfence.vma" and expected[1][-1:] == ["zero"]:
         expected[1].pop()
     if "csr" in ours.operands:
@@ -354,7 +356,8 @@ def test_the_assembler_reads_what_the_disassembler_writes(case: tuple[Instructio
         return
     code = assemble(0x8000_0000, found.assembly(0x8000_0000)).code
     again = decode(int.from_bytes(code, "little"))
-    assert again is not None and (again.name, again.operands) == (found.name, found.operands)
+    assert again is not None and again.text == found.text
+    assert again.operands == found.operands or found.name == "add"  # `mv` stands for two instructions
 
 
 def test_the_assembler_refuses_nonsense() -> None:

@@ -1,35 +1,100 @@
-"""This project's hart, stepped one instruction at a time: the native library with RAM and no devices."""
+"""This project's side, stepped one instruction at a time: the native hart alone, or in a whole machine."""
 
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterable
+from typing import Any
 
 from emulator.hart._native import ffi, lib
+from emulator.hart.hart import ExitReason
+from emulator.machine import Machine
 
 from .spike import RAM_BASE
 
-_PRV = (0, 1, 3)
+M64 = (1 << 64) - 1
 
 
-class Ours:
-    """`memory` bytes of RAM at 0x80000000. `reset` before the first step."""
+class HartSide:
+    """What both have in common: a hart to look into, and what the last step was."""
+
+    def __init__(self) -> None:
+        self._value = ffi.new("uint64_t *")
+        self.slept = False
+        """The last step began with waiting: time passed before its instruction."""
+        self.step_time = 0
+        """`time` as the instruction of a step after sleep saw it."""
+        self.time = 0
+        self.retired = True
+        """The last step retired an instruction; it took a trap otherwise."""
+
+    def _watch(self, hart: Any) -> None:
+        self._hart = hart
+        self._idle, self._clock = hart.idle, hart.clock
+        self.time = self.step_time = lib.hart_time(hart)
+
+    def _stepped(self) -> None:
+        hart = self._hart
+        self.slept = hart.idle != self._idle
+        self.retired = hart.clock - hart.idle != self._clock - self._idle
+        self._idle, self._clock = hart.idle, hart.clock
+        self.time = self.step_time = lib.hart_time(hart)
+
+    @property
+    def lines(self) -> int:
+        """Interrupt wires as bits of mip."""
+        return int(self._hart.lines)
+
+    def registers(self) -> tuple[int, int, list[int], list[int]]:
+        """pc, mode as prv | V << 2, x0..x31, f0..f31."""
+        hart = self._hart
+        return hart.pc, hart.prv | hart.v << 2, ffi.unpack(hart.x, 32), ffi.unpack(hart.f, 32)
+
+    def csrs(self, numbers: Iterable[int]) -> list[int]:
+        """As M-mode reads them."""
+        hart, value, read = self._hart, self._value, lib.hart_csr_read
+        out = []
+        for number in numbers:
+            if read(hart, number, value):
+                raise KeyError(f"{number:#x}")
+            out.append(value[0])
+        return out
+
+    def traps(self) -> dict[tuple[int, int], int]:
+        """(mode index it came from, cause + 64 for interrupts) to how many there were."""
+        return {(mode, i): n for mode in range(5) for i, n in enumerate(self._hart.traps[mode]) if n}
+
+    def read(self, address: int, length: int) -> bytes:
+        raise NotImplementedError
+
+    def fetch(self, pc: int, mode: int) -> int | None:
+        """The instruction at `pc` as `mode` sees it now; None where it cannot be fetched."""
+        index = {3: 0, 1: 1, 0: 2, 5: 3, 4: 4}[mode]
+        record = ffi.new("walk_record *")
+        halves: list[int] = []
+        for at in (pc, pc + 2 & M64):
+            if lib.hart_walk(self._hart, at, 0, index, record) != -1:
+                return None
+            data = self.read(record.physical, 2)
+            if len(data) < 2:
+                return None
+            halves.append(int.from_bytes(data, "little"))
+            if halves[0] & 3 != 3:
+                return halves[0]
+        return halves[0] | halves[1] << 16
+
+
+class Ours(HartSide):
+    """The hart with `memory` bytes of RAM at 0x80000000 and no devices. `reset` before the first step."""
 
     def __init__(self, memory: int = 16 << 20) -> None:
+        super().__init__()
         self.size = memory
         self._ram = mmap.mmap(-1, memory)
         self._buffer = ffi.from_buffer("uint8_t[]", self._ram)
         self._out = ffi.new("hart_exit *")
-        self._value = ffi.new("uint64_t *")
         self._machine = ffi.NULL
-        self.slept = False
-        """The last step began with waiting: time passed before its instruction."""
-        self.step_time = 0
-        """`time` as the last step's instruction saw it."""
-        self.time = 0
-        self.retired = True
-        """The last step retired an instruction; it took a trap otherwise."""
-        self._touched: set[int] = set()
 
     def reset(self, pc: int) -> None:
         """A new machine, its memory zero, in M-mode at `pc`, time 0."""
@@ -44,64 +109,75 @@ class Ours:
             raise MemoryError("machine_new")
         if lib.machine_add_region(self._machine, RAM_BASE, self.size, self._buffer, 1):
             raise RuntimeError("machine_add_region")
-        self._hart = lib.machine_hart(self._machine, 0)
-        lib.hart_reset(self._hart, pc)
-        self.time = self.step_time = 0
-        self._idle = self._clock = 0
+        hart = lib.machine_hart(self._machine, 0)
+        lib.hart_reset(hart, pc)
+        self._watch(hart)
 
     def step(self) -> str:
         """One instruction or trap. A text when the hart cannot go on."""
-        hart = self._hart
-        lib.machine_run(self._machine, 1, (1 << 64) - 1, self._out)
-        self.slept = hart.idle != self._idle
-        self.retired = hart.clock - hart.idle != self._clock - self._idle
-        self._idle, self._clock = hart.idle, hart.clock
-        self.time = lib.hart_time(hart)
-        if self.slept:
-            self.step_time = self.time
+        lib.machine_run(self._machine, 1, M64, self._out)
+        self._stepped()
         reason = self._out.reason
         if reason == lib.EXIT_BUDGET:
-            return "waits" if hart.waiting and not self.retired else ""
-        if reason == lib.EXIT_IDLE:
-            return "waits"
-        if reason == lib.EXIT_TRAP_LOOP:
-            return "trap loop"
-        return f"exit {reason}"
-
-    def registers(self) -> tuple[int, int, list[int], list[int]]:
-        """pc, mode as prv | V << 2, x0..x31, f0..f31."""
-        hart = self._hart
-        return hart.pc, hart.prv | hart.v << 2, ffi.unpack(hart.x, 32), ffi.unpack(hart.f, 32)
-
-    def csrs(self, numbers: Iterable[int]) -> list[int]:
-        hart, value, read = self._hart, self._value, lib.hart_csr_read
-        out = []
-        for number in numbers:
-            if read(hart, number, value):
-                raise KeyError(f"{number:#x}")
-            out.append(value[0])
-        return out
+            return "waits" if self._hart.waiting and not self.retired else ""
+        return {lib.EXIT_IDLE: "waits", lib.EXIT_TRAP_LOOP: "trap loop"}.get(reason, f"exit {reason}")
 
     def read(self, address: int, length: int) -> bytes:
-        return self._ram[address - RAM_BASE : address - RAM_BASE + length]
+        offset = address - RAM_BASE
+        return self._ram[offset : offset + length] if offset >= 0 else b""
 
     def write(self, address: int, data: bytes) -> None:
         self._ram[address - RAM_BASE : address - RAM_BASE + len(data)] = data
         lib.machine_memory_changed(self._machine, address, len(data))
 
-    def fetch(self, pc: int, mode: int) -> int | None:
-        """The instruction at `pc` as `mode` sees it now; None where it cannot be fetched."""
-        prv, v = mode & 3, mode >> 2
-        index = {(3, 0): 0, (1, 0): 1, (0, 0): 2, (1, 1): 3, (0, 1): 4}[prv, v]
-        record = ffi.new("walk_record *")
-        halves = []
-        for at in (pc, pc + 2):
-            if lib.hart_walk(self._hart, at, 0, index, record) != -1:
-                return None
-            offset = record.physical - RAM_BASE
-            if not 0 <= offset <= self.size - 2:
-                return None
-            halves.append(int.from_bytes(self._ram[offset : offset + 2], "little"))
-            if halves[0] & 3 != 3:
-                return halves[0]
-        return halves[0] | halves[1] << 16
+
+class Mirrored(Exception):
+    """The two sides did not make the same device access."""
+
+
+class MachineSide(HartSide):
+    """A whole machine with a bare program in it. Its device accesses are kept, so that Spike's can be answered alike."""
+
+    def __init__(self, elf: str | os.PathLike[str], memory: int = 128 << 20) -> None:
+        super().__init__()
+        self.machine = Machine(memory=memory)
+        entry = self.machine.load_elf(elf).entry
+        self.machine.boot(entry)
+        self.size = memory
+        self.accesses: list[tuple[int, int, int | None, int]] = []
+        """(address, size, value stored or None, value loaded) since the step before."""
+        read, write = self.machine.bus.read, self.machine.bus.write
+
+        def recorded_read(address: int, size: int) -> int | None:
+            value = read(address, size)
+            self.accesses.append((address, size, None, value or 0))
+            return value
+
+        def recorded_write(address: int, size: int, value: int) -> bool:
+            self.accesses.append((address, size, value, 0))
+            return write(address, size, value)
+
+        self.machine.bus.read = recorded_read  # type: ignore[method-assign]
+        self.machine.bus.write = recorded_write  # type: ignore[method-assign]
+        self._watch(lib.machine_hart(self.machine._native, 0))
+
+    def step(self) -> str:
+        """One instruction or trap. A text when the machine cannot go on."""
+        exit = self.machine.run(1)
+        self._stepped()
+        if exit.reason is ExitReason.BUDGET:
+            return ""
+        return {ExitReason.IDLE: "waits", ExitReason.TRAP_LOOP: "trap loop"}.get(exit.reason, exit.reason.name.lower())
+
+    def access(self, address: int, size: int, value: int | None) -> int:
+        """Spike's access: the same as this machine made in the step, answered alike."""
+        if not self.accesses:
+            raise Mirrored(f"Spike accessed {address:#x}, this machine did not")
+        mine_address, mine_size, stored, loaded = self.accesses.pop(0)
+        if (mine_address, mine_size, stored) != (address, size, value):
+            raise Mirrored(f"device access: ours {mine_address:#x}/{mine_size} {stored}, Spike {address:#x}/{size} {value}")
+        return loaded
+
+    def read(self, address: int, length: int) -> bytes:
+        region = self.machine.memory.find(address, length)
+        return self.machine.memory.read(address, length) if region is not None else b""

@@ -1,4 +1,4 @@
-"""Runs one program on both sides and compares after every step.
+"""Steps both sides and compares after every step.
 
 A step is one instruction retired or one trap taken. Compared are pc, mode, x and f after every step; the CSRs after every
 `stride` steps; memory at the end. A difference found late is looked for again from the start, CSRs after every step.
@@ -6,15 +6,17 @@ A step is one instruction retired or one trap taken. Compared are pc, mode, x an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from emulator.isa import csrs
 from emulator.isa.description import load_all
 
 from . import allowed
-from .ours import Ours
+from .ours import HartSide, MachineSide, Ours
 from .spike import FAR_CLINT, PAGE, RAM_BASE, Spike
+from .text import disassemble
 
 MODE_NAMES = {0: "U", 1: "HS", 3: "M", 4: "VU", 5: "VS"}
 COMPARED: tuple[int, ...] = tuple(
@@ -26,6 +28,7 @@ _NAMES = [csrs.BY_NUMBER[number].name for number in COMPARED]
 _MASKS = [~allowed.IGNORED.get(number, 0) for number in COMPARED]
 _STUCK = 6
 """That many steps without an instruction retired: a trap loop, and the end of the program."""
+Registers = tuple[int, int, list[int], list[int]]
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,15 @@ class Difference:
         return f"{self.name}: ours {self.ours:#x}, Spike {self.spike:#x}"
 
 
+@dataclass(frozen=True)
 class Context:
-    """What a rule may ask about the step that made the difference."""
+    """What a rule may ask about the step that made the difference: where it began, and this hart after it."""
 
-    def __init__(self, ours: Ours, spike: Spike, pc: int, mode: int, x: list[int], word: int | None) -> None:
-        self.ours, self.spike, self.pc, self.mode, self.x, self.word = ours, spike, pc, mode, x, word
+    ours: HartSide
+    pc: int
+    mode: int
+    x: list[int]
+    word: int | None
 
     def csr(self, name: str) -> int:
         """This hart's value, after the step."""
@@ -99,50 +106,31 @@ class Outcome:
     mode: int = 0
     word: int | None = None
     notes: dict[str, int] = field(default_factory=dict)
-    traps: dict[int, int] = field(default_factory=dict)
 
     @property
     def agrees(self) -> bool:
         return not self.differences
 
     def describe(self) -> str:
-        from .text import disassemble
-
+        """Where the two part, and what differs."""
         head = f"step {self.steps}, pc {self.pc:#x} in {MODE_NAMES.get(self.mode, '?')}"
         if self.word is not None:
             head += f", {self.word:08x} {disassemble(self.word)}"
         return head + "".join(f"\n    {difference}" for difference in self.differences)
 
 
-class Lockstep:
-    """Both sides. Programs run one after the other on the same pair."""
+class Pair:
+    """Both sides in the same state, to be stepped together."""
 
-    def __init__(self, memory: int = 4 << 20) -> None:
-        self.memory = memory
-        self.spike = Spike(memory, clint=FAR_CLINT)
-        self.ours = Ours(memory)
+    def __init__(self, ours: HartSide, spike: Spike, memory: int) -> None:
+        self.ours, self.spike, self.memory = ours, spike, memory
 
-    def run(
-        self, image: Mapping[int, bytes], pc: int = RAM_BASE, steps: int = 2000, stride: int = 1,
-        compare: Iterable[tuple[int, int]] = (),
-    ) -> Outcome:  # fmt: skip
-        """`compare`: further ranges (address, length) of memory that the end compares."""
-        outcome = self._run(image, pc, steps, stride, compare)
-        if outcome.differences and stride > 1:
-            return self._run(image, pc, outcome.steps, 1, compare)
-        return outcome
-
-    def _run(
-        self, image: Mapping[int, bytes], pc: int, steps: int, stride: int, compare: Iterable[tuple[int, int]]
-    ) -> Outcome:
+    def go(self, steps: int, stride: int = 1) -> Outcome:
+        """Step until something differs, the program ends, or `steps` are made; memory is compared in the end."""
         ours, spike = self.ours, self.spike
-        ours.reset(pc)
-        spike.reset(pc)
-        for address, data in image.items():
-            ours.write(address, data)
-            spike.write(address, data)
         outcome = Outcome()
         now, mode, x, f = ours.registers()
+        lines = 0
         stuck = 0
         for outcome.steps in range(1, steps + 1):
             was, was_mode, was_x = now, mode, x
@@ -152,57 +140,61 @@ class Lockstep:
             spike.step(1)
             # Every time, because Spike looks at its timers only when the clock is set.
             spike.set_time(ours.time)
+            if ours.lines != lines:
+                lines = ours.lines
+                spike.set_wires(lines)
             now, mode, x, f = ours.registers()
             theirs = spike.registers()
-            if (now, mode, x, f) != theirs or outcome.steps % stride == 0 or ending:
-                if not self._compare(outcome, was, was_mode, was_x, (now, mode, x, f), theirs):
-                    return outcome
+            if (
+                (now, mode, x, f) != theirs or outcome.steps % stride == 0 or ending
+            ) and not self._compare(outcome, Context(ours, was, was_mode, was_x, None), (now, mode, x, f), theirs):
+                return outcome
             if outcome.ending:
                 return outcome
             if ending:
                 outcome.ending = ending
                 break
-            if not ours.retired and self._partial_store(outcome, was, was_mode, was_x):
+            if not ours.retired and self._partial_store(outcome, was, was_mode):
                 return outcome
             stuck = 0 if ours.retired else stuck + 1
             if stuck >= _STUCK:
                 outcome.ending = "trap loop"
                 break
-        for start, length in (*((address, len(data)) for address, data in image.items()), *compare):
-            for at in range(start, start + length, PAGE):
-                count = min(PAGE, start + length - at)
-                mine, other = ours.read(at, count), spike.read(at, count)
-                if mine != other:
-                    first = next(i for i in range(count) if mine[i] != other[i]) & -8
-                    outcome.differences.append(Difference(
-                        f"memory {at + first:#x}", int.from_bytes(mine[first : first + 8], "little"),
-                        int.from_bytes(other[first : first + 8], "little"),
-                    ))  # fmt: skip
+        self._compare_memory(outcome)
         return outcome
 
-    def _compare(
-        self, outcome: Outcome, pc: int, mode: int, x: list[int],
-        mine: tuple[int, int, list[int], list[int]], theirs: tuple[int, int, list[int], list[int]],
-    ) -> bool:  # fmt: skip
-        """Everything; False when a difference is not allowed."""
+    def _compare_memory(self, outcome: Outcome) -> None:
+        chunk = 16 * PAGE
+        for start in range(RAM_BASE, RAM_BASE + self.memory, chunk):
+            mine, theirs = self.ours.read(start, chunk), self.spike.read(start, chunk)
+            for at in range(0, chunk, 8) if mine != theirs else ():
+                if mine[at : at + 8] != theirs[at : at + 8]:
+                    a, b = (int.from_bytes(data[at : at + 8], "little") for data in (mine, theirs))
+                    outcome.differences.append(Difference(f"memory {start + at:#x}", a, b))
+            if outcome.differences:
+                return
+
+    def _compare(self, outcome: Outcome, at: Context, mine: Registers, theirs: Registers) -> bool:
+        """Everything but memory; False when a difference is not allowed."""
         ours, spike = self.ours, self.spike
         mine_csrs, their_csrs = ours.csrs(COMPARED), spike.csrs(COMPARED)
         if mine == theirs and mine_csrs == their_csrs:
             return True
-        differences = []
-        for name, a, b in zip(("pc", "mode"), mine[:2], theirs[:2], strict=True):
-            if a != b:
-                differences.append(Difference(name, a, b))
+        differences = [
+            Difference(name, a, b) for name, a, b in zip(("pc", "mode"), mine[:2], theirs[:2], strict=True) if a != b
+        ]
         for prefix, file_a, file_b in (("x", mine[2], theirs[2]), ("f", mine[3], theirs[3])):
             differences += [
                 Difference(f"{prefix}{i}", a, b) for i, (a, b) in enumerate(zip(file_a, file_b, strict=True)) if a != b
             ]
-        for name, mask, a, b in zip(_NAMES, _MASKS, mine_csrs, their_csrs, strict=True):
-            if (a ^ b) & mask:
-                differences.append(Difference(name, a, b))
+        differences += [
+            Difference(name, a, b)
+            for name, mask, a, b in zip(_NAMES, _MASKS, mine_csrs, their_csrs, strict=True)
+            if (a ^ b) & mask
+        ]
         if not differences:
             return True
-        context = Context(ours, spike, pc, mode, x, ours.fetch(pc, mode))
+        context = Context(ours, at.pc, at.mode, at.x, ours.fetch(at.pc, at.mode))
         left = []
         for difference in differences:
             rule = allowed.decide(difference, context)
@@ -214,17 +206,19 @@ class Lockstep:
                 outcome.ending = rule.title
                 return True
             self._adopt(difference)
-        outcome.pc, outcome.mode, outcome.word = pc, mode, context.word
+        outcome.pc, outcome.mode, outcome.word = at.pc, at.mode, context.word
         outcome.differences = left
         return not left
 
-    def _partial_store(self, outcome: Outcome, pc: int, mode: int, x: list[int]) -> bool:
+    def _partial_store(self, outcome: Outcome, pc: int, mode: int) -> bool:
         """After a trap: a store over the end of a page may have written the part that did not fault. True: it wrote
         something else as well."""
         ours, spike = self.ours, self.spike
         word = ours.fetch(pc, mode)
         full = expand(word) if word is not None else 0
         if full & 0x7F not in (0x23, 0x27) and not (full & 0x7F == 0x73 and full >> 12 & 7 == 4):
+            return False
+        if self.memory > 16 << 20:
             return False
         for at in range(RAM_BASE, RAM_BASE + self.memory, PAGE):
             mine, other = ours.read(at, PAGE), spike.read(at, PAGE)
@@ -254,3 +248,45 @@ class Lockstep:
             self.spike.set_x(int(name[1:]), value)
         elif name[0] == "f":
             self.spike.set_f(int(name[1:]), value)
+
+
+class Lockstep:
+    """Runs programs that need only RAM, one after the other on the same pair."""
+
+    def __init__(self, memory: int = 4 << 20) -> None:
+        self._ours = Ours(memory)
+        self._spike = Spike(memory, clint=FAR_CLINT)
+        self._pair = Pair(self._ours, self._spike, memory)
+
+    def run(self, image: Mapping[int, bytes], pc: int = RAM_BASE, steps: int = 2000, stride: int = 1) -> Outcome:
+        """From reset at `pc`, with `image` (address to bytes) in memory."""
+        self._ours.reset(pc)
+        self._spike.reset(pc)
+        for address, data in image.items():
+            self._ours.write(address, data)
+            self._spike.write(address, data)
+        outcome = self._pair.go(steps, stride)
+        if outcome.differences and stride > 1:
+            return self.run(image, pc, outcome.steps, 1)
+        return outcome
+
+    def traps(self) -> dict[tuple[int, int], int]:
+        """The traps of the last run: see `HartSide.traps`."""
+        return self._ours.traps()
+
+
+def run_elf(elf: str | os.PathLike[str], steps: int, stride: int = 64, memory: int = 128 << 20) -> Outcome:
+    """A bare program in a whole machine, and on Spike with the devices answering as the machine's did."""
+    ours = MachineSide(elf, memory)
+    spike = Spike(memory, clint=FAR_CLINT, devices=ours.machine.bus.ranges, access=ours.access)
+    pc, _, x, _ = ours.registers()
+    spike.reset(pc, zero=False)
+    for i, value in enumerate(x):
+        spike.set_x(i, value)
+    region = ours.machine.memory.regions[0]
+    for page in ours.machine.touched_pages(region):
+        spike.write(region.base + page * PAGE, ours.read(region.base + page * PAGE, PAGE))
+    outcome = Pair(ours, spike, memory).go(steps, stride)
+    if outcome.differences and stride > 1:
+        return run_elf(elf, outcome.steps, 1, memory)
+    return outcome

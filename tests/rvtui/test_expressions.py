@@ -50,7 +50,7 @@ def test_values(text: str, value: int) -> None:
         ("nosuch", "unknown name 'nosuch'"),
         ("0x1_0000_0000_0000_0000", "64 bits"),
         ("1 ? 2", "cannot read"),
-        ("08", "bad number"),
+        ("0x_", "bad number"),
         ("(" * 100 + "1" + ")" * 100, "nested"),
         ("-" * 300 + "1", "nested"),
         ("1" * 500, "characters"),

@@ -1,0 +1,356 @@
+"""The command line as a process: what it prints, where, and with which code."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import ECALL, FLOOD, NOP, RAM, SLEEP, SPIN, elf, failed, jump, li, lui, run
+
+Guest = Callable[..., Path]
+
+
+def test_hello_prints_and_ends_with_zero() -> None:
+    done = run("run", "--headless", "hello")
+    assert done.returncode == 0
+    assert b"hello from a guest, through the SBI console" in done.stdout
+    assert b"through the UART" in done.stdout
+    assert done.stderr == b""
+
+
+def test_several_guests_have_their_names_before_each_line() -> None:
+    done = run("run", "--headless", "hello", "pages")
+    lines = done.stdout.decode().splitlines()
+    assert done.returncode == 0
+    assert {line.split(" | ")[0].rstrip() for line in lines} == {"hello", "pages"}
+    assert "pages | pages: all OK" in lines
+
+
+def test_one_guest_twice_gets_two_names() -> None:
+    done = run("run", "--headless", "hello", "hello")
+    assert done.returncode == 0
+    assert b"hello-2 | hello from a guest" in done.stdout
+
+
+def test_input_reaches_the_guest() -> None:
+    done = run("run", "--headless", "echo", input=b"abc\rquit\r")
+    assert done.returncode == 0, done.stderr
+    assert b"CBA" in done.stdout
+
+
+def test_output_can_be_long_and_binary(guest: Guest) -> None:
+    # SBI legacy console: each byte value once, then shutdown.
+    words = [li(10, 0), li(17, 1), ECALL, 0x00130313, li(10, 0), li(17, 8), ECALL, jump(0)]
+    words = [li(6, 0), li(17, 1), 0x00030513, ECALL, 0x00130313, li(7, 256), 0xFE7348E3 + 0, li(17, 8), ECALL, jump(0)]
+    words[6] = _branch_less_than(6, 7, -16)
+    done = run("run", "--headless", guest(elf(words)))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == bytes(range(256))
+
+
+def _branch_less_than(a: int, b: int, offset: int) -> int:
+    bits = offset & 0x1FFF
+    return (
+        (bits >> 12 & 1) << 31 | (bits >> 5 & 0x3F) << 25 | b << 20 | a << 15 | 4 << 12
+        | (bits >> 1 & 15) << 8 | (bits >> 11 & 1) << 7 | 0x63
+    )  # fmt: skip
+
+
+def test_bare_firmware_ends_through_htif_or_the_finisher(guest: Guest) -> None:
+    # Test finisher at 0x100000: 0x3333 with the code in the upper half.
+    fail = (7 << 16) | 0x3333
+    words = [lui(5, 0x100), lui(6, (fail + 0x800) >> 12), (fail & 0xFFF) << 20 | 6 << 15 | 6 << 7 | 0x13, 0x0062A023, jump(0)]
+    done = run("run", "--bare", guest(elf(words)), "--headless")
+    assert done.returncode == 7, done.stderr
+    assert done.stdout == b""
+    assert b"7" in done.stderr
+
+
+def test_tiny_hypervisor_on_the_bare_machine() -> None:
+    done = run("run", "--bare", "tiny-hypervisor", "--headless")
+    assert done.returncode == 0, done.stderr
+    assert b"in HS-mode" in done.stdout
+
+
+def test_instruction_limit() -> None:
+    assert "stopped after 1,000 instructions" in failed("run", "--headless", "--instructions", "1000", "hello", code=3)
+
+
+def test_deadlock_is_told(guest: Guest) -> None:
+    assert "every hart waits" in failed("run", "--headless", guest(SLEEP), code=3)
+
+
+def test_trap_loop_is_told(guest: Guest) -> None:
+    assert "trap" in failed("run", "--bare", guest(elf([0])), "--headless", code=3)
+
+
+def test_a_guest_that_jumps_to_nowhere_is_stopped(guest: Guest) -> None:
+    text = failed("run", "--headless", guest(elf([lui(5, 0x10), 0x00028067])), code=3)
+    assert "0x10000" in text and "guest" in text
+
+
+def test_a_stopped_guest_does_not_stop_the_others(guest: Guest) -> None:
+    done = run("run", "--headless", guest(elf([lui(5, 0x10), 0x00028067]), "broken.elf"), "hello")
+    assert done.returncode == 3
+    assert b"hello  | hello from a guest, through the UART" in done.stdout
+    assert b"broken" in done.stderr
+
+
+def test_save_restore_continues_where_it_stood(tmp_path: Path) -> None:
+    whole = run("run", "--headless", "pages").stdout
+    first = run("run", "--headless", "--instructions", "20000", "--save", "here.snap", "pages")
+    assert first.returncode == 0, first.stderr
+    assert (tmp_path / "here.snap").exists()
+    second = run("snapshot", "restore", "--headless", "here.snap")
+    assert second.returncode == 0, second.stderr
+    assert first.stdout + second.stdout == whole
+
+
+def test_snapshot_info_and_verify() -> None:
+    assert run("snapshot", "save", "x.snap", "hello", "pages", "--instructions", "5000").returncode == 0
+    told = run("snapshot", "info", "x.snap").stdout.decode()
+    assert "hello, pages" in told and "5,000 instructions" in told
+    assert b"every byte" in run("snapshot", "verify", "x.snap").stdout
+
+
+def test_dump_dtb() -> None:
+    done = run("run", "--bare", "tiny-hypervisor", "--dump-dtb", "m.dtb", "--memory", "64M", "--harts", "2")
+    assert done.returncode == 0, done.stderr
+    tree = Path("m.dtb").read_bytes()
+    assert tree[:4] == b"\xd0\x0d\xfe\xed" and tree.count(b"cpu@") == 2
+    again = run("run", "--bare", "tiny-hypervisor", "--headless", "--dtb", "m.dtb", "--memory", "64M")
+    assert again.returncode == 0, again.stderr
+
+
+BAD_LINES = [
+    (["frob"], "frob"),
+    (["run"], "nothing to run"),
+    (["run", "nosuch", "--headless"], "no such file"),
+    (["run", "./nosuch.elf", "--headless"], "No such file"),
+    (["run", "--headless", "."], "directory"),
+    (["run", "--headless", "empty"], "empty"),
+    (["run", "--headless", "text"], "neither an ELF"),
+    (["run", "--bare", "text", "--headless"], "neither an ELF"),
+    (["run", "--headless", "cut.elf"], "cut.elf"),
+    (["run", "--headless", "cut2.elf"], "cut2.elf"),
+    (["run", "--headless", "elf32"], "elf32"),
+    (["run", "--headless", "x86"], "x86"),
+    (["run", "--headless", "outside"], "outside"),
+    (["run", "--headless", "huge"], "huge"),
+    (["run", "--headless", "tiny-hypervisor"], "--bare"),
+    (["run", "--bare", "hello", "--headless"], "leave out --bare"),
+    (["run", "--bare", "tiny-hypervisor", "hello", "--headless"], "hello"),
+    (["run", "--harts", "2", "hello", "--headless"], "--harts"),
+    (["run", "--dtb", "text", "hello", "--headless"], "--dtb"),
+    (["run", "--vcpus", "2", "--bare", "tiny-hypervisor", "--headless"], "--vcpus"),
+    (["run", "--bare", "tiny-hypervisor", "--dtb", "text", "--headless"], "device tree"),
+    (["run", "--bare", "tiny-hypervisor", "--dtb", "nosuch", "--headless"], "nosuch"),
+    (["run", "--bare", "tiny-hypervisor", "--harts", "99", "--headless"], "99"),
+    (["run", "--bare", "tiny-hypervisor", "--harts", "0", "--headless"], "0"),
+    (["run", "--memory", "0", "hello", "--headless"], "size"),
+    (["run", "--memory", "-1", "hello", "--headless"], "memory"),
+    (["run", "--memory", "1X", "hello", "--headless"], "1X"),
+    (["run", "--memory", "999999T", "hello", "--headless"], "memory"),
+    (["run", "--instructions", "0", "hello", "--headless"], "'0'"),
+    (["run", "--instructions", "many", "hello", "--headless"], "'many'"),
+    (["run", "--instructions", "9" * 40, "hello", "--headless"], "whole number"),
+    (["run", "--isa", "rv32i", "hello", "--headless"], "rv32i"),
+    (["run", "--jit", "on", "hello", "--headless"], "not available yet"),
+    (["run", "--nosuch", "hello"], "--nosuch"),
+    (["run", "hello"], "terminal"),
+    ([], "terminal"),
+    (["run", "--headless", "--save", "nowhere/x.snap", "hello"], "nowhere"),
+    (["run", "--headless", "--save", ".", "hello"], "directory"),
+    (["snapshot"], "info, verify, restore"),
+    (["snapshot", "info", "nosuch"], "nosuch"),
+    (["snapshot", "info", "text"], "not a snapshot"),
+    (["snapshot", "verify", "empty"], "empty"),
+    (["snapshot", "info", "."], "directory"),
+    (["snapshot", "restore", "--headless", "text"], "not a snapshot"),
+    *[([name], f"{name}: not available yet") for name in ("monitor", "replay", "lint", "isa", "bench", "images", "lesson")],
+    *[([name, "--any", "thing"], "not available yet") for name in ("compare", "conformance", "serve", "share", "watch")],
+    *[(["snapshot", name, "x"], "not available yet") for name in ("list", "tree", "diff", "delete", "prune", "export", "import")],
+    *[
+        (["run", option, "x", "hello"], f"{option}: not available yet")
+        for option in ("--kernel", "--initrd", "--append", "--drive", "--share", "--gdb", "--record", "--profile", "--signature")
+    ],
+]
+
+
+@pytest.fixture
+def bad_files(tmp_path: Path) -> None:
+    good = elf([NOP, jump(0)])
+    for name, data in {
+        "empty": b"",
+        "text": b"this is no program\n",
+        "cut.elf": good[:50],
+        "cut2.elf": good[:100],
+        "elf32": elf([NOP], bits=1),
+        "x86": elf([NOP], machine=62),
+        "outside": elf([NOP], base=0x1000),
+        "huge": elf([NOP], size=1 << 50),
+    }.items():
+        (tmp_path / name).write_bytes(data)
+
+
+@pytest.mark.parametrize(("line", "says"), BAD_LINES, ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "")
+def test_what_the_user_got_wrong_is_one_line_and_two(line: list[str], says: str, bad_files: None) -> None:
+    assert says in failed(*line)
+
+
+def test_damaged_snapshots(tmp_path: Path) -> None:
+    run("snapshot", "save", "good.snap", "hello", "--instructions", "3000")
+    good = (tmp_path / "good.snap").read_bytes()
+    for cut in (1, 20, len(good) // 2, len(good) - 1):
+        (tmp_path / "bad.snap").write_bytes(good[:cut])
+        assert "bad.snap" in failed("snapshot", "restore", "--headless", "bad.snap")
+    for at in range(0, len(good), len(good) // 8):
+        flipped = bytearray(good)
+        flipped[at] ^= 0x40
+        (tmp_path / "bad.snap").write_bytes(flipped)
+        assert "bad.snap" in failed("snapshot", "verify", "bad.snap")
+
+
+def test_a_failed_save_leaves_no_file(tmp_path: Path) -> None:
+    folder = tmp_path / "readonly"
+    folder.mkdir()
+    (folder / "old.snap").write_bytes(b"before")
+    failed("run", "--headless", "--instructions", "100", "--save", "readonly/nosuch/x.snap", "hello")
+    assert [path.name for path in folder.iterdir()] == ["old.snap"]
+
+
+def test_help_and_version_do_not_load_the_application() -> None:
+    code = (
+        "import sys, rvtui.cli\n"
+        "assert rvtui.cli.main(['--version']) == 0 and rvtui.cli.main(['run', '--help']) == 0\n"
+        "assert rvtui.cli.main(['run', '--headless', 'hello']) == 0\n"
+        "loaded = {'textual', 'bittty', 'prompt_toolkit'} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, input=b"")
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_a_closed_pipe_ends_quietly(guest: Guest) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rvtui", "run", "--headless", str(guest(FLOOD))],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout and process.stderr
+    assert process.stdout.read(1000) == b"x" * 1000
+    process.stdout.close()
+    assert process.wait(20) == 141
+    assert process.stderr.read() == b""
+
+
+def test_interrupt_ends_with_130(guest: Guest) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rvtui", "run", "--headless", str(guest(FLOOD))],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout and process.stderr
+    process.stdout.read(10)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+
+
+class Terminal:
+    """`rvtui` on a pseudo-terminal."""
+
+    def __init__(self, *arguments: str, rows: int = 24, columns: int = 80) -> None:
+        self.master, self.slave = pty.openpty()
+        termios.tcsetwinsize(self.slave, (rows, columns))
+        self.before = termios.tcgetattr(self.slave)
+        self.output = b""
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "rvtui", *arguments],
+            stdin=self.slave, stdout=self.slave, stderr=self.slave, env={**os.environ, "TERM": "xterm-256color"},
+            start_new_session=True,
+        )  # fmt: skip
+
+    def read(self, timeout: float = 0.1) -> None:
+        if select.select([self.master], [], [], timeout)[0]:
+            self.output += os.read(self.master, 65536)
+
+    def wait_for(self, text: bytes, timeout: float = 30) -> float:
+        """Seconds from the start until `text` was there."""
+        while text not in self.output:
+            assert time.monotonic() - self.started < timeout, self.output[-2000:]
+            self.read()
+        return time.monotonic() - self.started
+
+    def send(self, data: bytes) -> None:
+        os.write(self.master, data)
+
+    def end(self, timeout: float = 30) -> int:
+        deadline = time.monotonic() + timeout
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline
+            self.read(0.05)
+        self.read(0.2)
+        return self.process.returncode
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self.master)
+        os.close(self.slave)
+
+
+def test_the_demonstration_on_a_terminal_comes_up_and_goes_cleanly() -> None:
+    terminal = Terminal()
+    try:
+        terminal.wait_for(b"ticker")
+        terminal.wait_for(b"type a line")
+        terminal.send(b"q")
+        assert terminal.end() == 0
+        assert b"\x1b[?1049l" in terminal.output, "the alternate screen was left"
+        assert b"\x1b[?25h" in terminal.output, "the cursor is visible again"
+        assert b"Traceback" not in terminal.output
+        assert termios.tcgetattr(terminal.slave) == terminal.before
+    finally:
+        terminal.close()
+
+
+def test_headless_on_a_terminal_passes_keys_and_restores_it() -> None:
+    terminal = Terminal("run", "--headless", "echo")
+    try:
+        terminal.wait_for(b"echo> ")
+        terminal.send(b"abc\r")
+        terminal.wait_for(b"CBA")
+        assert terminal.output.count(b"abc") == 1, "only the guest echoes"
+        terminal.send(b"quit\r")
+        assert terminal.end() == 0
+        assert termios.tcgetattr(terminal.slave) == terminal.before
+    finally:
+        terminal.close()
+
+
+def test_interrupt_key_on_a_headless_terminal_restores_it(guest: Guest) -> None:
+    terminal = Terminal("run", "--headless", str(guest(SPIN)))
+    try:
+        time.sleep(1.0)
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.end() == 130
+        assert termios.tcgetattr(terminal.slave) == terminal.before
+        assert b"Traceback" not in terminal.output
+    finally:
+        terminal.close()
+
+
+def test_entry_address_is_where_the_guest_begins(guest: Guest) -> None:
+    words = [jump(0), li(17, 8), ECALL, jump(0)]
+    done = run("run", "--headless", guest(elf(words, entry=RAM + 4)))
+    assert done.returncode == 0, done.stderr

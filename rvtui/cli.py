@@ -202,6 +202,8 @@ def _drop_output() -> None:
 
 
 def _main(arguments: list[str]) -> int:
+    if arguments and arguments[0] in _LATER:
+        return _complain(f"{arguments[0]}: not available yet")
     try:
         options = parser().parse_args(arguments)
     except SystemExit as end:  # --help and --version
@@ -214,8 +216,7 @@ def _main(arguments: list[str]) -> int:
             return _run(options)
         case "snapshot":
             return _snapshot(options)
-        case later:
-            return _complain(f"{later}: not available yet")
+    raise AssertionError(options.command)
 
 
 def _demonstration() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import stat
 import sys
 import time
@@ -127,10 +128,11 @@ def _typing(source: Input) -> Iterator[None]:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, raw)
         yield
     finally:
-        # Not the terminal's process group any more: setting it would stop us.
-        with contextlib.suppress(termios.error, OSError):
-            if os.tcgetpgrp(descriptor) == os.getpgrp():
-                termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        # From the background this would stop us: ignore the signal that does it.
+        old = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        signal.signal(signal.SIGTTOU, old)
 
 
 def run(machine: Machine, *, limit: int | None = None, save: str | None = None) -> int:

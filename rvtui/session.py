@@ -442,6 +442,7 @@ class Session:
             raise EmulatorError(f"the machine cannot go on: {self._reason}; restore a snapshot or start again")
         self._halt("")
         self._feed()
+        self._horizon = CLOCK_LIMIT
         deadline = time.monotonic() + STEP_SECONDS
         reason = "stepped" if count == 1 else f"stepped {count:,}"
         for done in range(count):

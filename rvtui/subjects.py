@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, overload
 
-from emulator.errors import ConfigurationError
-from emulator.hart import Access, Mode
+from emulator.errors import ConfigurationError, TranslationError
+from emulator.hart import Access, Mode, Walk
 from emulator.machine import Machine
 from emulator.vmm.vcpu import CSRS as SWITCHED
 
+GUEST_PAGE_FAULTS = (20, 21, 23)
+PAGE = 4096
+WORD = (1 << 64) - 1
 DERIVED = ("vsip", "hip", "sip")
 """Registers that show bits of switched ones."""
 
@@ -161,8 +164,28 @@ class VcpuFace:
             return self.hart.walk(address, access, self.mode if mode is None else mode)
 
     def read_virtual(self, address: int, length: int, access: Access = Access.LOAD, mode: Mode | None = None) -> bytes:
+        """As Hart.read_virtual. A page of the guest's memory that the hypervisor has not mapped yet is read where it is."""
+        mode = self.mode if mode is None else mode
+        data = b""
         with self._borrowed():
-            return bytes(self.hart.read_virtual(address, length, access, self.mode if mode is None else mode))
+            while length > 0:
+                size = min(length, PAGE - address % PAGE)
+                try:
+                    data += self.hart.read_virtual(address, size, access, mode)
+                except TranslationError:
+                    gpa = self._unmapped(self.hart.walk(address, access, mode))
+                    if gpa is None:
+                        raise
+                    data += self.vcpu.vm.memory.read(gpa, size)
+                address, length = (address + size) & WORD, length - size
+        return data
+
+    def _unmapped(self, walk: Walk) -> int | None:
+        """The guest-physical address where the walk ends, if only the hypervisor's mapping is missing there."""
+        if walk.cause not in GUEST_PAGE_FAULTS or (walk.steps and walk.steps[-1].nested is not None):
+            return None
+        gpa = (walk.tval2 << 2) | (walk.address & 3)
+        return gpa if self.vcpu.vm.has_memory(gpa, 1) else None
 
     def next_interrupt(self) -> Any:
         return self.hart.next_interrupt() if self.loaded else None

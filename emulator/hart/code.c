@@ -36,7 +36,10 @@ static const form *find_form(u32 word) {
 /* --- pages and arena ------------------------------------------------------------------------------------------------ */
 
 void flush_code(machine *m) {
-    for (u32 i = 0; i < m->harts; i++) memset(m->cores[i]->fetch, 0, sizeof m->cores[i]->fetch);
+    for (u32 i = 0; i < m->harts; i++) {
+        memset(m->cores[i]->fetch, 0, sizeof m->cores[i]->fetch);
+        flush_jumps(m->cores[i]);
+    }
     for (u32 i = 1; i < m->code_used; i++) {
         region *r = find_region(m, m->code[i].physical, 4096);
         if (!r) continue;
@@ -72,6 +75,7 @@ void code_written(machine *m, region *r, u64 physical, u64 length) {
     if (!touched) return;
     memset(p->entry, 0, sizeof p->entry);
     p->lines = 0;
+    for (u32 i = 0; i < m->harts; i++) flush_jumps(m->cores[i]);
     r->flags[page] &= (u8)~PAGE_CODE;
 }
 
@@ -265,7 +269,7 @@ block *scratch_block(core *c, u64 pc, u32 most) {
     return scratch_from(c, &d, ending == BY_JUMP);
 }
 
-block *find_block(core *c, u64 pc) {
+static block *cached_block(core *c, u64 pc) {
     code_page *p;
     if (UNLIKELY(c->m->breakpoints) && is_breakpoint(c->m, pc)) {
         if (!c->skip_break) {
@@ -298,6 +302,15 @@ block *find_block(core *c, u64 pc) {
     block *b = store_draft(&d, (block *)(c->m->arena + at));
     p->entry[offset >> 1] = at;
     mark_code(c->m, p, offset, offset + d.head.bytes);
+    return b;
+}
+
+/* The block at `pc`: found, decoded, or made for this once. NULL: c->status says why not. */
+block *find_block(core *c, u64 pc) {
+    block *b = cached_block(c, pc);
+    if (b && b != &c->scratch.block && handler_labels)
+        c->jumps[pc >> 1 & (JUMPS - 1)] =
+            (jump){.pc = pc, .key = c->jump_key, .block = b, .handler = handler_labels[b->ops[0].handler]};
     return b;
 }
 

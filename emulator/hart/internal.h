@@ -113,7 +113,14 @@ struct machine {
 
 /* --- core: a hart with what is derived from its state --------------------------------------------------------- */
 
-enum { TLB_SIZE = 1024, CONTEXTS = 512 };
+enum { TLB_SIZE = 1024, CONTEXTS = 512, JUMPS = 4096 };
+
+/* Where an indirect jump went: what a mispredicted one waits for is this one entry, handler address included. */
+typedef struct jump {
+    u64 pc, key;      /* key: translation context, and a count of all that may have moved code */
+    block *block;
+    const void *handler;
+} jump;
 
 /* Everything besides the address that decides a translation. Its number is part of each lookaside tag. */
 typedef struct context {
@@ -135,6 +142,8 @@ struct core {
     hart h; /* first: x[0] lies at the address of the core */
     machine *m;
     u64 load_tag, store_tag, fetch_tag;
+    u64 jump_key;     /* of entries in `jumps` that hold now */
+    u64 jump_flushes;
     block *block;     /* that the interpreter is in */
     u32 fp;           /* 0 off, 1 on, 2 on and dirty */
     u64 limit;        /* the clock when the present slice is used up */
@@ -157,6 +166,7 @@ struct core {
     struct { u64 low, high; u8 cfg; } pmp[PMP_COUNT]; /* inclusive bounds */
     tlb_entry fetch[TLB_SIZE], load[TLB_SIZE], store[TLB_SIZE];
     u8 fetch_bits[TLB_SIZE], load_bits[TLB_SIZE], store_bits[TLB_SIZE]; /* log2 of the larger page behind the entry, minus 12 */
+    jump jumps[JUMPS];
     union {
         block block;
         u64 room[BLOCK_SLOTS + 2 + BLOCK_MAX / 8];
@@ -184,11 +194,13 @@ enum status guest_store(core *c, u64 address, u64 value, u64 bits);
 void flush_translations(core *c);
 void flush_address(core *c, u64 address);
 void flush_stores(machine *m);
+void flush_jumps(core *c);
 region *find_region(machine *m, u64 address, u64 size);
 u32 instruction_bits(core *c, u64 pc);
 
 /* code.c */
 block *find_block(core *c, u64 pc);
+extern const void *const *handler_labels; /* set by the interpreter when it is first entered */
 block *chain_block(core *c, block *from, op *at, u32 which, u64 pc);
 block *scratch_block(core *c, u64 pc, u32 most);
 code_page *code_page_of(machine *m, region *r, u64 physical);

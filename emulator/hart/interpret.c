@@ -4,8 +4,6 @@
 #include "integer.h"
 #include "softfloat.h"
 
-#define PAGE_OF(address) ((address) & PAGE_MASK)
-
 /* A lookaside hit needs page, context and alignment to agree at once: low bits of a misaligned address spoil the tag. */
 #define HIT(entry, address, type, context) \
     LIKELY((entry)->tag == (((address) & (PAGE_MASK | (sizeof(type) - 1))) | (context)))
@@ -101,12 +99,13 @@
     } while (0)
 #define LOOK_UP() \
     do { \
-        const tlb_entry *e_ = &c->fetch[base >> 12 & (TLB_SIZE - 1)]; \
-        u32 next_; \
-        if (UNLIKELY(e_->tag != (PAGE_OF(base) | c->fetch_tag))) goto find; \
-        next_ = ((const code_page *)(uintptr_t)e_->addend)->entry[base >> 1 & 2047]; \
-        if (UNLIKELY(!next_)) goto find; \
-        ENTER((block *)(arena + next_)); \
+        const jump *const jump_ = &c->jumps[base >> 1 & (JUMPS - 1)]; \
+        if (UNLIKELY(jump_->pc != base || jump_->key != c->jump_key)) goto find; \
+        c->block = jump_->block; \
+        left -= jump_->block->n; \
+        op = jump_->block->ops; \
+        if (UNLIKELY(left < 0)) goto spent; \
+        goto *jump_->handler; \
     } while (0)
 #define JUMP_FAR() \
     do { \
@@ -139,12 +138,15 @@ static inline u64 f32_widen(u64 a, u32 rm, u32 *flags) {
     return f32_to_f64(a, flags);
 }
 
-/* Runs from block `blk` at `base` until `*left` instructions are used up or something needs a look from outside.
+const void *const *handler_labels;
+
+/* Runs from block `from` at `base` until `*left` instructions are used up or something needs a look from outside.
    On return h.pc is the next instruction, or the one that did not complete; *left is exact. */
 enum status interpret(core *c, block *from, u64 base, i64 *left_out) {
 #define LABEL(name) &&op_##name,
     static const void *const labels[] = {HANDLERS(LABEL)};
 #undef LABEL
+    handler_labels = labels;
     u64 *const x = c->h.x;
     const u64 *const arena = c->m->arena;
     i64 left = *left_out;

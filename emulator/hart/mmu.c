@@ -60,7 +60,15 @@ static world guest_world(core *c) { return world_of(c, c->h.csr.hstatus & HSTATU
 
 static void flush_array(tlb_entry *entries) { memset(entries, 0, TLB_SIZE * sizeof *entries); }
 
+static void key_jumps(core *c) { c->jump_key = c->fetch_tag << 45 | (c->jump_flushes & ((1ull << 48) - 1)); }
+
+void flush_jumps(core *c) {
+    c->jump_flushes++;
+    key_jumps(c);
+}
+
 void flush_translations(core *c) {
+    flush_jumps(c);
     flush_array(c->fetch);
     flush_array(c->load);
     flush_array(c->store);
@@ -77,6 +85,7 @@ static void flush_page(tlb_entry *entries, const u8 *bits, u64 address) {
 
 /* Drop what was derived from the leaf that maps `address`, in any address space: more than asked for is allowed. */
 void flush_address(core *c, u64 address) {
+    flush_jumps(c);
     flush_page(c->fetch, c->fetch_bits, address);
     flush_page(c->load, c->load_bits, address);
     flush_page(c->store, c->store_bits, address);
@@ -117,6 +126,7 @@ void hart_context_changed(hart *h) {
     /* A crowded table forgets the first number; asking again then finds room. */
     c->fetch_tag = context_tag(c, &fetch, false);
     c->load_tag = c->store_tag = data_tag;
+    key_jumps(c);
     if (!mine || (h->v && !guest)) c->fp = 0;
     else c->fp = mine == MSTATUS_FS && (!h->v || guest == MSTATUS_FS) ? 2 : 1;
 }

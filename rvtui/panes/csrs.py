@@ -15,6 +15,10 @@ from rvtui.subjects import Subject, hart_of
 from rvtui.text import Line, Span, fit, hex64
 
 
+BESIDE = 60
+"""Columns from which on a VS register stands beside its twin, else below it."""
+
+
 @dataclass(frozen=True)
 class CsrValues:
     executed: int
@@ -103,7 +107,11 @@ class CsrsPane(Pane):
                     continue
                 lines.append(self._line(csr, now.values, width))
                 rows.append(_Row(name=csr.name, twin=csr.twin.name if csr.twin else ""))
-                if csr.name in self._fields:
+                twin = csr.twin.name if csr.twin else ""
+                if twin in now.values and width < BESIDE:
+                    lines.append((("  ", ""), *self._value(twin, now.values)))
+                    rows.append(_Row(name=twin))
+                if csr.name in self._fields or (twin in self._fields and width < BESIDE):
                     for shown in (csr, csr.twin):
                         if shown is not None and shown.name in now.values:
                             for line in _field_lines(shown, now.values[shown.name], width):
@@ -123,7 +131,7 @@ class CsrsPane(Pane):
         spans: list[Span] = [("  ", "")]
         spans += self._value(csr.name, values)
         used = 31
-        if csr.twin is not None and csr.twin.name in values and width >= 60:
+        if csr.twin is not None and csr.twin.name in values and width >= BESIDE:
             spans += self._value(csr.twin.name, values)
             used += 29
         room = width - used

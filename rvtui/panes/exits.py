@@ -85,7 +85,8 @@ class ExitsPane(Pane):
             )
         )
         self.entitle("" if view.subject.vm is not None else "(traps)")
-        names = max(16, min(34, width - 30))
+        longest = max((len(what) for table in tables for what, *_ in table.rows), default=16)
+        names = max(16, min(longest, width - 22))
         for table in tables:
             total = sum(times for *_, times in table.rows)
             lines.append(((clean(table.name, 20), "bold"), (f"  {total:,} in all", "dim")))

@@ -172,9 +172,10 @@ class VmsPane(Pane):
         return lines
 
     def _runner_line(self, runner: Runner, view: View, names: int, sparks: int, width: int) -> Line:
-        mark, style = STATES.get(runner.state, ("?", "warn"))
-        if not view.running and runner.state == "running":
-            mark, style = "‖", "warn"
+        state = runner.state
+        mark, style = STATES.get(state, ("?", "warn"))
+        if not view.running and state == "running":
+            mark, style, state = "‖", "warn", "paused"
         mode = MODE_NAMES[runner.mode]
         history = self._history.get(runner.name, ())
         rate = history[-1] if history and view.running else 0.0
@@ -185,7 +186,7 @@ class VmsPane(Pane):
         return (
             ("▸ " if selected else "  ", "accent bold"),
             (f"{fit(clean(runner.name), names)} ", "bold" if selected else ""),
-            (f"{mark} {runner.state:<8}", style),
+            (f"{mark} {state:<8}", style),
             (f"{mode:<4} ", mode),
             (f"{count(runner.instructions):>6} ", ""),
             (f"{count(rate):>6} ", "" if rate else "dim"),

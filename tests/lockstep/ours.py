@@ -10,6 +10,7 @@ from typing import Any
 from emulator.hart._native import ffi, lib
 from emulator.hart.hart import ExitReason
 from emulator.machine import Machine
+from emulator.memory import Memory
 
 from .spike import RAM_BASE
 
@@ -42,9 +43,13 @@ class HartSide:
         self.time = self.step_time = lib.hart_time(hart)
 
     @property
-    def lines(self) -> int:
-        """Interrupt wires as bits of mip."""
-        return int(self._hart.lines)
+    def wires(self) -> tuple[int, int]:
+        """Interrupt wires as bits of mip, and mtimecmp."""
+        return self._hart.lines, self._hart.mtimecmp
+
+    def host_writes(self) -> list[tuple[int, bytes]]:
+        """Memory that something beside the hart wrote in the last step."""
+        return []
 
     def registers(self) -> tuple[int, int, list[int], list[int]]:
         """pc, mode as prv | V << 2, x0..x31, f0..f31."""
@@ -66,6 +71,10 @@ class HartSide:
         return {(mode, i): n for mode in range(5) for i, n in enumerate(self._hart.traps[mode]) if n}
 
     def read(self, address: int, length: int) -> bytes:
+        raise NotImplementedError
+
+    def pages(self) -> Iterable[int]:
+        """Addresses of the pages of memory to compare."""
         raise NotImplementedError
 
     def fetch(self, pc: int, mode: int) -> int | None:
@@ -126,6 +135,9 @@ class Ours(HartSide):
         offset = address - RAM_BASE
         return self._ram[offset : offset + length] if offset >= 0 else b""
 
+    def pages(self) -> Iterable[int]:
+        return range(RAM_BASE, RAM_BASE + self.size, 4096)
+
     def write(self, address: int, data: bytes) -> None:
         self._ram[address - RAM_BASE : address - RAM_BASE + len(data)] = data
         lib.machine_memory_changed(self._machine, address, len(data))
@@ -159,6 +171,15 @@ class MachineSide(HartSide):
 
         self.machine.bus.read = recorded_read  # type: ignore[method-assign]
         self.machine.bus.write = recorded_write  # type: ignore[method-assign]
+        self._poked = False
+        if self.machine.htif is not None:
+            poke = self.machine.htif.poke
+
+            def noted(memory: Memory) -> None:
+                self._poked = True
+                poke(memory)
+
+            self.machine.htif.poke = noted  # type: ignore[method-assign]
         self._watch(lib.machine_hart(self.machine._native, 0))
 
     def step(self) -> str:
@@ -168,6 +189,12 @@ class MachineSide(HartSide):
         if exit.reason is ExitReason.BUDGET:
             return ""
         return {ExitReason.IDLE: "waits", ExitReason.TRAP_LOOP: "trap loop"}.get(exit.reason, exit.reason.name.lower())
+
+    def host_writes(self) -> list[tuple[int, bytes]]:
+        """HTIF's answers in tohost and fromhost."""
+        htif, poked = self.machine.htif, self._poked
+        self._poked = False
+        return [(at, self.read(at, 8)) for at in (htif.tohost, htif.fromhost) if at is not None] if htif and poked else []
 
     def access(self, address: int, size: int, value: int | None) -> int:
         """Spike's access: the same as this machine made in the step, answered alike."""
@@ -181,3 +208,8 @@ class MachineSide(HartSide):
     def read(self, address: int, length: int) -> bytes:
         region = self.machine.memory.find(address, length)
         return self.machine.memory.read(address, length) if region is not None else b""
+
+    def pages(self) -> Iterable[int]:
+        """Those ever written here: all of a large memory takes long."""
+        region = self.machine.memory.regions[0]
+        return [region.base + page * 4096 for page in self.machine.touched_pages(region)]

@@ -130,7 +130,9 @@ class Pair:
         ours, spike = self.ours, self.spike
         outcome = Outcome()
         now, mode, x, f = ours.registers()
-        lines = 0
+        wires = ours.wires
+        spike.set_wires(wires[0])
+        spike.set_timer(wires[1])
         stuck = 0
         for outcome.steps in range(1, steps + 1):
             was, was_mode, was_x = now, mode, x
@@ -140,9 +142,12 @@ class Pair:
             spike.step(1)
             # Every time, because Spike looks at its timers only when the clock is set.
             spike.set_time(ours.time)
-            if ours.lines != lines:
-                lines = ours.lines
-                spike.set_wires(lines)
+            if ours.wires != wires:
+                wires = ours.wires
+                spike.set_wires(wires[0])
+                spike.set_timer(wires[1])
+            for address, data in ours.host_writes():
+                spike.write(address, data)
             now, mode, x, f = ours.registers()
             theirs = spike.registers()
             if (
@@ -164,15 +169,12 @@ class Pair:
         return outcome
 
     def _compare_memory(self, outcome: Outcome) -> None:
-        chunk = 16 * PAGE
-        for start in range(RAM_BASE, RAM_BASE + self.memory, chunk):
-            mine, theirs = self.ours.read(start, chunk), self.spike.read(start, chunk)
-            for at in range(0, chunk, 8) if mine != theirs else ():
+        for start in self.ours.pages():
+            mine, theirs = self.ours.read(start, PAGE), self.spike.read(start, PAGE)
+            for at in range(0, PAGE, 8) if mine != theirs else ():
                 if mine[at : at + 8] != theirs[at : at + 8]:
                     a, b = (int.from_bytes(data[at : at + 8], "little") for data in (mine, theirs))
                     outcome.differences.append(Difference(f"memory {start + at:#x}", a, b))
-            if outcome.differences:
-                return
 
     def _compare(self, outcome: Outcome, at: Context, mine: Registers, theirs: Registers) -> bool:
         """Everything but memory; False when a difference is not allowed."""
@@ -283,9 +285,8 @@ def run_elf(elf: str | os.PathLike[str], steps: int, stride: int = 64, memory: i
     spike.reset(pc, zero=False)
     for i, value in enumerate(x):
         spike.set_x(i, value)
-    region = ours.machine.memory.regions[0]
-    for page in ours.machine.touched_pages(region):
-        spike.write(region.base + page * PAGE, ours.read(region.base + page * PAGE, PAGE))
+    for page in ours.pages():
+        spike.write(page, ours.read(page, PAGE))
     outcome = Pair(ours, spike, memory).go(steps, stride)
     if outcome.differences and stride > 1:
         return run_elf(elf, outcome.steps, 1, memory)

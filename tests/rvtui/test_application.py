@@ -1,0 +1,654 @@
+"""The application under Textual's pilot: keys pressed, and what stands on the screen."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import FLOOD, RAM, SPIN, opened
+
+import snapshots
+from emulator.hart import Access, Mode
+from emulator.isa import ABI_NAMES
+from rvtui import machines
+from rvtui.application import NAMES
+from rvtui.panes.console import ConsolePane
+from rvtui.panes.csrs import CsrsPane
+from rvtui.subjects import Subject, hart_of, subjects
+
+SIZES = [(80, 24), (120, 40), (200, 50)]
+DEMONSTRATION = ["echo", "ticker"]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+async def test_the_demonstration_shows_both_guests_at_work(size: tuple[int, int]) -> None:
+    async with opened(DEMONSTRATION, size) as desk:
+        await desk.shows("echo: type a line")
+        first = desk.machine.host.vms[1].instructions
+        await desk.until(lambda: desk.machine.host.vms[1].instructions > first + 1000, "the ticker runs on")
+        rows = desk.screen()
+        assert len(rows) == size[1] and all(len(row) == size[0] for row in rows)
+        assert "rvtui" in rows[0] and ("running" in rows[0] or "idle" in rows[0])
+        assert any("echo" in row and "VS" in row for row in rows) and any("ticker" in row and "VS" in row for row in rows)
+        assert "pause" in rows[-1] and "quit" in rows[-1]
+        await desk.press("right_square_bracket")
+        await desk.shows("ten timer interrupts")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+async def test_every_pane_can_be_shown_and_zoomed(size: tuple[int, int]) -> None:
+    async with opened(DEMONSTRATION, size) as desk:
+        await desk.shows("echo>")
+        for name in NAMES:
+            if name == "console":
+                continue
+            pane = desk.pane(name)
+            await desk.press(pane.KEY)
+            assert pane.display and pane.has_focus, name
+            await desk.until(lambda name=name: any(line.strip() for line in desk.lines(name)), f"{name} shows something")
+            assert f"{pane.KEY} {pane.TITLE}" in desk.text()
+            await desk.press("z")
+            assert pane.size.width >= size[0] - 2 and pane.size.height >= size[1] - 4, name
+            await desk.press("z")
+            assert pane.size.width <= size[0] - 2
+
+
+async def test_keys_reach_the_echo_guest_and_ctrl_bracket_leaves() -> None:
+    async with opened(DEMONSTRATION, (80, 24)) as desk:
+        await desk.shows("echo>")
+        await desk.press("2")
+        assert isinstance(desk.application.focused, ConsolePane)
+        assert "Ctrl-]" in desk.screen()[-1]
+        await desk.type("quick 123")
+        await desk.press("enter")
+        await desk.shows("321 KCIUQ")
+        assert desk.session.running, "s, n, q and digits went to the guest"
+        await desk.press("tab", "ctrl+p", "escape")
+        assert isinstance(desk.application.focused, ConsolePane)
+        await desk.press("ctrl+right_square_bracket")
+        assert not isinstance(desk.application.focused, ConsolePane)
+        await desk.press("q")
+    assert desk.application.return_value == 0
+
+
+async def test_paste_reaches_the_guest() -> None:
+    from textual import events
+
+    async with opened(DEMONSTRATION, (80, 24)) as desk:
+        await desk.shows("echo>")
+        await desk.press("2")
+        desk.application.focused.post_message(events.Paste("pasted\n"))
+        await desk.shows("DETSAP")
+
+
+async def test_scrollback_of_a_console() -> None:
+    async with opened(["exits"], (80, 24)) as desk:
+        await desk.until(lambda: desk.session.view.finished, "the guest ends")
+        await desk.press("2")
+        assert "what makes a guest leave" not in desk.text()
+        for _ in range(10):
+            await desk.press("shift+pageup")
+        assert "what makes a guest leave" in desk.text()
+        assert "lines back" in desk.text()
+        for _ in range(10):
+            await desk.press("shift+pagedown")
+        assert "lines back" not in desk.text()
+
+
+async def test_run_and_pause() -> None:
+    async with opened(DEMONSTRATION) as desk:
+        await desk.shows("pause")
+        await desk.press("space")
+        await desk.shows("stopped")
+        await desk.settled()
+        executed = desk.machine.executed
+        await asyncio.sleep(0.2)
+        assert desk.machine.executed == executed
+        assert f"{executed:,} instr" in desk.screen()[0]
+        assert "run" in desk.screen()[-1].split()
+        await desk.press("r")
+        await desk.until(lambda: desk.machine.executed > executed, "it runs again")
+
+
+async def test_stopping_takes_less_than_50_ms(guest: Callable[[bytes], Path]) -> None:
+    async with opened([str(guest(SPIN))]) as desk:
+        await desk.until(lambda: desk.machine.executed > 10_000_000)
+        waits = []
+        for _ in range(10):
+            desk.session.run().result(5)
+            await asyncio.sleep(0.05)
+            started = time.monotonic()
+            desk.session.pause().result(5)
+            waits.append(time.monotonic() - started)
+        assert sorted(waits)[8] < 0.05, waits
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+async def test_what_is_shown_is_what_the_machine_says(size: tuple[int, int]) -> None:
+    async with opened(DEMONSTRATION, size) as desk:
+        await desk.shows("echo>")
+        await desk.pause()
+        for subject in subjects(desk.machine):
+            desk.session.select(subject)
+            await desk.press("3")
+            await desk.settled()
+            face = hart_of(desk.machine, subject)
+            words = " ".join(desk.lines("registers")).replace("*", " ").split()
+            assert words[0] == "pc" and int(words[1], 16) == face.pc
+            for number, name in enumerate(ABI_NAMES):
+                assert int(words[words.index(name) + 1], 16) == face.x[number], name
+            await desk.press("4")
+            await desk.settled()
+            words = " ".join(desk.lines("csrs")).replace("*", " ").split()
+            for name in ("hstatus", "hgatp", "hideleg", "vsstatus", "vstvec", "vsatp", "vstimecmp", "sstatus", "vsie"):
+                assert int(words[words.index(name) + 1], 16) == face.csr(name), name
+            vm = desk.machine.host.vms[subject.vm]
+            row = next(line for line in desk.lines("vms") if vm.name in line)
+            assert Mode(vm.vcpus[0].mode).label in row and f"{face.pc:x}" in row
+
+
+async def test_floating_point_registers() -> None:
+    async with opened(DEMONSTRATION) as desk:
+        await desk.pause()
+        desk.machine.host.vms[0].vcpus[0].set_reg("f10", 0xFFFF_FFFF_1234_5678)
+        await desk.press("3", "f")
+        desk.session.subscribe("registers", *desk.pane("registers").readers()["registers"][:1])
+        await desk.settled()
+        assert any("fa0" in line and "ffffffff12345678" in line for line in desk.lines("registers"))
+
+
+async def test_looking_changes_nothing() -> None:
+    """All panes, all VMs, walks and disassembly of the one that is not on the hart: the state stays bit for bit."""
+    async with opened(DEMONSTRATION, (200, 50)) as desk:
+        await desk.shows("echo>")
+        await desk.pause()
+        before = desk.machine.state_hash()
+        for key in ("4", "5", "6", "7", "8", "9"):
+            for subject in subjects(desk.machine):
+                desk.session.select(subject)
+                await desk.press(key)
+                await desk.settled()
+        desk.application.show_walk(0x8000_0000, Access.STORE, Mode.VU)
+        await desk.settled()
+        assert desk.machine.state_hash() == before
+
+
+async def test_step_moves_what_is_looked_at() -> None:
+    async with opened(DEMONSTRATION) as desk:
+        await desk.shows("echo>")
+        await desk.pause()
+        for index in (0, 1):
+            desk.session.select(Subject(0, index))
+            vcpu = desk.machine.host.vms[index].vcpus[0]
+            before = vcpu.instructions
+            await desk.press("5", "s")
+            await desk.until(lambda vcpu=vcpu, before=before: vcpu.instructions == before + 1, "one instruction")
+            await desk.settled()
+            assert "stepped" in desk.screen()[0]
+            current = next(line for line in desk.lines("code") if "▶" in line)
+            assert f"{vcpu.pc:x}" in current
+
+
+async def test_changed_registers_are_marked() -> None:
+    async with opened(DEMONSTRATION) as desk:
+        await desk.shows("echo>")
+        await desk.pause()
+        face = hart_of(desk.machine, desk.session.subject)
+        before = list(face.x)
+        for _ in range(4):
+            desk.session.step().result(5)
+        await desk.settled()
+        # Marks compare with the display before, which may be any of the steps: what did not change at all has none.
+        text = " ".join(desk.lines("registers"))
+        for number, name in enumerate(ABI_NAMES):
+            if face.x[number] == before[number] and before[number] > 0xFFFF:
+                assert f"{name:<6}{face.x[number]:016x}*" not in text
+        assert "pc" in text and "*" in text
+
+
+async def test_step_over_returns_behind_the_call() -> None:
+    async with opened(["hello"], running=False) as desk:
+        await desk.settled()
+        machine = desk.machine
+        face = hart_of(machine, desk.session.subject)
+        from rvtui.session import call_return
+
+        for _ in range(300):
+            after = call_return(face)
+            if after is not None:
+                break
+            desk.session.step().result(5)
+        assert after is not None, "no call in the first 300 instructions"
+        stack = face.x[2]
+        await desk.press("n")
+        await desk.until(lambda: "stepped over" in desk.screen()[0])
+        assert face.pc == after and face.x[2] == stack
+        assert not list(machine.breakpoints), "the temporary breakpoint is gone"
+
+
+async def test_breakpoints_at_the_cursor_and_by_command() -> None:
+    async with opened(["hello"], running=False) as desk:
+        await desk.press("5")
+        await desk.settled()
+        await desk.press("down", "down", "b")
+        await desk.until(lambda: len(desk.machine.breakpoints) == 1)
+        (address,) = desk.machine.breakpoints
+        assert any("●" in line and f"{address:x}" in line for line in desk.lines("code"))
+        await desk.press("space")
+        await desk.until(lambda: "breakpoint at" in desk.screen()[0])
+        assert hart_of(desk.machine, desk.session.subject).pc == address
+        await desk.press("colon")
+        await desk.type(f"delete {address:#x}")
+        await desk.press("enter")
+        await desk.until(lambda: not len(desk.machine.breakpoints))
+        await desk.press("space")
+        await desk.until(lambda: desk.session.view.finished, "the guest ends")
+        assert "ended" in desk.screen()[0]
+        await desk.press("space")
+        await desk.shows("cannot go on")
+
+
+async def test_run_to_an_address() -> None:
+    async with opened(["hello"], running=False) as desk:
+        address = desk.machine.host.vms[0].symbols.find("main")
+        assert address
+        await desk.press("u")
+        await desk.type("main")
+        await desk.press("enter")
+        await desk.until(lambda: "reached main" in desk.screen()[0])
+        assert hart_of(desk.machine, desk.session.subject).pc == address
+        assert not list(desk.machine.breakpoints)
+
+
+async def test_edit_registers_and_csrs() -> None:
+    async with opened(DEMONSTRATION) as desk:
+        await desk.shows("echo>")
+        await desk.pause()
+        for index in (0, 1):
+            desk.session.select(Subject(0, index))
+            vcpu = desk.machine.host.vms[index].vcpus[0]
+            await desk.press("e")
+            await desk.type("a0=0x1234+1")
+            await desk.press("enter")
+            await desk.until(lambda vcpu=vcpu: vcpu.get_reg("x10") == 0x1235)
+            await desk.settled()
+            assert any("a0" in line and "1235" in line for line in desk.lines("registers"))
+            await desk.press("e")
+            await desk.type("vsscratch=a0<<8")
+            await desk.press("enter")
+            await desk.until(lambda vcpu=vcpu: vcpu.get_reg("vsscratch") == 0x123500)
+            await desk.press("e")
+            await desk.type("pc=0x80000000")
+            await desk.press("enter")
+            await desk.until(lambda vcpu=vcpu: vcpu.pc == RAM)
+
+
+async def test_editing_the_csr_under_the_cursor_keeps_to_its_rules() -> None:
+    async with opened(DEMONSTRATION, (200, 50)) as desk:
+        await desk.pause()
+        await desk.press("4")
+        pane = desk.pane("csrs")
+        assert isinstance(pane, CsrsPane)
+        for _ in range(60):
+            if pane.selected == "hedeleg":
+                break
+            await desk.press("down")
+        await desk.press("e")
+        assert desk.application.query_one("#prompt").value == "hedeleg="
+        await desk.type("-1")
+        await desk.press("enter")
+        await desk.shows("not writable")
+        stored = desk.machine.harts[0].csr("hedeleg")
+        assert stored and stored != (1 << 64) - 1
+        await desk.press("enter")
+        await desk.until(lambda: any("STORE_PAGE" in line and "15" in line for line in desk.lines("csrs")), "fields")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("frobnicate", "no command"),
+        ("setp", "did you mean"),
+        ("s a0=1", "count"),
+        ("step 0", "count"),
+        ("step many", "count"),
+        ("set a0", "NAME=VALUE"),
+        ("set zero=1", "always 0"),
+        ("set nosuch=1", "no register or CSR"),
+        ("set a0=1/0", "division by zero"),
+        ("set pc=1", "odd"),
+        ("set mvendorid=1", "read-only"),
+        ("break", "needs ADDRESS"),
+        ("break nosuch", "unknown name"),
+        ("delete 0x4", "no breakpoint"),
+        ("walk", "needs ADDRESS"),
+        ("walk 0 jump", "fetch, load, store"),
+        ("walk 0 load XS", "M, HS, U, VS, VU"),
+        ("restore nosuch.snap", "nosuch.snap"),
+        ("save nowhere/x.snap", "nowhere/x.snap"),
+        ("goto nowhere", "no pane"),
+        ("select nobody", "nothing is called"),
+        ("quit now", "no arguments"),
+        ("print (1", "missing )"),
+        ("x" * 300, "no command"),
+    ],
+)
+async def test_bad_commands_are_told_in_the_bar(line: str, says: str) -> None:
+    async with opened(["hello"], running=False) as desk:
+        before = desk.machine.state_hash()
+        desk.application.carry_out(line)
+        await desk.until(lambda: desk.application._keys.message, "a message")
+        message = desk.application._keys.message
+        assert "✗" in message and says in message
+        assert desk.machine.state_hash() == before
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("print 1+1", "0x2 = 2"),
+        ("print main", "<main>"),
+        ("break main", "breakpoint at"),
+        ("breakpoints", "no breakpoints"),
+        ("help set", "set NAME=VALUE"),
+        ("help", "Escape closes"),
+        ("step 5", "stepped 5"),
+        ("goto walk", "Walk"),
+        ("select hello", "looking at hello"),
+    ],
+)
+async def test_commands(line: str, says: str) -> None:
+    async with opened(["hello"], running=False) as desk:
+        desk.application.carry_out(line)
+        await desk.shows(says)
+
+
+async def test_every_command_has_help_and_every_example_parses() -> None:
+    from rvtui import commands
+
+    for command in commands.COMMANDS.values():
+        assert command.help and "\n" not in command.help
+        found, _ = commands.parse(command.example)
+        assert found is command
+
+
+async def test_the_command_bar_completes_and_remembers() -> None:
+    async with opened(["hello"], running=False) as desk:
+        prompt = desk.application.query_one("#prompt")
+        await desk.press("colon")
+        await desk.type("brea")
+        await desk.press("tab")
+        assert prompt.value == "break"
+        await desk.press("escape")
+        assert not prompt.display
+        await desk.press("colon")
+        await desk.type("print 7*6")
+        await desk.press("enter")
+        await desk.shows("= 42")
+        await desk.press("colon", "up")
+        assert prompt.value == "print 7*6"
+        await desk.press("escape")
+
+
+async def test_the_palette_offers_the_commands() -> None:
+    async with opened(["hello"], running=False) as desk:
+        await desk.press("ctrl+p")
+        await desk.shows("breakpoint")
+        await desk.type("breakpoints")
+        await desk.pilot.pause(0.5)
+        await desk.press("enter")
+        await desk.shows("no breakpoints")
+
+
+async def test_help_screen() -> None:
+    async with opened(DEMONSTRATION, (80, 24)) as desk:
+        await desk.press("5", "question_mark")
+        await desk.shows("Disassembly (this pane)")
+        await desk.press("escape")
+        await desk.until(lambda: "this pane" not in desk.text())
+
+
+async def test_save_and_restore_from_the_application(tmp_path: Path) -> None:
+    async with opened(DEMONSTRATION) as desk:
+        await desk.shows("echo>")
+        await desk.press("2")
+        await desk.type("before")
+        await desk.press("enter")
+        await desk.shows("EROFEB")
+        await desk.press("ctrl+right_square_bracket")
+        await desk.pause()
+        saved = desk.machine.state_hash()
+        executed = desk.machine.executed
+        await desk.press("S")
+        assert desk.application.query_one("#prompt").value == "machine.snap"
+        await desk.press("enter")
+        await desk.shows("saved machine.snap")
+        assert snapshots.verify(tmp_path / "machine.snap").executed == executed
+        await desk.press("space")
+        await desk.until(lambda: desk.machine.executed > executed)
+        await desk.press("L")
+        await desk.type("machine.snap")
+        await desk.press("enter")
+        await desk.shows("restored machine.snap")
+        await desk.settled()
+        assert desk.machine.executed == executed and desk.machine.state_hash() == saved
+        assert f"{executed:,} instr" in desk.screen()[0]
+        await desk.shows("EROFEB")
+        await desk.press("2")
+        await desk.press("ctrl+right_square_bracket", "space", "2")
+        await desk.type("after")
+        await desk.press("enter")
+        await desk.shows("RETFA")
+
+
+async def test_restoring_rubbish_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "bad.snap").write_bytes(b"rubbish" * 100)
+    async with opened(DEMONSTRATION) as desk:
+        machine = desk.machine
+        desk.application.carry_out("restore bad.snap")
+        await desk.shows("bad.snap")
+        assert "✗" in desk.application._keys.message
+        assert desk.machine is machine and desk.session.running
+
+
+async def test_the_walk_is_the_harts() -> None:
+    async with opened(DEMONSTRATION, (120, 40)) as desk:
+        await desk.shows("echo>")
+        await desk.pause()
+        await desk.press("w")
+        await desk.type("0x80000000 load VS")
+        await desk.press("enter")
+        await desk.until(lambda: any("physical" in line for line in desk.lines("walk")))
+        walk = hart_of(desk.machine, desk.session.subject).walk(RAM, Access.LOAD, Mode.VS)
+        text = "\n".join(desk.lines("walk"))
+        assert f"physical {walk.physical:#x}" in text and f"{len(walk.steps)} reads" in text
+        for step in walk.steps:
+            assert f"[{step.pte_physical:x}] {step.pte:x}" in text
+        await desk.press("w")
+        await desk.type("0x90000000 store VS")
+        await desk.press("enter")
+        await desk.until(lambda: any("guest-page fault" in line for line in desk.lines("walk")))
+        text = "\n".join(desk.lines("walk"))
+        walk = hart_of(desk.machine, desk.session.subject).walk(0x9000_0000, Access.STORE, Mode.VS)
+        assert walk.cause == 23 and f"gpa {walk.tval2 << 2:#x}" in text and "✗" in text
+
+
+async def test_a_walk_through_both_stages() -> None:
+    machine = machines.with_guests(["pages"])
+    vcpu = machine.host.vms[0].vcpus[0]
+    for _ in range(3000):
+        if vcpu.get_reg("vsatp"):
+            break
+        machine.run(20)
+    assert vcpu.get_reg("vsatp"), "the guest turned paging on"
+    async with opened(machine, (120, 40), running=False) as desk:
+        desk.application.carry_out("walk pc fetch VS")
+        await desk.until(lambda: any("VS-stage entry" in line for line in desk.lines("walk")))
+        text = "\n".join(desk.lines("walk"))
+        assert "VS L2" in text and "G  L2" in text and "through the G-stage" in text
+
+
+async def test_the_tree_is_the_tables() -> None:
+    async with opened(DEMONSTRATION, (200, 50)) as desk:
+        await desk.shows("echo>")
+        await desk.pause()
+        await desk.press("6")
+        await desk.until(lambda: any("ticker" in line for line in desk.lines("gstage")))
+        text = "\n".join(desk.lines("gstage"))
+        for vm in desk.machine.host.vms:
+            assert f"{vm.name}  VMID {vm.vmid}  Sv39x4  root {vm.tables.root:#x}" in text
+            leaves = list(vm.tables.leaves())
+            assert f"{leaves[0].gpa:#x} → {leaves[0].physical:#x}" in text
+        rows = len(desk.lines("gstage"))
+        await desk.press("enter")
+        await desk.until(lambda: len(desk.lines("gstage")) < rows, "a closed tree")
+        await desk.press("enter")
+        await desk.until(lambda: len(desk.lines("gstage")) == rows, "an open tree")
+
+
+async def test_a_guest_that_overwrites_its_g_stage_is_shown_as_it_is() -> None:
+    async with opened(["hello"], running=False) as desk:
+        vm = desk.machine.host.vms[0]
+        vm.write(RAM, bytes(8))
+        entry = vm.tables.children()[0]
+        desk.machine.memory.write(entry.address, (0xFFFF_FFFF_FFFF_FFFF).to_bytes(8, "little"))
+        await desk.press("6")
+        await desk.settled()
+        assert "root" in "\n".join(desk.lines("gstage"))
+
+
+async def test_memory_that_is_not_mapped_yet_can_be_seen() -> None:
+    async with opened(["hello"], running=False) as desk:
+        await desk.settled()
+        assert any("_start" in line for line in desk.lines("code"))
+        before = desk.machine.state_hash()
+        face = hart_of(desk.machine, desk.session.subject)
+        assert face.read_virtual(RAM + 4090, 12) == desk.machine.host.vms[0].memory.read(RAM + 4090, 12)
+        assert desk.machine.state_hash() == before, "looking mapped nothing"
+
+
+async def test_exits_have_kvms_names_and_counts() -> None:
+    async with opened(["exits"]) as desk:
+        await desk.until(lambda: desk.session.view.finished)
+        await desk.press("8")
+        await desk.until(lambda: desk.lines("exits"))
+        text = "\n".join(desk.lines("exits"))
+        vm = desk.machine.host.vms[0]
+        assert f"{sum(vm.exits.values()):,} in all" in text
+        for name, times in vm.exits.items():
+            assert any(name in line and f"{times:,}" in line for line in desk.lines("exits")), name
+
+
+async def test_the_bare_machine_shows_modes_traps_and_events() -> None:
+    machine, _ = machines.bare("tiny-hypervisor", memory=64 << 20, harts=1, dtb=None)
+    async with opened(machine, (120, 40)) as desk:
+        await desk.until(lambda: desk.session.view.finished)
+        await desk.shows("guest 2 switched itself off")
+        await desk.press("9")
+        await desk.until(lambda: any("hgatp" in line for line in desk.lines("events")))
+        await desk.press("8")
+        await desk.until(lambda: any("environment call from VS" in line for line in desk.lines("exits")))
+        row = next(line for line in desk.lines("vms") if "M " in line and "HS" in line)
+        assert "VS" in row and "%" in row
+
+
+@pytest.mark.parametrize("size", [(40, 10), (1, 1), (79, 24), (80, 23), (5, 60)])
+async def test_a_terminal_that_is_too_small(size: tuple[int, int]) -> None:
+    async with opened(DEMONSTRATION, (80, 24)) as desk:
+        await desk.shows("echo>")
+        await desk.pilot.resize_terminal(*size)
+        await desk.pilot.pause()
+        if size[0] >= 40 and size[1] >= 10:
+            await desk.shows(f"terminal too small ({size[0]}x{size[1]})")
+            await desk.shows("rvtui needs 80x24")
+        await desk.press("s", "5", "colon", "escape", "z", "question_mark", "escape")
+        await desk.pilot.resize_terminal(120, 40)
+        await desk.shows("VMs and harts")
+
+
+async def test_starting_too_small() -> None:
+    async with opened(DEMONSTRATION, (40, 10)) as desk:
+        await desk.shows("rvtui needs 80x24")
+        await desk.press("q")
+
+
+async def test_a_resize_storm() -> None:
+    async with opened(DEMONSTRATION, (200, 50)) as desk:
+        await desk.shows("echo>")
+        for step in range(60):
+            await desk.pilot.resize_terminal(20 + step * 37 % 230, 5 + step * 17 % 70)
+        await desk.pilot.resize_terminal(120, 40)
+        await desk.shows("VMs and harts")
+        await desk.shows("echo>")
+        assert all(len(row) == 120 for row in desk.screen())
+
+
+async def test_a_guest_that_floods_its_console(guest: Callable[[bytes], Path]) -> None:
+    async with opened([str(guest(FLOOD))], (80, 24)) as desk:
+        await desk.shows("xxxxxxxxxx")
+        started = time.monotonic()
+        await desk.press("space")
+        await desk.until(lambda: not desk.session.running, timeout=5)
+        assert time.monotonic() - started < 2
+        assert max(desk.session._pending.values()) < 1 << 20
+
+
+async def test_a_guest_that_is_stopped_is_told_with_its_reason(guest: Callable[[bytes], Path]) -> None:
+    from conftest import elf, lui
+
+    broken = guest(elf([lui(5, 0x10), 0x00028067]), "broken.elf")
+    async with opened([str(broken), "ticker"], (120, 40)) as desk:
+        await desk.until(lambda: desk.machine.host.vms[0].stopped)
+        await desk.until(lambda: any("broken" in line and "■" in line for line in desk.lines("vms")))
+        before = desk.machine.host.vms[1].instructions
+        await desk.until(lambda: desk.machine.host.vms[1].instructions > before, "the other runs on")
+
+
+async def test_idle_guests_leave_the_host_alone() -> None:
+    async with opened(DEMONSTRATION, (80, 24)) as desk:
+        await desk.shows("echo>")
+        clock, started = desk.machine.clock, time.monotonic()
+        used = time.process_time()
+        await asyncio.sleep(2)
+        passed = time.monotonic() - started
+        assert 0.5 < (desk.machine.clock - clock) / 1e9 / passed < 1.5, "guest time goes with the clock on the wall"
+        assert (time.process_time() - used) / passed < 0.5
+
+
+async def test_a_fault_of_ours_in_the_machine_is_told_and_survived(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(["hello"], running=False) as desk:
+
+        def broken(*_: object) -> None:
+            raise RuntimeError("out of order")
+
+        monkeypatch.setattr(desk.machine, "resume", broken)
+        await desk.press("space")
+        await desk.shows("internal error, RuntimeError: out of order")
+        await desk.press("5")
+
+
+async def test_no_colour_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with opened(DEMONSTRATION, (80, 24)) as desk:
+        await desk.shows("echo>")
+        assert desk.application.no_color
+        strips = desk.application.screen._compositor.render_strips()
+        colours = {segment.style.color for strip in strips for segment in strip if segment.style and segment.style.color}
+        assert all(not colour.triplet or len(set(colour.triplet)) == 1 for colour in colours), "greys only"
+
+
+async def test_closing_in_the_middle_of_everything() -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        async with opened(DEMONSTRATION, (120, 40)) as desk:
+            await desk.shows("echo>")
+            for _ in range(20):
+                desk.session.toggle()
+                desk.application.carry_out("step 50")
+            await desk.press("q")
+    assert not desk.session._thread.is_alive()
+
+

@@ -38,6 +38,8 @@ INSTRUCTIONS_PER_TICK: Final = 100
 """So that an instruction counts as a nanosecond."""
 MOST_TURNS: Final = 100_000
 """Steps of other harts after which stepping one hart gives up: it waits, or is halted."""
+TOUCHED: Final = 8
+"""Flag of a page that was ever written, by harts or by the host."""
 CLOCK_LIMIT: Final = (1 << 64) - 1
 
 
@@ -306,6 +308,8 @@ class Machine:
                 self.htif.poke(self.memory)
                 if not self._watched(exit):
                     continue
+            if reason is ExitReason.IDLE:
+                return self._done(exit, granted - budget)  # a host's guests idle by trapping: here all harts are halted
             if self.host is not None:
                 answer = self.host.ran(executed, exit)
                 if answer is None and (reason is not ExitReason.BUDGET or (budget and self.clock < until)):
@@ -370,7 +374,7 @@ class Machine:
         """Indexes of the pages of a region that were ever written, ascending."""
         flags = lib.machine_page_flags(self._native, region.base)
         written = bytes(ffi.buffer(flags, region.size >> 12))
-        return [i for i, flag in enumerate(written) if flag & 1]
+        return [i for i, flag in enumerate(written) if flag & TOUCHED]
 
     def state(self) -> dict[str, Any]:
         """Everything but the contents of memory, as plain values; `from_state` makes the machine again."""
@@ -463,7 +467,7 @@ def _feed(value: Any, update: Callable[[bytes], None]) -> None:
         case int():
             update(b"i%d;" % value)
         case str() | bytes() | bytearray():
-            data = value.encode() if isinstance(value, str) else value
+            data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
             update(b"s%d;" % len(data))
             update(bytes(data))
         case Mapping():

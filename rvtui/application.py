@@ -15,6 +15,7 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.containers import Horizontal
 from textual.geometry import Size
 from textual.message import Message
 from textual.widget import Widget
@@ -133,7 +134,8 @@ class Application(App[int]):
     }
     Pane:focus { border: heavy $primary; border-title-color: $primary; border-title-style: bold; }
     #small { display: none; width: 1fr; height: 1fr; content-align: center middle; text-align: center; }
-    #bottom { height: 1; }
+    #asking { height: 1; display: none; background: $panel; }
+    #label { width: auto; padding: 0 1; color: $accent; text-style: bold; }
     CommandPalette > Vertical { width: 80%; max-width: 90; }
     """
     ENABLE_COMMAND_PALETTE = True
@@ -194,6 +196,8 @@ class Application(App[int]):
         self._small = Static(id="small")
         self._keys = KeyBar(self.paint_for)
         self._prompt = Prompt(self._complete, self._answered)
+        self._label = Static(id="label")
+        self._asking = Horizontal(self._label, self._prompt, id="asking")
         self._wanted = "console"
         self._zoomed: str | None = None
         self._subscribed: set[str] = set()
@@ -212,7 +216,7 @@ class Application(App[int]):
         yield self._workspace
         yield self._small
         yield self._keys
-        yield self._prompt
+        yield self._asking
 
     def on_mount(self) -> None:
         self.session.on_view = self._on_view
@@ -281,7 +285,7 @@ class Application(App[int]):
         self._feed_terminals()
         if view.sequence == self._sequence:
             return
-        self._sequence = view.sequence
+        self._sequence = session.seen = view.sequence
         for pane in self._panes.values():
             if pane.display:
                 pane.show(view)
@@ -341,7 +345,7 @@ class Application(App[int]):
         workspace = self._workspace
         fits = size.width >= MINIMUM[0] and size.height >= MINIMUM[1]
         workspace.display = self._top.display = fits
-        self._keys.display = fits and not self._prompt.display
+        self._keys.display = fits and not self._asking.display
         self._small.display = not fits
         if not fits:
             self._small.update(
@@ -439,9 +443,12 @@ class Application(App[int]):
     def ask(self, label: str, prefix: str = "", value: str = "") -> None:
         self._left_console = self.screen.focused
         self._keys.display = False
+        self._label.update(prefix.strip() or ":")
+        self._asking.display = True
         self._prompt.ask(label, prefix, value)
 
     def _answered(self, line: str | None) -> None:
+        self._asking.display = False
         self._keys.display = self._workspace.display
         back = self._left_console
         if isinstance(back, Pane) and back.display:

@@ -146,7 +146,7 @@ class Prompt(Input):
     """The command bar and all questions: a line with completion by Tab and history by up and down."""
 
     DEFAULT_CSS = """
-    Prompt { height: 1; border: none; padding: 0 1; background: $panel; display: none; }
+    Prompt { height: 1; width: 1fr; border: none; padding: 0 1 0 0; background: $panel; }
     Prompt:focus { border: none; background-tint: $foreground 0%; }
     """
 
@@ -172,7 +172,6 @@ class Prompt(Input):
         self.cursor_position = len(value)
         self._completions = []
         self._at = len(self._history)
-        self.display = True
         self.focus()
 
     async def _on_key(self, event: events.Key) -> None:
@@ -195,7 +194,6 @@ class Prompt(Input):
         event.prevent_default()
 
     def _close(self, line: str | None) -> None:
-        self.display = False
         self._done(line)
 
     def _next_completion(self) -> None:

@@ -20,7 +20,7 @@ from emulator.hart import Access, Mode
 from emulator.isa import ABI_NAMES, csrs
 from rvtui.expressions import evaluate, register_number
 from rvtui.session import Session
-from rvtui.subjects import Subject, hart_of, subjects, symbols_of, virtual_machines
+from rvtui.subjects import Subject, hart_of, names_of, subjects, virtual_machines
 
 
 class CommandError(EmulatorError):
@@ -206,8 +206,7 @@ def value_of(context: Context, text: str) -> int:
             return int(hart.pc)
         if name.lower() in csrs.BY_NAME:
             return int(hart.csr(name.lower()))
-        address: int | None = symbols_of(machine, subject).find(name)
-        return address
+        return names_of(machine, subject).find(name)
 
     return evaluate(text, resolve)
 
@@ -442,8 +441,7 @@ def _quit(context: Context) -> None:
 
 
 def _symbol(context: Context, address: int) -> str | None:
-    name: str | None = symbols_of(context.session.machine, context.session.subject).lookup(address)
-    return name
+    return names_of(context.session.machine, context.session.subject).lookup(address)
 
 
 def _where(context: Context, address: int) -> str:

@@ -15,11 +15,10 @@ from typing import Any
 from emulator.hart import ExitReason
 from emulator.machine import Machine
 from rvtui.cli import STOPPED
+from rvtui.runner import Runner, Watch
 from rvtui.subjects import console_names, consoles
 from rvtui.text import clean
 
-CHUNK = 2_000_000
-"""Instructions between looks at input and output."""
 LONGEST_LINE = 4096
 """With several guests: a line is printed at the latest when it has so many bytes."""
 
@@ -138,22 +137,20 @@ def _typing(source: Input) -> Iterator[None]:
 def run(machine: Machine, *, limit: int | None = None, save: str | None = None) -> int:
     """Run to the end, or for `limit` instructions; then save, if asked to. Returns the exit code."""
     output, source = Output(machine), Input(machine)
-    done = 0
+    runner = Runner(machine, pace=source.terminal)
+    target = None if limit is None else machine.executed + limit
     code, reason = 0, ""
-    with _typing(source):
+    with _typing(source), Watch(runner):
         while True:
-            if limit is not None and done >= limit:
+            if limit is not None and target is not None and machine.executed >= target:
                 # Where a snapshot was asked for, getting there is what was wanted.
                 code, reason = (0, "") if save is not None else (STOPPED, f"stopped after {limit:,} instructions")
                 break
-            source.pump()
-            before, clock, started = machine.executed, machine.clock, time.monotonic()
-            exit = machine.run(CHUNK if limit is None else min(CHUNK, limit - done))
-            done += machine.executed - before
+            # At a terminal, guest time spent asleep takes as long outside; keys cut it short.
+            source.pump(runner.owed)
+            exit = runner.run(None if target is None else target - machine.executed)
             output.pump()
             if exit.reason in (ExitReason.BUDGET, ExitReason.STOPPED, ExitReason.BREAKPOINT, ExitReason.WATCHPOINT):
-                if source.terminal:
-                    _pace(source, machine.clock - clock, machine.executed - before, time.monotonic() - started)
                 continue
             if exit.reason is ExitReason.IDLE:
                 if not source.ended and source.pump(None):
@@ -181,20 +178,12 @@ def run(machine: Machine, *, limit: int | None = None, save: str | None = None) 
     return code
 
 
-def _pace(source: Input, passed: int, done: int, elapsed: float) -> None:
-    """At a terminal, guest time spent asleep takes as long outside; keys cut it short."""
-    slept = (passed - done) / 1e9 - elapsed
-    if slept > 0.002:
-        source.pump(min(slept, 0.25))
-
-
 def advance(machine: Machine, instructions: int) -> None:
     """Run quietly for so many instructions, or as far as the machine goes."""
+    runner = Runner(machine, pace=False)
     target = machine.executed + instructions
-    while machine.executed < target:
-        exit = machine.run(min(CHUNK, target - machine.executed))
-        if exit.reason is not ExitReason.BUDGET:
-            break
+    while machine.executed < target and runner.run(target - machine.executed).reason is ExitReason.BUDGET:
+        pass
 
 
 def print_info(path: str, info: Any, *, verified: bool) -> None:

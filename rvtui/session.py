@@ -20,7 +20,8 @@ from typing import Any, TypeVar
 from emulator.errors import EmulatorError
 from emulator.hart import Access, Exit, ExitReason
 from emulator.isa import decode
-from emulator.machine import CLOCK_LIMIT, Machine
+from emulator.machine import Machine
+from rvtui.runner import Runner
 from rvtui.subjects import Subject, console_names, consoles, default_subject, hart_of, selected_vcpu
 
 T = TypeVar("T")
@@ -28,22 +29,16 @@ T = TypeVar("T")
 Reader = Callable[[Machine, Subject], Any]
 """Reads what a pane needs from the stopped machine, as a value that never changes afterwards."""
 
-CHUNK_SECONDS = 0.010
 FRAME_SECONDS = 0.050
 """Views are published at most this often while running."""
+LATE_FRAME_SECONDS = 0.25
 URGENT_SECONDS = 0.008
 """The same for a short while after a key went to a guest, so that its echo is seen at once."""
-IDLE_DEBT_SECONDS = 0.25
-"""The longest sleep owed for guest time that passed in WFI; what is beyond is forgiven."""
 CONSOLE_PENDING = 128 << 10
 """Bytes of unseen console output at which the machine waits for the application to catch up."""
 STEP_SECONDS = 2.0
 OLD_OUTPUT = 64 << 10
 """Bytes of what a console printed earlier that are shown again after a restore."""
-SLEEP_CLOCKS = 10_000_000
-"""Guest time, in instructions, that may pass asleep before the chunk ends."""
-CLOCK_HZ = 1_000_000_000
-"""Nominal instructions per second of guest time: one per nanosecond."""
 
 _STOP_TEXT = {
     ExitReason.IDLE: "idle: every hart waits and no timer is set",
@@ -102,6 +97,8 @@ class Session:
         self.pace = pace
         self.subject = default_subject(machine)
         self.view = View(0, False, False, "not started", 0, 0, 0.0, False, self.subject, console_names(machine))
+        self.seen = 0
+        """The sequence of the last view that the application has drawn."""
         self.on_view: Callable[[], None] = lambda: None
         """Called on the worker's thread after each publication."""
         self._readers: dict[str, tuple[Reader, float]] = {}
@@ -119,15 +116,10 @@ class Session:
         self._pending: dict[int, int] = {}
         self._old_output = self._take_old()
         self._urgent_until = 0.0
-        self._chunk = 100_000
-        self._chunk_started = 0.0
         self._published = 0.0
         self._rate_base = (0.0, 0)
         self._rate = 0.0
-        self._horizon = 0
-        self._watch_sleep(machine)
-        self._owed = 0.0
-        """Seconds of host time to let pass before the guest, which slept, may go on."""
+        self._runner = Runner(machine, pace=pace)
         self._slept = 0.0
         self._slept_share = 0.0
         self._leave_breakpoint = False
@@ -159,8 +151,7 @@ class Session:
                 return future
             self._commands.append((function, future))
             self._condition.notify_all()
-        if self._chunk_started:
-            self.machine.stop()
+        self._runner.interrupt()
         return future
 
     def subscribe(self, key: str, reader: Reader, *, every: float = 0.0) -> None:
@@ -191,8 +182,7 @@ class Session:
             self._input.append((console, data))
             self._urgent_until = time.monotonic() + 0.3
             self._condition.notify_all()
-        if self._chunk_started:
-            self.machine.stop()
+        self._runner.interrupt()
 
     def old_output(self, console: int) -> bytes:
         """What the console had printed before this session, as in a restored machine; once."""
@@ -225,10 +215,8 @@ class Session:
             return b"".join(taken)
 
     def nudge(self) -> None:
-        """End a chunk that takes far too long, as chunks with many device accesses may."""
-        started = self._chunk_started
-        if started and time.monotonic() - started > FRAME_SECONDS:
-            self.machine.stop()
+        """End a chunk that takes far too long."""
+        self._runner.nudge()
 
     @property
     def running(self) -> bool:
@@ -270,7 +258,7 @@ class Session:
 
         def change(_: Machine) -> None:
             self._drop_goal()
-            self._watch_sleep(machine)
+            self._runner = Runner(machine, pace=self.pace)
             self.machine = machine
             self.path = path
             old = self._take_old()
@@ -294,13 +282,14 @@ class Session:
             self._carry_out()
             if self._closing:
                 break
-            if self._running and self._owed > 0:
+            runner = self._runner
+            if self._running and runner.owed > 0:
                 self._publish(force=self._dirty)
                 started = time.monotonic()
-                self._wait(self._owed)
-                self._owed -= time.monotonic() - started
-                if self._input or not self._running:
-                    self._owed = 0.0
+                self._wait(runner.owed)
+                runner.owed -= time.monotonic() - started
+                if self._input:
+                    runner.owed = 0.0
             elif self._running and not self._choked():
                 self._feed()
                 self._run_guarded()
@@ -319,7 +308,7 @@ class Session:
             )
 
     def _carry_out(self) -> None:
-        while self._commands:
+        while self._commands and not self._closing:
             function, future = self._commands.popleft()
             if not future.set_running_or_notify_cancel():
                 continue
@@ -349,50 +338,21 @@ class Session:
                     self._output.setdefault(index, deque()).append(bytes(data))
                     self._pending[index] = self._pending.get(index, 0) + len(data)
 
-    def _watch_sleep(self, machine: Machine) -> None:
-        """The built-in hypervisor lets time pass by itself: end the chunk where that goes too far."""
-        sleep = machine.sleep
-
-        def limited(until: int) -> None:
-            sleep(until)
-            if machine.clock >= self._horizon:
-                machine.stop()
-
-        machine.sleep = limited  # type: ignore[method-assign]
-
     def _run_guarded(self) -> None:
         try:
             self._run_chunk()
         except Exception as error:  # the application must outlive the machine, and say what happened to it
-            self._chunk_started = 0.0
             self._finished = True
             kind = "" if isinstance(error, EmulatorError) else f"internal error, {type(error).__name__}: "
             self._halt(kind + str(error))
 
     def _run_chunk(self) -> None:
-        machine = self.machine
-        clock, executed = machine.clock, machine.executed
-        started = self._chunk_started = time.monotonic()
-        # Asleep, the guest's time flies: no further than this, so that it can be made to last as long outside.
-        self._horizon = clock + self._chunk + SLEEP_CLOCKS
-        limit = CLOCK_LIMIT if machine.host is not None else self._horizon
-        run = machine.resume if self._leave_breakpoint else machine.run
-        self._leave_breakpoint = False
-        exit = run(self._chunk, limit)
-        now = time.monotonic()
-        self._chunk_started = 0.0
-        elapsed = max(now - started, 1e-6)
-        done = machine.executed - executed
-        slept = max(0.0, (machine.clock - clock - done / len(machine.harts)) / CLOCK_HZ)
-        if done >= self._chunk or elapsed > 2 * CHUNK_SECONDS:
-            self._chunk = int(min(50_000_000, max(1000, done * min(4.0, max(0.05, CHUNK_SECONDS / elapsed)))))
+        leave, self._leave_breakpoint = self._leave_breakpoint, False
+        exit = self._runner.run(leave_breakpoint=leave)
+        if exit.reason is ExitReason.IDLE and self.pace:
+            self._runner.owed = FRAME_SECONDS
+        self._slept += self._runner.owed
         self._after(exit)
-        if self._running and self.pace:
-            if exit.reason is ExitReason.IDLE:
-                self._owed = FRAME_SECONDS
-            elif slept > elapsed:
-                self._owed = min(slept - elapsed, IDLE_DEBT_SECONDS)
-            self._slept += self._owed
 
     def _after(self, exit: Exit) -> None:
         """Decide whether an exit ends the run."""
@@ -422,7 +382,7 @@ class Session:
                 self.machine.breakpoints.add(goal.address)
         self._goal = goal
         self._leave_breakpoint = True
-        self._owed = 0.0
+        self._runner.owed = 0.0
         self._reason = ""
         self._running = True
 
@@ -442,10 +402,11 @@ class Session:
             raise EmulatorError(f"the machine cannot go on: {self._reason}; restore a snapshot or start again")
         self._halt("")
         self._feed()
-        self._horizon = CLOCK_LIMIT
         deadline = time.monotonic() + STEP_SECONDS
         reason = "stepped" if count == 1 else f"stepped {count:,}"
         for done in range(count):
+            if self._closing:
+                break
             exit = self._step_once(deadline)
             if exit.reason not in (ExitReason.BUDGET, ExitReason.BREAKPOINT):
                 self._finished = exit.reason is ExitReason.HALTED
@@ -465,17 +426,34 @@ class Session:
             return machine.step()
         host: Any = machine.host
         before = vcpu.instructions
-        while True:
+        while vcpu.instructions == before:
             if vcpu.status == "ended":
                 return Exit(ExitReason.STOPPED, message=f"{vm.name} has ended: {vm.message}")
-            if host.current is not vcpu and host.slice_left > 0 and host.current is not None:
-                exit = machine.run(host.slice_left)
-            else:
-                exit = machine.step()
-            if vcpu.instructions != before or exit.reason is not ExitReason.BUDGET:
-                return exit
-            if time.monotonic() > deadline:
+            if self._closing or time.monotonic() > deadline:
                 return Exit(ExitReason.STOPPED, message=f"{vm.name} is {vcpu.state}: no instruction of it to step")
+            if host.current is vcpu and vcpu.status == "ready":
+                exit = machine.step()
+            else:
+                exit = self._await_turn(vcpu, vcpu.pc)
+            if exit.reason is not ExitReason.BUDGET:
+                return exit
+        return exit
+
+    def _await_turn(self, vcpu: Any, pc: int) -> Exit:
+        """Let the others run until `vcpu` stands on the hart, at `pc` or wherever an interrupt takes it."""
+        machine = self.machine
+        host: Any = machine.host
+        marks = [address for address in (pc, vcpu.get_reg("vstvec") & ~3) if address not in machine.breakpoints]
+        for address in marks:
+            machine.breakpoints.add(address)
+        try:
+            exit = machine.resume(max(1, host.slice_left))
+        finally:
+            for address in marks:
+                machine.breakpoints.discard(address)
+        if exit.reason is ExitReason.BREAKPOINT and (exit.address in marks or host.current is vcpu):
+            return Exit(ExitReason.BUDGET)
+        return exit
 
     def _step_over(self, machine: Machine) -> None:
         face = hart_of(machine, self.subject)
@@ -495,8 +473,11 @@ class Session:
     def _publish(self, *, force: bool = False) -> None:
         now = time.monotonic()
         period = URGENT_SECONDS if now < self._urgent_until else FRAME_SECONDS
-        if self._running and not force and now - self._published < period:
-            return
+        if self._running and not force:
+            # An application that has not drawn the last view yet has enough to do.
+            behind = self.seen < self.view.sequence and period == FRAME_SECONDS
+            if now - self._published < (LATE_FRAME_SECONDS if behind else period):
+                return
         if force and not self._dirty and self.view.running == self._running:
             return
         machine = self.machine

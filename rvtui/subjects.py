@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, cast, overload
 
 from emulator.errors import ConfigurationError, TranslationError
 from emulator.hart import Access, Mode, Walk
+from emulator.loader import Symbols
 from emulator.machine import Machine
 from emulator.vmm.vcpu import CSRS as SWITCHED
 
@@ -17,6 +18,9 @@ PAGE = 4096
 WORD = (1 << 64) - 1
 DERIVED = ("vsip", "hip", "sip")
 """Registers that show bits of switched ones."""
+
+
+_NONE = Symbols()
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,18 @@ def console_names(machine: Machine) -> tuple[str, ...]:
     return tuple(vm.name for vm in vms) if vms else ("machine",)
 
 
-def symbols_of(machine: Machine, subject: Subject) -> Any:
-    """Symbols of the VM that is looked at, or of the bare machine's firmware."""
-    vms = virtual_machines(machine)
-    return vms[subject.vm].symbols if subject.vm is not None and subject.vm < len(vms) else machine.symbols
+def names_of(machine: Machine, subject: Subject) -> Symbols:
+    """Where names are looked up: symbols of the VM that is looked at, or of the bare machine's firmware."""
+    vm, _ = selected_vcpu(machine, subject)
+    return machine.symbols if vm is None else cast(Symbols, vm.symbols)
+
+
+def symbols_of(machine: Machine, subject: Subject) -> Symbols:
+    """What addresses are called. A guest of a hypervisor that we did not load has addresses of its own: no symbols."""
+    vm, _ = selected_vcpu(machine, subject)
+    if vm is None and machine.harts[min(subject.hart, len(machine.harts) - 1)].mode.virtual:
+        return _NONE
+    return names_of(machine, subject)
 
 
 def selected_vcpu(machine: Machine, subject: Subject) -> tuple[Any, Any]:
@@ -164,7 +176,7 @@ class VcpuFace:
             return self.hart.walk(address, access, self.mode if mode is None else mode)
 
     def read_virtual(self, address: int, length: int, access: Access = Access.LOAD, mode: Mode | None = None) -> bytes:
-        """As Hart.read_virtual. A page of the guest's memory that the hypervisor has not mapped yet is read where it is."""
+        """As Hart.read_virtual; a page of guest memory that the hypervisor has not mapped yet is read where it is."""
         mode = self.mode if mode is None else mode
         data = b""
         with self._borrowed():

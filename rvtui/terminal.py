@@ -105,7 +105,10 @@ class GuestTerminal:
 
     def _build(self) -> None:
         self._wire = _Wire()
-        self._board = _FixedBoard(width=self.width, height=self.height, model=replace(XTERM, options=frozenset()))
+        self._rows: list[Row] = []
+        self._board = _FixedBoard(
+            width=self.width, height=self.height, model=replace(XTERM, options=frozenset(), reflows=True)
+        )
         self._terminal = Terminal(self._board, MemoryScrollback(SCROLLBACK_CELLS))
         self._terminal.attach()
         self._board.pty = self._wire
@@ -132,6 +135,7 @@ class GuestTerminal:
         if (width, height) == (self.width, self.height):
             return
         self.width, self.height = width, height
+        self._rows = []
         try:
             self._resize_board()
         except Exception:
@@ -148,8 +152,10 @@ class GuestTerminal:
     def scroll(self, rows: int) -> None:
         """Move the view: negative into history."""
         self._terminal.scroll_view(rows)
+        self._rows = []
 
     def scroll_to_bottom(self) -> None:
+        self._rows = []
         self._terminal.scroll_to_bottom()
 
     @property
@@ -169,8 +175,18 @@ class GuestTerminal:
 
     def rows(self) -> list[Row]:
         """What to show, `height` rows of at most `width` cells."""
-        view = self._terminal.view_rows()[: self.height]
-        return [_row(cells[: self.width]) for cells in view]
+        if self._terminal.view_offset():
+            self._rows = []
+            return [_row(cells[: self.width]) for cells in self._terminal.view_rows()[: self.height]]
+        # Of the live screen, only what changed is looked at again.
+        damaged = self._terminal.damaged_rows()
+        grid = self._board.display.page.grid
+        if len(self._rows) != len(grid):
+            self._rows = [_row(cells[: self.width]) for cells in grid]
+        else:
+            for y in damaged:
+                self._rows[y] = _row(grid[y][: self.width])
+        return self._rows[: self.height]
 
     def text(self) -> str:
         """The live screen as plain text."""

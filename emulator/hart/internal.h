@@ -73,7 +73,7 @@ typedef struct code_page {
 
 /* --- machine ------------------------------------------------------------------------------------------------ */
 
-enum { PAGE_WRITTEN = 1, PAGE_CODE = 2, PAGE_WATCHED = 4 };
+enum { PAGE_WRITTEN = 1, PAGE_CODE = 2, PAGE_WATCHED = 4, PAGE_TOUCHED = 8 };
 enum { REGIONS = 16, DEVICES = 64, BREAKPOINTS = 256, WATCHES = 64, CODE_PAGES = 8192 };
 enum { ARENA_UNITS = 1 << 23 }; /* 64 MiB of decoded code, touched as it fills */
 

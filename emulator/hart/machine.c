@@ -88,7 +88,7 @@ void machine_memory_changed(machine *m, uint64_t address, uint64_t length) {
         region *r = find_region(m, address, here);
         if (r) {
             u8 *flags = &r->flags[(address - r->base) >> 12];
-            *flags |= PAGE_WRITTEN;
+            *flags |= PAGE_WRITTEN | PAGE_TOUCHED;
             if (*flags & PAGE_CODE) code_written(m, r, address, here);
         }
         address += here;
@@ -327,7 +327,7 @@ static enum turn take_turn(core *c, u64 *budget, u64 end, hart_exit *out) {
         if (status != BREAK) c->skip_break = false;
         switch (status) {
         case TRAP:
-            c->skip_break = false;
+            if (!*budget) return TURN_SPENT; /* a jump to where nothing can be fetched: the next run finds it again */
             if (c->trap.cause == EXCEPTION_ILLEGAL_INSTRUCTION || c->trap.cause == EXCEPTION_VIRTUAL_INSTRUCTION) c->trap.tval = instruction_bits(c, h->pc);
             if (trap(c, c->trap.cause, &c->trap, exception_mode(c, c->trap.cause), budget, out)) return TURN_EXIT;
             break;

@@ -201,7 +201,7 @@ region *find_region(machine *m, u64 address, u64 size) {
 
 static void mark_written(machine *m, region *r, u64 physical, u64 size) {
     u8 *flags = &r->flags[(physical - r->base) >> 12];
-    *flags |= PAGE_WRITTEN;
+    *flags |= PAGE_WRITTEN | PAGE_TOUCHED;
     if (UNLIKELY(*flags & PAGE_CODE)) code_written(m, r, physical, size);
 }
 

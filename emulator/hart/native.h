@@ -25,7 +25,8 @@ int machine_add_device(machine *m, uint64_t base, uint64_t size);
 /* The caller changed memory behind the hart's back (loader, DMA, debugger): drop decoded code, mark the pages dirty. */
 void machine_memory_changed(machine *m, uint64_t address, uint64_t length);
 
-/* One byte per 4 KiB page of the region that holds `base`: bit 0 written since cleared, by harts or by machine_memory_changed. */
+/* One byte per 4 KiB page of the region that holds `base`: bit 0 written since cleared, bit 3 ever
+   written, by harts or by machine_memory_changed. */
 uint8_t *machine_page_flags(machine *m, uint64_t base);
 /* Clear bit 0 of all pages of the region, so that the next write sets it again. */
 void machine_clear_dirty(machine *m, uint64_t base);

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region
@@ -19,6 +21,26 @@ from rvtui.theme import Paint
 
 if TYPE_CHECKING:
     from rvtui.application import Application
+
+
+def strip_of(runs: list[tuple[str, Style]], width: int, rest: Style) -> Strip:
+    """`runs` cut or filled up to `width` cells. Measures only text that is not ASCII."""
+    segments = []
+    used = 0
+    for text, style in runs:
+        if not text:
+            continue
+        cells = len(text) if text.isascii() else cell_len(text)
+        if used + cells > width:
+            text = set_cell_size(text, width - used)
+            cells = width - used
+            if not cells:
+                break
+        segments.append(Segment(text, style))
+        used += cells
+    if used < width:
+        segments.append(Segment(" " * (width - used), rest))
+    return Strip(segments, width)
 
 
 class Pane(Widget, can_focus=True):
@@ -175,13 +197,9 @@ class Pane(Widget, can_focus=True):
         line = self._row(y)
         if line is None:
             return Strip.blank(width, paint.base)
-        selected = bool(line) and line[0] == ("", "select")
-        if selected:
-            segments = [Segment(text, paint[f"{style} select"]) for text, style in line if text]
-            return Strip(segments).adjust_cell_length(width, paint["select"])
-        return Strip([Segment(text, paint[style]) for text, style in line if text]).adjust_cell_length(
-            width, paint.base
-        )
+        if line and line[0] == ("", "select"):
+            return strip_of([(text, paint[f"{style} select"]) for text, style in line], width, paint["select"])
+        return strip_of([(text, paint[style]) for text, style in line], width, paint.base)
 
     # Moving.
 

@@ -18,6 +18,8 @@ from rvtui.subjects import Subject, hart_of, symbols_of
 from rvtui.text import MODE_NAMES, Line, Span, clean
 
 PAGE = 4096
+MEMORY = 4096
+"""Instructions whose text is remembered."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,11 @@ def disassemble(word: int, pc: int, symbol: Callable[[int], str | None]) -> tupl
     return decoded.assembly(pc, symbol), length
 
 
-def read_code(rows: int, anchor: int | None, held: list[int]) -> Reader:
+def read_code(rows: int, anchor: int | None, held: list[int], texts: dict[int, Instruction]) -> Reader:
     """`rows` instructions around pc, or from `anchor` on.
 
-    `held` is the reader's memory: the listing stays where it is as long as pc is well inside it.
+    `held` and `texts` are the reader's memory: the listing stays where it is as long as pc is well inside it, and what
+    was disassembled once is not again as long as the bytes and the symbols are the same.
     """
 
     def read(machine: Machine, subject: Subject) -> Code:
@@ -62,13 +65,13 @@ def read_code(rows: int, anchor: int | None, held: list[int]) -> Reader:
         pc = face.pc
         instructions: list[Instruction] = []
         if anchor is not None:
-            instructions = _listing(face, symbols, anchor, rows)
+            instructions = _listing(face, symbols, anchor, rows, texts)
         elif held:
-            instructions = _listing(face, symbols, held[0], rows)
+            instructions = _listing(face, symbols, held[0], rows, texts)
             if all(each.address != pc for each in instructions[: max(1, rows - 3)]):
                 instructions = []
         if not instructions:
-            instructions = _listing(face, symbols, _start(face, symbols, pc, rows), rows)
+            instructions = _listing(face, symbols, _start(face, symbols, pc, rows), rows, texts)
         if anchor is None:
             held[:] = [instructions[0].address]
         return Code(pc, int(face.mode), tuple(instructions), frozenset(machine.breakpoints), _sentence(face, pc))
@@ -76,7 +79,7 @@ def read_code(rows: int, anchor: int | None, held: list[int]) -> Reader:
     return read
 
 
-def _listing(face: Any, symbols: Any, address: int, rows: int) -> list[Instruction]:
+def _listing(face: Any, symbols: Any, address: int, rows: int, texts: dict[int, Instruction]) -> list[Instruction]:
     """Up to `rows` instructions from `address` on, as far as they can be fetched."""
     instructions = []
     data = _fetch(face, address, rows * 4 + 2)
@@ -86,12 +89,18 @@ def _listing(face: Any, symbols: Any, address: int, rows: int) -> list[Instructi
             instructions.append(Instruction(address, 0, 0, "", ""))
             break
         word = int.from_bytes(data[at : at + 4], "little")
-        text, length = disassemble(word, address, symbols.lookup)
-        name = symbols.lookup(address) or ""
-        word &= (1 << 8 * length) - 1
-        instructions.append(Instruction(address, word, length, text, "" if "+" in name else name))
-        address += length
-        at += length
+        if word & 3 != 3:
+            word &= 0xFFFF
+        known = texts.get(address)
+        if known is None or known.word != word:
+            text, length = disassemble(word, address, symbols.lookup)
+            name = symbols.lookup(address) or ""
+            if len(texts) > MEMORY:
+                texts.clear()
+            known = texts[address] = Instruction(address, word, length, text, "" if "+" in name else name)
+        instructions.append(known)
+        address += known.length
+        at += known.length
     return instructions
 
 
@@ -162,11 +171,13 @@ class CodePane(Pane):
         self._anchor: int | None = None
         self._code: Code | None = None
         self._held: list[int] = []
+        self._texts: dict[int, Instruction] = {}
+        self._subject: Subject | None = None
         self._rows_of: list[int | None] = []
         self._pc: int | None = None
 
     def readers(self) -> Mapping[str, tuple[Reader, float]]:
-        return {"code": (read_code(max(4, self.rows - 1), self._anchor, self._held), 0.0)}
+        return {"code": (read_code(max(4, self.rows - 1), self._anchor, self._held, self._texts), 0.0)}
 
     @property
     def selected(self) -> int | None:
@@ -201,6 +212,10 @@ class CodePane(Pane):
         if not isinstance(code, Code):
             return None
         self._code = code
+        if view.subject != self._subject:
+            self._subject = view.subject
+            self._texts = {}
+            self.go(None)
         width = self.columns
         lines: list[Line] = []
         rows: list[int | None] = []

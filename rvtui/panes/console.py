@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.strip import Strip
 
-from rvtui.panes.base import Pane
+from rvtui.panes.base import Pane, strip_of
 from rvtui.session import View
 from rvtui.terminal import GuestTerminal, Row
 from rvtui.text import Line, clean
@@ -80,8 +79,7 @@ class ConsolePane(Pane):
         paint = self.paint
         if y >= len(self._shown):
             return Strip.blank(self.columns, paint.base)
-        segments = [Segment(text, paint.over(style)) for text, style in self._shown[y]]
-        return Strip(segments).adjust_cell_length(self.columns, paint.base)
+        return strip_of([(text, paint.over(style)) for text, style in self._shown[y]], self.columns, paint.base)
 
     def _refresh_rows(self) -> None:
         self.redraw()

@@ -14,7 +14,6 @@ from rvtui.session import Reader, View
 from rvtui.subjects import Subject, hart_of
 from rvtui.text import Line, Span, fit, hex64
 
-
 BESIDE = 60
 """Columns from which on a VS register stands beside its twin, else below it."""
 
@@ -184,20 +183,20 @@ def summary(csr: Csr, value: int) -> str:
 
 
 def _field_lines(csr: Csr, value: int, width: int) -> list[Line]:
+    """One line per field: bits, name, value, meaning where that says more, and what the field is for."""
+    names = min(23, max(len(field.name) for field in csr.fields) + 1)
     lines: list[Line] = []
     for field, bits, meaning in csr.decode(value):
         where = f"{field.high}:{field.low}" if field.width > 1 else str(field.low)
-        text = f"{bits:#x}" if field.width > 3 else str(bits)
+        number = f"{bits:#x}" if field.width > 3 else str(bits)
+        if meaning in (number, "on", "off"):
+            meaning = ""
+        shown = f"{number} {meaning}" if meaning and field.values else meaning or number
         lines.append(
             (
-                ("      ", ""),
-                (f"{where:>6} ", "faint"),
-                (f"{field.name:<11}", "accent" if bits else "dim"),
-                (f"{text:<12} ", "" if bits else "dim"),
-                (
-                    fit(meaning if meaning != text else "", max(10, min(24, width // 4))) + " ",
-                    "label" if bits else "dim",
-                ),
+                (f"  {where:>6} ", "dim"),
+                (fit(field.name, names), "accent" if bits else "dim"),
+                (fit(shown, 20 if width >= 70 else 14) + " ", "" if bits else "dim"),
                 (field.doc, "dim"),
             )
         )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from emulator.hart import Event
+from emulator.hart import Event, EventKind
 from emulator.isa import csrs
 from emulator.machine import Machine
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
-from rvtui.subjects import Subject, symbols_of
+from rvtui.subjects import Subject, virtual_machines
 from rvtui.text import MODE_NAMES, Line, Span, clean
 
 COUNT = 200
@@ -31,9 +31,18 @@ class Events:
 
 
 def read_events(machine: Machine, subject: Subject) -> Events:
-    symbols = symbols_of(machine, subject)
     hart = machine.harts[min(subject.hart, len(machine.harts) - 1)]
-    return Events(tuple((event, symbols.lookup(event.pc) or "") for event in hart.events(COUNT)))
+    guests = {vm.vmid: vm.symbols for vm in virtual_machines(machine)}
+    symbols = next(iter(guests.values())) if len(guests) == 1 else None
+    entries = []
+    for event in hart.events(COUNT):
+        if event.kind is EventKind.HGATP:  # from here on another guest
+            symbols = guests.get(event.value >> 44 & 0x3FFF)
+        # A return stands where it leads to, all else where it came from.
+        mode = event.to_mode if event.kind is EventKind.RETURN else event.from_mode
+        table = symbols if mode.virtual else machine.symbols
+        entries.append((event, (table.lookup(event.pc) or "") if table is not None else ""))
+    return Events(tuple(entries))
 
 
 class EventsPane(Pane):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from emulator.errors import EmulatorError
+from emulator.hart import EventKind
 from emulator.machine import Machine
 from emulator.vmm.gstage import SCHEMES, Entry, Scheme
 from rvtui.panes.base import Pane
@@ -15,6 +16,8 @@ from rvtui.subjects import Subject, virtual_machines
 from rvtui.text import Line, Span, clean, size
 
 MAX_ROWS = 4000
+MAX_TREES = 64
+HGATP = EventKind.HGATP
 _BY_CODE = {scheme.code: scheme for scheme in SCHEMES.values()}
 _FLAGS = "vrwxugad"
 _PARSED: dict[tuple[int, int, int, bytes], tuple[tuple[Entry, int], ...]] = {}
@@ -51,21 +54,25 @@ class Tree:
     """Bytes that leaves map, as far as opened tables show them."""
 
 
-def read_trees(closed: frozenset[tuple[int, ...]]) -> Reader:
-    """The tree of each VM, or on a bare machine of each hart's hgatp."""
+def read_trees(closed: frozenset[tuple[int, ...]], seen: dict[int, int]) -> Reader:
+    """The tree of each VM, or on a bare machine of each VMID that its hypervisor used.
+
+    `seen` is the reader's memory of the latter: VMID to the last hgatp with it.
+    """
+    counts: dict[int, int] = {}
 
     def read(machine: Machine, _: Subject) -> tuple[Tree, ...]:
-        roots: dict[int, str] = {}
         vms = virtual_machines(machine)
         if vms:
-            for vm in vms:
-                roots[vm.hgatp] = vm.name
-        else:
-            for hart in machine.harts:
-                value = hart.csr("hgatp")
+            return tuple(_tree(machine, vm.name, vm.hgatp, closed) for vm in vms)
+        for hart in machine.harts:
+            total = hart.event_count
+            values = [event.value for event in hart.events(total - counts.get(hart.index, 0)) if event.kind is HGATP]
+            counts[hart.index] = total
+            for value in (*values, hart.csr("hgatp")):
                 if value >> 60:
-                    roots.setdefault(value, f"hart {hart.index}")
-        return tuple(_tree(machine, name, hgatp, closed) for hgatp, name in roots.items())
+                    seen[value >> 44 & 0x3FFF] = value
+        return tuple(_tree(machine, f"guest {vmid}", seen[vmid], closed) for vmid in sorted(seen)[:MAX_TREES])
 
     return read
 
@@ -172,10 +179,11 @@ class GStagePane(Pane):
     def __init__(self) -> None:
         super().__init__()
         self._folded: set[tuple[int, ...]] = set()
+        self._seen: dict[int, int] = {}
         self._rows_of: list[Node | Tree | None] = []
 
     def readers(self) -> Mapping[str, tuple[Reader, float]]:
-        return {"gstage": (read_trees(frozenset(self._folded)), 0.4)}
+        return {"gstage": (read_trees(frozenset(self._folded), self._seen), 0.4)}
 
     @property
     def selected(self) -> int | None:

@@ -35,6 +35,7 @@ class Runner:
     instructions: int
     exits: int
     last_exit: str
+    """Name of the last exit; on a bare machine the VMID in hgatp."""
     note: str
     pc: int
     symbol: str
@@ -100,9 +101,9 @@ def read_overview(machine: Machine, _: Subject) -> Overview:
             line = harts[subject.hart]
             state = "stopped" if line.halted else "idle" if line.waiting else "running"
             total = sum(line.retired)
-            note = f"VMID {line.vmid}" if line.vmid is not None else ""
+            guest = f"VMID {line.vmid}" if line.vmid is not None else ""
             runners.append(
-                Runner(subject, f"hart {subject.hart}", state, line.mode, total, line.traps, "", note, pc, symbol)
+                Runner(subject, f"hart {subject.hart}", state, line.mode, total, line.traps, guest, "", pc, symbol)
             )
     return Overview(tuple(runners), tuple(harts))
 

@@ -116,7 +116,7 @@ class WalkPane(Pane):
             ("│  │ " if nested else "├─ ", "faint"),
             (f"{'G' if step.stage else 'VS':<2} L{step.level} ", "HS" if step.stage else "VS"),
             (f"[{step.pte_physical:x}]", "dim"),
-            (f" {step.pte:x}", ""),
+            (f" {step.pte:>9x}", ""),
             (f" {bits} ", "label"),
         ]
         if step.result is WalkResult.LEAF:

@@ -1,7 +1,8 @@
 """Random programs, the same for the same seed.
 
 Phase "user": the unprivileged instructions in one mode, over operands from the edges. Phase "privileged": besides, CSRs,
-mode changes, delegation, interrupts, PMP, both stages of translation with damaged tables, fences, HLV and HSV.
+mode changes, delegation, interrupts, PMP, both stages of translation with damaged tables, fences, HLV and HSV. Phase
+"translation": loads and stores above all, through both stages, with everything that bears on them changing.
 
 Instructions come from the descriptions in `emulator.isa`, so a new one is tried without a change here.
 """
@@ -171,7 +172,7 @@ class _Tables:
                 continue
             below = self.below[table, index] = self._pages(1)
             entry = (BASE + below) >> 12 << 10 | V
-            if rng.random() < 0.02:
+            if rng.random() < (0.01 if start in (BASE, USER) else 0.1):
                 entry ^= rng.choice((A, D, U, G, V, 1 << 54, 1 << 58, 1 << 61, 1 << 63, R, W, X))
             self._set(table, index, entry)
             table = below
@@ -179,7 +180,7 @@ class _Tables:
         if leaf:
             target = BASE if leaf == 1 else BASE & -(1 << 30)
             entry = target >> 12 << 10 | usual
-            if rng.random() < 0.15:
+            if rng.random() < (0.03 if start in (BASE, USER) else 0.5):
                 entry = self._damage(entry, leaf)
             self._set(table, index, entry)
             return
@@ -236,7 +237,7 @@ class Generator:
 
     def program(self) -> Program:
         rng = self.rng
-        privileged = self.phase == "privileged"
+        privileged = self.phase != "user"
         if privileged:
             for name in ("satp", "vsatp", "hgatp", "satp", "vsatp", "hgatp"):
                 mode = rng.choice((8, 8, 9, 10))
@@ -249,15 +250,18 @@ class Generator:
         self.choices = self._kinds(privileged)
         weights = [weight for _, weight in self.choices]
         kinds = [kind for kind, _ in self.choices]
-        units = []
-        for identity in range(self.count):
-            self.identity = identity
+        units: list[Unit] = []
+        while len(units) < self.count:
+            self.identity = len(units) + 1
             items = rng.choices(kinds, weights)[0]()
+            if self.wanted_mode:
+                # ECALL, and the handler goes on in that mode unless the call is delegated.
+                units.append(Unit(len(units), (encode("ecall"),), self.wanted_mode))
             mode = 0
             if privileged and (rng.random() < 0.06 or self.switches):
-                mode = rng.randrange(1, len(MODES))
-            self.switches = False
-            units.append(Unit(identity, tuple(items), mode))
+                mode = rng.choices(range(1, len(MODES)), (2, 2, 2, 3, 4))[0]
+            self.switches, self.wanted_mode = False, 0
+            units.append(Unit(len(units), tuple(items), mode))
         memory = self.tables.memory()
         memory[JUNK] = self._junk()
         memory[DATA] = rng.randbytes(DATA_SIZE)
@@ -273,17 +277,26 @@ class Generator:
     switches = False
     """The unit just made ends in a trap that should continue in another mode."""
 
+    wanted_mode = 0
+    """The unit just made should begin in that mode, an index of MODES."""
+
     def _kinds(self, privileged: bool) -> list[tuple[Callable[[], list[bytes | Jump]], int]]:
         kinds = [
             (self.plain, 40), (self.memory, 18), (self.branch, 6), (self.jump, 3), (self.set_pointer, 4),
             (self.set_register, 4), (self.reserve, 2), (self.float_csr, 2), (self.counter, 1), (self.trap, 1),
             (self.random_word, 1),
         ]  # fmt: skip
+        if self.phase == "translation":
+            return [
+                (self.memory, 40), (self.set_pointer, 25), (self.guest, 16), (self.table_entry, 10), (self.translate, 3),
+                (self.status, 8), (self.machine_as, 6), (self.switch, 6), (self.plain, 8), (self.reserve, 4),
+                (self.mret, 3), (self.sret, 2), (self.fence, 2), (self.pmp, 2), (self.jump, 1), (self.junk, 1),
+            ]  # fmt: skip
         if privileged:
             kinds = [(kind, max(1, weight // 2)) for kind, weight in kinds] + [
                 (self.csr, 24), (self.csr_any, 4), (self.switch, 8), (self.mret, 3), (self.sret, 3), (self.guest, 8),
-                (self.fence, 2), (self.table_entry, 4), (self.translate, 4), (self.interrupt, 3), (self.wait, 1),
-                (self.junk, 1), (self.pmp, 2),
+                (self.fence, 2), (self.table_entry, 4), (self.translate, 4), (self.interrupt, 7), (self.wait, 1),
+                (self.junk, 1), (self.pmp, 2), (self.status, 2), (self.machine_as, 2),
             ]  # fmt: skip
         return kinds
 
@@ -497,6 +510,13 @@ class Generator:
             value |= 7
         return value
 
+    def _active(self, name: str) -> int:
+        """A value for satp, vsatp or hgatp; seldom Bare in the phase about translation."""
+        roots = self.roots[name]
+        if self.phase == "translation" and len(roots) > 1 and self.rng.random() < 0.85:
+            roots = roots[1:]
+        return self.rng.choice(roots)
+
     def _first_csrs(self, privileged: bool) -> list[tuple[str, int]]:
         rng = self.rng
         if not privileged:
@@ -514,9 +534,9 @@ class Generator:
             ("vsstatus", 3 << 13 | (rng.getrandbits(2) << 18)),
             ("mstatus", 3 << 13 | (rng.getrandbits(2) << 18)),
             ("hstatus", (rng.getrandbits(3) << 7) | rng.choice((0, 0, 1 << 20, 1 << 21, 1 << 22))),
-            ("satp", rng.choice(self.roots["satp"])),
-            ("vsatp", rng.choice(self.roots["vsatp"])),
-            ("hgatp", rng.choice(self.roots["hgatp"])),
+            ("satp", self._active("satp")),
+            ("vsatp", self._active("vsatp")),
+            ("hgatp", self._active("hgatp")),
             ("mie", rng.choice((0, 0xFFF))),
         ]
         return [(name, value & ~allowed.AVOID.get(name, 0)) for name, value in first]
@@ -563,11 +583,11 @@ class Generator:
         self.switches = True
         return [encode(self.rng.choice(("ecall", "ecall", "ebreak", "c.ebreak")))]
 
-    def _return(self, name: str, fields: list[tuple[str, int, int]]) -> list[bytes | Jump]:
+    def _return(self, name: str, fields: list[tuple[str, int, int]], user: bool) -> list[bytes | Jump]:
         rng = self.rng
         via, mask = 5, 6
         items: list[bytes | Jump] = [Jump("la", (("rd", via),), self.identity + rng.randrange(1, 4))]
-        if rng.random() < 0.4:
+        if rng.random() < (0.85 if user else 0.1):
             items += [li(mask, BASE ^ USER), encode("xor", rd=via, rs1=via, rs2=mask)]
         items.append(csrw("mepc" if name == "mret" else "sepc", via))
         for csr, bits, value in fields:
@@ -577,14 +597,15 @@ class Generator:
 
     def mret(self) -> list[bytes | Jump]:
         value = self.rng.choice((0, 1 << 11, 3 << 11)) | self.rng.choice((0, MPV))
-        return self._return("mret", [("mstatus", MPP | MPV, value)])
+        return self._return("mret", [("mstatus", MPP | MPV, value)], value & MPP == 0)
 
     def sret(self) -> list[bytes | Jump]:
         rng = self.rng
-        fields = [("sstatus", 1 << 8, rng.choice((0, 1 << 8)))]
+        previous = rng.choice((0, 1 << 8))
+        fields = [("sstatus", 1 << 8, previous)]
         if rng.random() < 0.7:
             fields.insert(0, ("hstatus", 1 << 7, rng.choice((0, 1 << 7))))
-        return self._return("sret", fields)
+        return self._return("sret", fields, not previous)
 
     def guest(self) -> list[bytes | Jump]:
         rng = self.rng
@@ -618,18 +639,59 @@ class Generator:
         """Choose a table for one stage."""
         rng = self.rng
         name = rng.choice(("satp", "vsatp", "hgatp"))
-        return [li(5, rng.choice(self.roots[name])), csrw(name, 5), *self._fences()]
+        return [li(5, self._active(name)), csrw(name, 5), *self._fences()]
+
+    def status(self) -> list[bytes | Jump]:
+        """Change what decides whether an access is allowed: SUM, MXR, SPVP, HU, ADUE, STCE."""
+        rng = self.rng
+        name, bits = rng.choice((
+            ("mstatus", 3 << 18), ("sstatus", 3 << 18), ("vsstatus", 3 << 18), ("hstatus", 3 << 8), ("menvcfg", 5 << 61),
+            ("henvcfg", 5 << 61),
+        ))  # fmt: skip
+        self.wanted_mode = rng.choice((0, MODES.index("M"), MODES.index("HS")))
+        items: list[bytes | Jump] = [li(5, rng.getrandbits(64) & bits)]
+        items.append(encode(rng.choice(("csrrs", "csrrc")), csr=csr_number(name), rs1=5))
+        return items + (self._fences() if "envcfg" in name else [])
+
+    def machine_as(self) -> list[bytes | Jump]:
+        """Accesses of M-mode as another mode, by MPRV."""
+        rng = self.rng
+        self.wanted_mode = MODES.index("M")
+        items: list[bytes | Jump] = [li(5, MPP | MPV), encode("csrrc", csr=csr_number("mstatus"), rs1=5)]
+        value = MPRV | rng.choice((0, 1 << 11, 3 << 11)) | rng.choice((0, MPV))
+        items += [li(5, value), encode("csrrs", csr=csr_number("mstatus"), rs1=5)]
+        for _ in range(rng.randrange(1, 4)):
+            items += self.set_pointer() + self.memory()
+        return [*items, li(5, MPRV), encode("csrrc", csr=csr_number("mstatus"), rs1=5)]
 
     def interrupt(self) -> list[bytes | Jump]:
-        """Make something pending and enabled."""
+        """Make something pending and enabled, and perhaps return to where it is taken."""
         rng = self.rng
-        name = rng.choice(("mip", "hvip", "sip", "hip", "vsip"))
-        enable = rng.choice(("mie", "sie", "hie", "vsie"))
-        items: list[bytes | Jump] = [li(5, rng.choice((0x2, 0x20, 0x200, 0x222, 0x4, 0x40, 0x400, 0x444, 0xFFF)))]
-        items.append(encode(rng.choice(("csrrs", "csrrs", "csrrc")), csr=csr_number(name), rs1=5))
-        items += [li(5, rng.choice((0xFFF, rng.getrandbits(13)))), csrw(enable, 5)]
-        status, bit = rng.choice((("mstatus", 1 << 3), ("sstatus", 1 << 1), ("vsstatus", 1 << 1)))
-        return [*items, li(5, bit), encode("csrrs", csr=csr_number(status), rs1=5)]
+        items: list[bytes | Jump] = []
+
+        def put(op: str, name: str, value: int) -> None:
+            items.extend([li(5, value), encode(op, csr=csr_number(name), rs1=5)])
+
+        bits = rng.choice((1 << rng.choice((1, 5, 9)), 1 << rng.choice((2, 6, 10)), rng.getrandbits(13)))
+        if rng.random() < 0.7:
+            self.wanted_mode = MODES.index("M")
+            if rng.random() < 0.3:
+                put("csrrw", "mideleg", rng.choice((0, 0x222, rng.getrandbits(10))))
+                put("csrrw", "hideleg", rng.choice((0, 0x444, rng.getrandbits(11))))
+            if rng.random() < 0.2:
+                put("csrrs", "menvcfg", 1 << 63)
+                put("csrrs", "henvcfg", 1 << 63)
+                put("csrrw", rng.choice(("stimecmp", "vstimecmp")), rng.choice((0, rng.randrange(20), M64)))
+            put("csrrs", "hvip" if bits & 0x444 else "mip", bits)
+            put("csrrw", "mie", rng.choice((bits, 0xFFF)))
+            put(rng.choice(("csrrs", "csrrc")), "mstatus", rng.choice((1 << 3, 1 << 1, 1 << 3 | 1 << 1)))
+            put("csrrs", "vsstatus", rng.choice((0, 1 << 1)))
+            return items + (self.mret() if rng.random() < 0.7 else [])
+        self.wanted_mode = MODES.index(rng.choice(("HS", "HS", "VS")))
+        put("csrrs", rng.choice(("sip", "hvip", "hip", "vsip")), bits)
+        put("csrrw", rng.choice(("sie", "hie", "vsie")), rng.choice((bits, 0xFFF)))
+        put("csrrs", "sstatus", 1 << 1)
+        return items + (self.sret() if rng.random() < 0.5 else [])
 
     def wait(self) -> list[bytes | Jump]:
         """WFI with something pending, in M-mode and HS-mode at least."""
@@ -667,5 +729,5 @@ def _csr_names() -> tuple[str, ...]:
 
 
 def generate(seed: int, phase: str = "privileged", units: int = 400) -> Program:
-    """The program of a seed: phase "user" or "privileged"."""
+    """The program of a seed: phase "user", "privileged" or "translation"."""
     return Generator(seed, phase, units).program()

@@ -47,7 +47,7 @@ _MODE_BITS = (0, 0, 1 << 11, 3 << 11, MPV, MPV | 1 << 11)
 
 
 class DoesNotFit(Exception):
-    """The body is too long, or a branch too far."""
+    """The body is too long."""
 
 
 @cache
@@ -95,8 +95,8 @@ def csrr(name: str, rd: int) -> bytes:
 
 @dataclass(frozen=True)
 class Jump:
-    """A branch or jump to the unit `target` (an identity), or to the next one that is left. `name` "la" loads its address
-    into rd by auipc and addi."""
+    """A branch or jump to the unit `target` (an identity), or to the next one that is left; to the next instruction where
+    that is too far. `name` "la" loads the address into rd by auipc and addi."""
 
     name: str
     operands: tuple[tuple[str, int], ...]
@@ -115,7 +115,7 @@ class Jump:
         try:
             return encode(self.name, imm=distance, **values)
         except ValueError:
-            raise DoesNotFit(f"{self.name} over {distance} bytes") from None
+            return encode(self.name, imm=self.length, **values)
 
 
 @dataclass(frozen=True)
@@ -308,7 +308,7 @@ def _m_handler() -> bytes:
             c.op("csrrs", csr=csr_number("mstatus"), rs1=t4)
         c.label(f"after {index}")
     c.label("kept")
-    # U-mode runs in the window of user pages where there is translation, VU-mode always.
+    # U-mode and VU-mode run in the window of user pages where there is any translation.
     c.raw(li(t3, BASE + BODY))
     c.raw(csrr("mstatus", t4))
     c.op("slli", rd=t4, rs1=t4, shamt=51)
@@ -316,8 +316,14 @@ def _m_handler() -> bytes:
     c.branch("supervisor", "bne", rs1=t4, rs2=0)
     c.raw(csrr("mstatus", t4))
     c.op("slli", rd=t4, rs1=t4, shamt=24)
-    c.branch("user", "blt", rs1=t4, rs2=0)
+    c.branch("guest", "blt", rs1=t4, rs2=0)
     c.raw(csrr("satp", t4))
+    c.branch("bare", "beq", rs1=0, rs2=0)
+    c.label("guest")
+    c.raw(csrr("vsatp", t4))
+    c.branch("user", "bne", rs1=t4, rs2=0)
+    c.raw(csrr("hgatp", t4))
+    c.label("bare")
     c.branch("supervisor", "beq", rs1=t4, rs2=0)
     c.label("user")
     c.raw(li(t3, USER + BODY))
@@ -330,8 +336,9 @@ def _m_handler() -> bytes:
 
 @cache
 def _supervisor_handler(level: str) -> bytes:
-    """Goes on four bytes after an exception, and disables the interrupts of its level after one of those. Changes t3."""
-    t3 = 28
+    """Goes on four bytes after an exception, and disables the interrupts of its level after one of those. Where nothing
+    can be fetched it calls M-mode, which knows where to go on. Changes t3 and t4."""
+    t3, t4 = 28, 29
     c = _Code()
     c.raw(csrr("scause", t3))
     c.branch("exception", "bge", rs1=t3, rs2=0)
@@ -340,6 +347,12 @@ def _supervisor_handler(level: str) -> bytes:
         c.raw(csrw("hie", 0))
     c.op("sret")
     c.label("exception")
+    c.raw(li(t4, 1 << 1 | 1 << 12 | 1 << 20))
+    c.op("srl", rd=t4, rs1=t4, rs2=t3)
+    c.op("andi", rd=t4, rs1=t4, imm=1)
+    c.branch("skip", "beq", rs1=t4, rs2=0)
+    c.op("ecall")
+    c.label("skip")
     c.raw(csrr("sepc", t3))
     c.op("addi", rd=t3, rs1=t3, imm=4)
     c.raw(csrw("sepc", t3))

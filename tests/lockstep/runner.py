@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from emulator.isa import csrs
 from emulator.isa.description import load_all
@@ -50,6 +50,12 @@ class Context:
     mode: int
     x: list[int]
     word: int | None
+
+    @property
+    def crosses_page(self) -> bool:
+        """The instruction is a load or store over the end of a page."""
+        access = data_access(self.word, self.x) if self.word is not None else None
+        return access is not None and access[0] % PAGE + access[1] > PAGE
 
     def csr(self, name: str) -> int:
         """This hart's value, after the step."""
@@ -93,6 +99,21 @@ def transformations(word: int) -> set[int]:
     if compressed:
         base &= ~2
     return {base | offset << 15 for offset in range(16)}
+
+
+def data_access(word: int, x: list[int]) -> tuple[int, int, bool] | None:
+    """(address, bytes, is it a store) of a load, store, HLV or HSV; None for others, AMOs among them."""
+    word = expand(word)
+    opcode, funct3, base = word & 0x7F, word >> 12 & 7, x[word >> 15 & 31]
+    if opcode in (0x03, 0x07):
+        immediate, size, store = word >> 20, 1 << (funct3 & 3), False
+    elif opcode in (0x23, 0x27):
+        immediate, size, store = word >> 25 << 5 | word >> 7 & 31, 1 << (funct3 & 3), True
+    elif opcode == 0x73 and funct3 == 4:
+        immediate, size, store = 0, 1 << (word >> 26 & 3), bool(word >> 25 & 1)
+    else:
+        return None
+    return base + (immediate ^ 0x800) - 0x800 & (1 << 64) - 1, size, store
 
 
 @dataclass
@@ -159,7 +180,7 @@ class Pair:
             if ending:
                 outcome.ending = ending
                 break
-            if not ours.retired and self._partial_store(outcome, was, was_mode):
+            if not ours.retired and self._partly_done(outcome, Context(ours, was, was_mode, was_x, None)):
                 return outcome
             stuck = 0 if ours.retired else stuck + 1
             if stuck >= _STUCK:
@@ -212,28 +233,25 @@ class Pair:
         outcome.differences = left
         return not left
 
-    def _partial_store(self, outcome: Outcome, pc: int, mode: int) -> bool:
-        """After a trap: a store over the end of a page may have written the part that did not fault. True: it wrote
-        something else as well."""
-        ours, spike = self.ours, self.spike
-        word = ours.fetch(pc, mode)
-        full = expand(word) if word is not None else 0
-        if full & 0x7F not in (0x23, 0x27) and not (full & 0x7F == 0x73 and full >> 12 & 7 == 4):
+    def _partly_done(self, outcome: Outcome, at: Context) -> bool:
+        """After a trap: an access over the end of a page may have done its part in one of them. True: memory differs in
+        another way."""
+        context = replace(at, word=self.ours.fetch(at.pc, at.mode))
+        if not context.crosses_page or self.memory > 16 << 20:
             return False
-        if self.memory > 16 << 20:
-            return False
-        for at in range(RAM_BASE, RAM_BASE + self.memory, PAGE):
-            mine, other = ours.read(at, PAGE), spike.read(at, PAGE)
-            if mine == other:
-                continue
-            if mine[: PAGE - 7] != other[: PAGE - 7]:
-                first = next(i for i in range(PAGE) if mine[i] != other[i])
-                outcome.pc, outcome.mode, outcome.word = pc, mode, word
-                outcome.differences = [Difference(f"memory {at + first:#x}", mine[first], other[first])]
-                return True
-            spike.write(at, mine)
-            title = allowed.PARTIAL_STORE.title
-            outcome.notes[title] = outcome.notes.get(title, 0) + 1
+        for page in range(RAM_BASE, RAM_BASE + self.memory, PAGE):
+            mine, theirs = self.ours.read(page, PAGE), self.spike.read(page, PAGE)
+            for offset in range(0, PAGE, 8) if mine != theirs else ():
+                a, b = (int.from_bytes(data[offset : offset + 8], "little") for data in (mine, theirs))
+                if a == b:
+                    continue
+                rule = allowed.decide_memory(offset, a, b)
+                if rule is None:
+                    outcome.pc, outcome.mode, outcome.word = context.pc, context.mode, context.word
+                    outcome.differences = [Difference(f"memory {page + offset:#x}", a, b)]
+                    return True
+                self.spike.write(page + offset, mine[offset : offset + 8])
+                outcome.notes[rule.title] = outcome.notes.get(rule.title, 0) + 1
         return False
 
     def _adopt(self, difference: Difference) -> None:
@@ -271,6 +289,14 @@ class Lockstep:
         if outcome.differences and stride > 1:
             return self.run(image, pc, outcome.steps, 1)
         return outcome
+
+    def replace_spike(self, spike: Spike) -> None:
+        """Compare with another configuration of Spike."""
+        self._spike = self._pair.spike = spike
+
+    def registers(self) -> Registers:
+        """This hart's, after the last run."""
+        return self._ours.registers()
 
     def traps(self) -> dict[tuple[int, int], int]:
         """The traps of the last run: see `HartSide.traps`."""

@@ -44,12 +44,20 @@ def jump(offset: int) -> int:
 
 
 def elf(
-    words: Iterable[int], *, base: int = RAM, entry: int | None = None, machine: int = 243, bits: int = 2, size: int | None = None
+    words: Iterable[int],
+    *,
+    base: int = RAM,
+    entry: int | None = None,
+    machine: int = 243,
+    bits: int = 2,
+    size: int | None = None,
 ) -> bytes:
     """A RISC-V ELF file with one segment; keyword arguments make it wrong."""
     code = b"".join(word.to_bytes(4, "little") for word in words)
     header = b"\x7fELF" + bytes([bits, 1, 1]) + bytes(9)
-    header += struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, base if entry is None else entry, 64, 0, 0, 64, 56, 1, 64, 0, 0)
+    header += struct.pack(
+        "<HHIQQQIHHHHHH", 2, machine, 1, base if entry is None else entry, 64, 0, 0, 64, 56, 1, 64, 0, 0
+    )
     program = struct.pack("<IIQQQQQQ", 1, 7, 0x1000, base, base, len(code), len(code) if size is None else size, 0x1000)
     return (header + program).ljust(0x1000, b"\0") + code
 
@@ -62,7 +70,9 @@ SLEEP = elf([WFI, jump(-4)])
 """Waits with nothing to wake it."""
 
 
-def run(*arguments: str | Path, input: bytes | None = b"", timeout: float = 60, **more: Any) -> subprocess.CompletedProcess[bytes]:
+def run(
+    *arguments: str | Path, input: bytes | None = b"", timeout: float = 60, **more: Any
+) -> subprocess.CompletedProcess[bytes]:
     """`rvtui` as a process."""
     return subprocess.run(
         [sys.executable, "-m", "rvtui", *map(str, arguments)], input=input, capture_output=True, timeout=timeout, **more
@@ -122,7 +132,15 @@ class Desk:
 
     async def type(self, text: str) -> None:
         """Printable text into whatever has the focus."""
-        names = {" ": "space", "=": "equals_sign", "+": "plus", "-": "minus", ".": "full_stop", "/": "slash", "_": "underscore"}
+        names = {
+            " ": "space",
+            "=": "equals_sign",
+            "+": "plus",
+            "-": "minus",
+            ".": "full_stop",
+            "/": "slash",
+            "_": "underscore",
+        }
         await self.press(*[names.get(each, each) for each in text])
 
     async def until(self, true: Callable[[], Any], what: str = "", timeout: float = 15) -> None:
@@ -139,6 +157,10 @@ class Desk:
         """Stop the machine, and wait until the screen shows it stopped."""
         self.session.pause().result(5)
         await self.settled()
+
+    def state_hash(self) -> str:
+        """Taken by the worker, between what else it reads."""
+        return self.session.call(lambda machine: machine.state_hash()).result(20)
 
     async def settled(self) -> None:
         """The screen shows the latest view of a machine that stands still."""

@@ -33,7 +33,9 @@ async def test_the_demonstration_shows_both_guests_at_work(size: tuple[int, int]
         rows = desk.screen()
         assert len(rows) == size[1] and all(len(row) == size[0] for row in rows)
         assert "rvtui" in rows[0] and ("running" in rows[0] or "idle" in rows[0])
-        assert any("echo" in row and "VS" in row for row in rows) and any("ticker" in row and "VS" in row for row in rows)
+        assert any("echo" in row and "VS" in row for row in rows) and any(
+            "ticker" in row and "VS" in row for row in rows
+        )
         assert "pause" in rows[-1] and "quit" in rows[-1]
         await desk.press("right_square_bracket")
         await desk.shows("ten timer interrupts")
@@ -49,7 +51,9 @@ async def test_every_pane_can_be_shown_and_zoomed(size: tuple[int, int]) -> None
             pane = desk.pane(name)
             await desk.press(pane.KEY)
             assert pane.display and pane.has_focus, name
-            await desk.until(lambda name=name: any(line.strip() for line in desk.lines(name)), f"{name} shows something")
+            await desk.until(
+                lambda name=name: any(line.strip() for line in desk.lines(name)), f"{name} shows something"
+            )
             assert f"{pane.KEY} {pane.TITLE}" in desk.text()
             await desk.press("z")
             assert pane.size.width >= size[0] - 2 and pane.size.height >= size[1] - 4, name
@@ -166,7 +170,7 @@ async def test_looking_changes_nothing() -> None:
     async with opened(DEMONSTRATION, (200, 50)) as desk:
         await desk.shows("echo>")
         await desk.pause()
-        before = desk.machine.state_hash()
+        before = desk.state_hash()
         for key in ("4", "5", "6", "7", "8", "9"):
             for subject in subjects(desk.machine):
                 desk.session.select(subject)
@@ -174,7 +178,7 @@ async def test_looking_changes_nothing() -> None:
                 await desk.settled()
         desk.application.show_walk(0x8000_0000, Access.STORE, Mode.VU)
         await desk.settled()
-        assert desk.machine.state_hash() == before
+        assert desk.state_hash() == before
 
 
 async def test_step_moves_what_is_looked_at() -> None:
@@ -339,12 +343,12 @@ async def test_editing_the_csr_under_the_cursor_keeps_to_its_rules() -> None:
 )
 async def test_bad_commands_are_told_in_the_bar(line: str, says: str) -> None:
     async with opened(["hello"], running=False) as desk:
-        before = desk.machine.state_hash()
+        before = desk.state_hash()
         desk.application.carry_out(line)
         await desk.until(lambda: desk.application._keys.message, "a message")
         message = desk.application._keys.message
         assert "✗" in message and says in message
-        assert desk.machine.state_hash() == before
+        assert desk.state_hash() == before
 
 
 @pytest.mark.parametrize(
@@ -384,7 +388,7 @@ async def test_the_command_bar_completes_and_remembers() -> None:
         await desk.press("tab")
         assert prompt.value == "break"
         await desk.press("escape")
-        assert not prompt.display
+        assert not prompt.parent.display
         await desk.press("colon")
         await desk.type("print 7*6")
         await desk.press("enter")
@@ -421,7 +425,7 @@ async def test_save_and_restore_from_the_application(tmp_path: Path) -> None:
         await desk.shows("EROFEB")
         await desk.press("ctrl+right_square_bracket")
         await desk.pause()
-        saved = desk.machine.state_hash()
+        saved = desk.state_hash()
         executed = desk.machine.executed
         await desk.press("S")
         assert desk.application.query_one("#prompt").value == "machine.snap"
@@ -435,7 +439,7 @@ async def test_save_and_restore_from_the_application(tmp_path: Path) -> None:
         await desk.press("enter")
         await desk.shows("restored machine.snap")
         await desk.settled()
-        assert desk.machine.executed == executed and desk.machine.state_hash() == saved
+        assert desk.machine.executed == executed and desk.state_hash() == saved
         assert f"{executed:,} instr" in desk.screen()[0]
         await desk.shows("EROFEB")
         await desk.press("2")
@@ -467,7 +471,7 @@ async def test_the_walk_is_the_harts() -> None:
         text = "\n".join(desk.lines("walk"))
         assert f"physical {walk.physical:#x}" in text and f"{len(walk.steps)} reads" in text
         for step in walk.steps:
-            assert f"[{step.pte_physical:x}] {step.pte:x}" in text
+            assert f"[{step.pte_physical:x}] {step.pte:>9x}" in text
         await desk.press("w")
         await desk.type("0x90000000 store VS")
         await desk.press("enter")
@@ -525,10 +529,10 @@ async def test_memory_that_is_not_mapped_yet_can_be_seen() -> None:
     async with opened(["hello"], running=False) as desk:
         await desk.settled()
         assert any("_start" in line for line in desk.lines("code"))
-        before = desk.machine.state_hash()
+        before = desk.state_hash()
         face = hart_of(desk.machine, desk.session.subject)
         assert face.read_virtual(RAM + 4090, 12) == desk.machine.host.vms[0].memory.read(RAM + 4090, 12)
-        assert desk.machine.state_hash() == before, "looking mapped nothing"
+        assert desk.state_hash() == before, "looking mapped nothing"
 
 
 async def test_exits_have_kvms_names_and_counts() -> None:
@@ -552,7 +556,7 @@ async def test_the_bare_machine_shows_modes_traps_and_events() -> None:
         await desk.until(lambda: any("hgatp" in line for line in desk.lines("events")))
         await desk.press("8")
         await desk.until(lambda: any("environment call from VS" in line for line in desk.lines("exits")))
-        row = next(line for line in desk.lines("vms") if "M " in line and "HS" in line)
+        row = next(line for line in desk.lines("vms") if "M " in line and "%" in line)
         assert "VS" in row and "%" in row
 
 
@@ -637,7 +641,9 @@ async def test_no_colour_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
         await desk.shows("echo>")
         assert desk.application.no_color
         strips = desk.application.screen._compositor.render_strips()
-        colours = {segment.style.color for strip in strips for segment in strip if segment.style and segment.style.color}
+        colours = {
+            segment.style.color for strip in strips for segment in strip if segment.style and segment.style.color
+        }
         assert all(not colour.triplet or len(set(colour.triplet)) == 1 for colour in colours), "greys only"
 
 
@@ -650,5 +656,3 @@ async def test_closing_in_the_middle_of_everything() -> None:
                 desk.application.carry_out("step 50")
             await desk.press("q")
     assert not desk.session._thread.is_alive()
-
-

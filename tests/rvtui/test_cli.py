@@ -68,7 +68,13 @@ def _branch_less_than(a: int, b: int, offset: int) -> int:
 def test_bare_firmware_ends_through_htif_or_the_finisher(guest: Guest) -> None:
     # Test finisher at 0x100000: 0x3333 with the code in the upper half.
     fail = (7 << 16) | 0x3333
-    words = [lui(5, 0x100), lui(6, (fail + 0x800) >> 12), (fail & 0xFFF) << 20 | 6 << 15 | 6 << 7 | 0x13, 0x0062A023, jump(0)]
+    words = [
+        lui(5, 0x100),
+        lui(6, (fail + 0x800) >> 12),
+        (fail & 0xFFF) << 20 | 6 << 15 | 6 << 7 | 0x13,
+        0x0062A023,
+        jump(0),
+    ]
     done = run("run", "--bare", guest(elf(words)), "--headless")
     assert done.returncode == 7, done.stderr
     assert done.stdout == b""
@@ -176,12 +182,31 @@ BAD_LINES = [
     (["snapshot", "verify", "empty"], "empty"),
     (["snapshot", "info", "."], "directory"),
     (["snapshot", "restore", "--headless", "text"], "not a snapshot"),
-    *[([name], f"{name}: not available yet") for name in ("monitor", "replay", "lint", "isa", "bench", "images", "lesson")],
-    *[([name, "--any", "thing"], "not available yet") for name in ("compare", "conformance", "serve", "share", "watch")],
-    *[(["snapshot", name, "x"], "not available yet") for name in ("list", "tree", "diff", "delete", "prune", "export", "import")],
+    *[
+        ([name], f"{name}: not available yet")
+        for name in ("monitor", "replay", "lint", "isa", "bench", "images", "lesson")
+    ],
+    *[
+        ([name, "--any", "thing"], "not available yet")
+        for name in ("compare", "conformance", "serve", "share", "watch")
+    ],
+    *[
+        (["snapshot", name, "x"], "not available yet")
+        for name in ("list", "tree", "diff", "delete", "prune", "export", "import")
+    ],
     *[
         (["run", option, "x", "hello"], f"{option}: not available yet")
-        for option in ("--kernel", "--initrd", "--append", "--drive", "--share", "--gdb", "--record", "--profile", "--signature")
+        for option in (
+            "--kernel",
+            "--initrd",
+            "--append",
+            "--drive",
+            "--share",
+            "--gdb",
+            "--record",
+            "--profile",
+            "--signature",
+        )
     ],
 ]
 
@@ -202,7 +227,9 @@ def bad_files(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
 
 
-@pytest.mark.parametrize(("line", "says"), BAD_LINES, ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "")
+@pytest.mark.parametrize(
+    ("line", "says"), BAD_LINES, ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else ""
+)
 def test_what_the_user_got_wrong_is_one_line_and_two(line: list[str], says: str, bad_files: None) -> None:
     assert says in failed(*line)
 

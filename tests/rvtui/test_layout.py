@@ -21,7 +21,9 @@ def test_every_size_is_filled_without_gaps_or_overlaps() -> None:
                     assert place.width >= 30 and place.height >= 3, (width, height, name, place)
 
 
-@pytest.mark.parametrize(("size", "plan"), [((80, 22), "small"), ((120, 38), "medium"), ((200, 48), "large"), ((200, 22), "wide")])
+@pytest.mark.parametrize(
+    ("size", "plan"), [((80, 22), "small"), ((120, 38), "medium"), ((200, 48), "large"), ((200, 22), "wide")]
+)
 def test_plans(size: tuple[int, int], plan: str) -> None:
     assert plan_for(Size(*size)).name == plan
 

@@ -140,7 +140,18 @@ def test_hostile_output_is_bounded(data: bytes) -> None:
 def test_random_output_never_breaks_the_layout() -> None:
     chance = random.Random(20240229)
     terminal = GuestTerminal(30, 6)
-    pieces = [b"\x1b[", b"\x1b]", b"\x1bP", b"\x9b", b";", b"?", b"\r\n", "中文".encode(), "\u202e".encode(), "👩‍🚀".encode()]
+    pieces = [
+        b"\x1b[",
+        b"\x1b]",
+        b"\x1bP",
+        b"\x9b",
+        b";",
+        b"?",
+        b"\r\n",
+        "中文".encode(),
+        "\u202e".encode(),
+        "👩‍🚀".encode(),
+    ]
     for _ in range(600):
         data = b"".join(
             chance.choice(pieces) if chance.random() < 0.4 else bytes([chance.randrange(256)]) for _ in range(40)
@@ -155,3 +166,16 @@ def test_random_output_never_breaks_the_layout() -> None:
             assert cell_len(text) <= terminal.width
             assert not any(ord(each) < 32 or 0x7F <= ord(each) < 0xA0 or each == "\u202e" for each in text)
         terminal.key("a", "a")
+
+
+def test_resizing_loses_nothing() -> None:
+    terminal = GuestTerminal(60, 20)
+    terminal.feed(b"".join(b"line %d\r\n" % number for number in range(19)))
+    terminal.resize(40, 5)
+    assert shown(terminal)[:4] == ["line 15", "line 16", "line 17", "line 18"]
+    terminal.scroll(-100)
+    assert shown(terminal)[0] == "line 0"
+    terminal.scroll_to_bottom()
+    terminal.resize(80, 30)
+    terminal.feed(b"last")
+    assert "last" in shown(terminal) and "line 18" in shown(terminal)

@@ -1,0 +1,1 @@
+"""Fuzzing of the native hart under sanitizers: see `__main__.py`."""

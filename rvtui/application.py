@@ -359,7 +359,7 @@ class Application(App[int]):
         workspace.place(arrange(area, self._wanted, self._zoomed, self._vms_height, count))
         self._sync()
         focused = self._screen_stack[0].focused
-        if isinstance(focused, Pane) and not focused.display:
+        if (focused is None and self._zoomed is None) or (isinstance(focused, Pane) and not focused.display):
             (self._panes["vms"] if self._panes["vms"].display else self._panes[self._wanted]).focus()
 
     def _sync(self) -> None:

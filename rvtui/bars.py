@@ -78,8 +78,8 @@ KEYS = (
     ("b", "break", 0),
     ("e", "edit", 1),
     ("w", "walk", 1),
-    ("S", "save", 1),
-    ("L", "load", 1),
+    ("S", "save", 2),
+    ("L", "load", 2),
     ("[ ]", "VM", 1),
     ("1-9", "pane", 0),
     ("z", "zoom", 1),
@@ -97,7 +97,7 @@ def key_line(running: bool, console: str | None, width: int) -> Line:
             (" leaves the console   ", "label"),
             (f"all other keys go to {clean(console, 20)}", ""),
         )
-    for drop in (2, 1):
+    for drop in (3, 2, 1):
         spans: list[tuple[str, str]] = [(" ", "")]
         for key, what, rank in KEYS:
             if rank < drop:

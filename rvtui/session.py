@@ -291,9 +291,7 @@ class Session:
                 if self._input:
                     runner.owed = 0.0
             elif self._running and not self._choked():
-                self._feed()
                 self._run_guarded()
-                self._collect()
                 self._publish(force=not self._running)
             else:
                 self._feed()
@@ -340,7 +338,9 @@ class Session:
 
     def _run_guarded(self) -> None:
         try:
+            self._feed()
             self._run_chunk()
+            self._collect()
         except Exception as error:  # the application must outlive the machine, and say what happened to it
             self._finished = True
             kind = "" if isinstance(error, EmulatorError) else f"internal error, {type(error).__name__}: "
@@ -505,6 +505,8 @@ class Session:
                 values[key] = reader(machine, self.subject)
             except EmulatorError as error:
                 values[key] = Failure(str(error))
+            except Exception as error:  # one pane without its data is better than no machine
+                values[key] = Failure(f"internal error reading {key}: {type(error).__name__}: {error}")
         self._published = time.monotonic()
         self.view = View(
             sequence=self.view.sequence + 1,

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emulator.isa.description import Compressed, Instruction, Registry, load_all
+from emulator.isa import ISA
+from emulator.isa.description import Compressed, Instruction, Registry
 from emulator.isa.expression import Effect, Value
 
 from .generate_csrs import csr_defs_h, csr_state_h, csr_table_c
@@ -404,7 +405,7 @@ def ordered(forms: Iterable[Instruction | Compressed]) -> list[Instruction | Com
 
 def generate(directory: Path) -> None:
     """Write all generated files; a file that would not change keeps its time stamp."""
-    registry = load_all()
+    registry = ISA
     directory.mkdir(parents=True, exist_ok=True)
     files = {
         "handlers.inc": handlers_c(registry),

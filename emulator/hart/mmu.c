@@ -285,6 +285,30 @@ static u8 *pte_host(walk *k, u64 physical, u32 access) {
     return r->host + (physical - r->base);
 }
 
+/* Read the entry at `physical`; false where that is refused. */
+static bool read_pte(walk *k, walk_step *s, u64 physical, u64 *pte) {
+    const u8 *host = pte_host(k, physical, ACCESS_LOAD);
+    s->pte_physical = physical;
+    if (!host) {
+        s->result = WALK_ACCESS;
+        return access_fault(k);
+    }
+    memcpy(pte, host, 8);
+    s->pte = *pte;
+    return true;
+}
+
+/* Set A, and D for a store, in the entry at `physical`; a look leaves it as it is. */
+static bool mark_pte(walk *k, walk_step *s, u64 physical, u64 pte) {
+    u8 *host = pte_host(k, physical, ACCESS_STORE);
+    if (!host) {
+        s->result = WALK_ACCESS;
+        return access_fault(k);
+    }
+    if (!k->probe) memcpy(host, &pte, 8);
+    return true;
+}
+
 /* Which of A and D are missing for this access. */
 static u64 missing_bits(u64 pte, u32 access) { return (PTE_A | (access == ACCESS_STORE ? PTE_D : 0)) & ~pte; }
 
@@ -319,15 +343,9 @@ static bool gstage(walk *k, u64 gpa, u32 access, u64 implicit, u32 nested, u64 *
         const u64 index = gpa >> (12 + 9 * level) & (level == levels - 1 ? 2047 : 511);
         const u64 at = table + index * 8;
         walk_step *s = step(k, 1, level, nested, gpa);
-        s->pte_address = s->pte_physical = at;
-        u8 *host = pte_host(k, at, ACCESS_LOAD);
-        if (!host) {
-            s->result = WALK_ACCESS;
-            return access_fault(k);
-        }
         u64 pte;
-        memcpy(&pte, host, 8);
-        s->pte = pte;
+        s->pte_address = at;
+        if (!read_pte(k, s, at, &pte)) return false;
         u32 result = judge(k, pte, level, access, implicit, true);
         if (result == WALK_POINTER) {
             table = PTE_PPN(pte) << 12;
@@ -338,16 +356,7 @@ static bool gstage(walk *k, u64 gpa, u32 access, u64 implicit, u32 nested, u64 *
             result = missing & PTE_A ? WALK_ACCESSED : WALK_DIRTY;
         s->result = (u8)result;
         if (result != WALK_LEAF) return guest_page_fault(k, gpa, implicit);
-        if (missing) {
-            if (!(host = pte_host(k, at, ACCESS_STORE))) {
-                s->result = WALK_ACCESS;
-                return access_fault(k);
-            }
-            if (!k->probe) {
-                pte |= missing;
-                memcpy(host, &pte, 8);
-            }
-        }
+        if (missing && !mark_pte(k, s, at, pte | missing)) return false;
         const u64 offset = (1ull << (12 + 9 * level)) - 1;
         *physical = s->output = (PTE_PPN(pte) << 12 & ~offset) | (gpa & offset);
         measure(k, 12 + 9 * level);
@@ -378,16 +387,9 @@ static bool first_stage(walk *k) {
         u64 physical = at;
         if (v && !gstage(k, at, ACCESS_LOAD, 0x3000, level, &physical)) return false;
         walk_step *s = step(k, 0, level, 255, k->address);
-        s->pte_address = at;
-        s->pte_physical = physical;
-        u8 *host = pte_host(k, physical, ACCESS_LOAD);
-        if (!host) {
-            s->result = WALK_ACCESS;
-            return access_fault(k);
-        }
         u64 pte;
-        memcpy(&pte, host, 8);
-        s->pte = pte;
+        s->pte_address = at;
+        if (!read_pte(k, s, physical, &pte)) return false;
         u32 result = judge(k, pte, level, k->access, false, false);
         if (result == WALK_POINTER) {
             table = PTE_PPN(pte) << 12;
@@ -400,14 +402,7 @@ static bool first_stage(walk *k) {
         if (missing) {
             /* The update is a store: the G-stage must permit it, and marks its own page dirty. */
             if (v && !gstage(k, at, ACCESS_STORE, 0x3020, level, &physical)) return false;
-            if (!(host = pte_host(k, physical, ACCESS_STORE))) {
-                s->result = WALK_ACCESS;
-                return access_fault(k);
-            }
-            if (!k->probe) {
-                pte |= missing;
-                memcpy(host, &pte, 8);
-            }
+            if (!mark_pte(k, s, physical, pte | missing)) return false;
         }
         const u64 offset = (1ull << (12 + 9 * level)) - 1;
         k->guest_physical = s->output = (PTE_PPN(pte) << 12 & ~offset) | (k->address & offset);

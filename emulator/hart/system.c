@@ -206,28 +206,29 @@ enum status do_sfence_vma(core *c, u64 address, u64 asid, u64 rs1, u64 rs2) {
     return OK;
 }
 
-/* HFENCE.VVMA, HINVAL.VVMA: virtual instruction with V=1, illegal in U; TVM does not trap them. */
-enum status do_hfence_vvma(core *c, u64 address, u64 asid, u64 rs1, u64 rs2) {
-    (void)asid;
-    (void)rs2;
+/* HFENCE.VVMA, HINVAL.VVMA: TVM does not trap them. HFENCE.GVMA, HINVAL.GVMA: rs1 is a guest-physical address shifted right
+   by two, which lookasides are not keyed by. Both: virtual instruction with V=1, illegal in U. */
+static enum status hfence(core *c, u64 address, bool by_address, bool trapped_by_tvm) {
     if (c->h.v) return raise(c, EXCEPTION_VIRTUAL_INSTRUCTION, 0);
-    if (c->h.prv == PRV_U) return raise_illegal(c);
+    const bool tvm = trapped_by_tvm && c->h.prv == PRV_S && c->h.csr.mstatus & MSTATUS_TVM;
+    if (c->h.prv == PRV_U || tvm) return raise_illegal(c);
     fence_event(c, address);
-    if (rs1) flush_address(c, address);
+    if (by_address) flush_address(c, address);
     else flush_translations(c);
     return OK;
 }
 
-/* HFENCE.GVMA, HINVAL.GVMA: rs1 is a guest-physical address shifted right by two, which lookasides are not keyed by. */
+enum status do_hfence_vvma(core *c, u64 address, u64 asid, u64 rs1, u64 rs2) {
+    (void)asid;
+    (void)rs2;
+    return hfence(c, address, rs1 != 0, false);
+}
+
 enum status do_hfence_gvma(core *c, u64 address, u64 vmid, u64 rs1, u64 rs2) {
     (void)vmid;
     (void)rs1;
     (void)rs2;
-    if (c->h.v) return raise(c, EXCEPTION_VIRTUAL_INSTRUCTION, 0);
-    if (c->h.prv == PRV_U || (c->h.prv == PRV_S && c->h.csr.mstatus & MSTATUS_TVM)) return raise_illegal(c);
-    fence_event(c, address);
-    flush_translations(c);
-    return OK;
+    return hfence(c, address, false, true);
 }
 
 /* --- CSR instructions ---------------------------------------------------------------------------------------------------- */

@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from typing import Any, Protocol
 
 from . import csrs
-from .description import ISA, Compressed, Instruction, Layout, load_all
+from .description import ISA, Compressed, Instruction, Layout
 from .expression import Effect, Value
 
 ABI_NAMES = (
@@ -138,7 +138,6 @@ def _is_relative(value: object) -> bool:
 @cache
 def _forms() -> dict[int, list[tuple[Layout, Instruction, Compressed | None, Mapping[str, tuple[int, ...]]]]]:
     """Candidates by the low seven bits (by quadrant for 16-bit forms), narrower patterns first."""
-    load_all()
     table: dict[int, list[tuple[Layout, Instruction, Compressed | None, Mapping[str, tuple[int, ...]]]]] = {}
     for insn in ISA.instructions.values():
         table.setdefault(insn.layout.match & 0x7F, []).append((insn.layout, insn, None, insn.never))

@@ -15,7 +15,6 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 from .expression import Effect, HartPrimitives, Memory, ProgramCounter, RegisterFile, Trace, Value
@@ -228,11 +227,3 @@ def compressed(
         values[key] = int(value) if value.lstrip("-").isdigit() else value
     title = syntax.split()[0]
     ISA.compressed[title] = Compressed(title, syntax, pattern, parse_pattern(pattern), extension, target, values, never)
-
-
-@cache
-def load_all() -> Registry:
-    """Import every module of descriptions."""
-    from . import a, c, f_d, h, m, privileged, rv64i, zba, zbb, zbs, zicsr  # noqa: F401
-
-    return ISA

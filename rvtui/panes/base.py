@@ -16,7 +16,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from rvtui.session import Failure, Reader, View
-from rvtui.text import Line
+from rvtui.text import Line, clean
 from rvtui.theme import Paint
 
 if TYPE_CHECKING:
@@ -105,7 +105,10 @@ class Pane(Widget, can_focus=True):
             if isinstance(value, Failure):
                 self.put([((value.text, "warn"),)])
                 return
-        lines = self.draw(view)
+        try:
+            lines = self.draw(view)
+        except Exception as error:  # the machine behind is worth more than this picture of it
+            lines = [((f"internal error drawing {self.NAME}: {type(error).__name__}: {clean(str(error))}", "bad"),)]
         if lines is not None:
             self.put(lines)
 

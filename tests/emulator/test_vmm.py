@@ -14,7 +14,8 @@ from emulator.devicetree import parse
 from emulator.errors import ConfigurationError, EmulatorError, LoadError, StateError
 from emulator.hart import Access, Exit, ExitReason, Mode
 from emulator.isa.csrs import BY_NAME
-from emulator.isa.description import Compressed, Instruction, load_all
+from emulator.isa import ISA
+from emulator.isa.description import Compressed, Instruction
 from emulator.loader import Image, Segment
 from emulator.machine import Machine
 from emulator.vmm import Hypervisor, Vm
@@ -30,7 +31,7 @@ SUCCESS, NOT_SUPPORTED, INVALID_PARAM, INVALID_ADDRESS, ALREADY_AVAILABLE = 0, -
 
 @cache
 def registry() -> dict[str, Instruction | Compressed]:
-    found = load_all()
+    found = ISA
     return {**found.instructions, **found.compressed}
 
 

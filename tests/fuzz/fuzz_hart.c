@@ -455,6 +455,14 @@ static const char *difference(const hart *a, const hart *b) {
     return NULL;
 }
 
+static void note_events(const hart *a, const hart *b, uint64_t i) {
+    const hart_event *const both[] = {&a->ring[i & 1023], &b->ring[i & 1023]};
+    for (uint32_t j = 0; j < 2; j++)
+        NOTE("  %s %u cause %u clock %" PRIu64 " pc %#" PRIx64 " value %#" PRIx64 " mode %u to %u%s", j ? ", " : "event",
+             both[j]->kind, both[j]->cause, both[j]->clock, both[j]->pc, both[j]->value, both[j]->from_mode,
+             both[j]->to_mode, j ? "\n" : "");
+}
+
 static void compare(rig *a, rig *b, const char *when) {
     uint64_t first[5], second[5];
     total.comparisons++;
@@ -466,11 +474,7 @@ static void compare(rig *a, rig *b, const char *when) {
         if (!what) continue;
         for (uint32_t j = 0; j < 32; j++)
             if (one->x[j] != other->x[j]) NOTE("  x%u %#" PRIx64 " %#" PRIx64 "\n", j, one->x[j], other->x[j]);
-        for (uint64_t j = 0; j < 8; j++)
-            NOTE("  event %" PRIu64 ": %u at clock %" PRIu64 " pc %#" PRIx64 ", %u at clock %" PRIu64 " pc %#" PRIx64 "\n", j,
-                 one->ring[(one->events - 8 + j) & 1023].kind, one->ring[(one->events - 8 + j) & 1023].clock,
-                 one->ring[(one->events - 8 + j) & 1023].pc, other->ring[(other->events - 8 + j) & 1023].kind,
-                 other->ring[(other->events - 8 + j) & 1023].clock, other->ring[(other->events - 8 + j) & 1023].pc);
+        for (uint64_t j = one->events < 20 ? 0 : one->events - 20; j < one->events; j++) note_events(one, other, j);
         fail("%s: hart %u differs in %s; pc %#" PRIx64 " and %#" PRIx64 ", clock %" PRIu64 " and %" PRIu64, when, i, what,
              one->pc, other->pc, one->clock, other->clock);
     }

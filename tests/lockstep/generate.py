@@ -15,7 +15,8 @@ from collections.abc import Callable
 from functools import cache
 
 from emulator.isa import csrs
-from emulator.isa.description import Compressed, Instruction, load_all
+from emulator.isa import ISA
+from emulator.isa.description import Compressed, Instruction
 
 from . import allowed
 from .program import (
@@ -77,7 +78,7 @@ def floating(rng: random.Random) -> int:
 @cache
 def _instructions() -> dict[str, list[Instruction | Compressed]]:
     """The descriptions by what surroundings they need."""
-    registry = load_all()
+    registry = ISA
     kinds: dict[str, list[Instruction | Compressed]] = {"plain": [], "memory": [], "guest": [], "branch": [], "fence": []}
     for i in registry.instructions.values():
         effects = {effect.kind for effect in i.effects}
@@ -106,7 +107,7 @@ def _instructions() -> dict[str, list[Instruction | Compressed]]:
 
 @cache
 def _writes_x(name: str) -> bool:
-    registry = load_all()
+    registry = ISA
     target = registry.compressed[name].target if name in registry.compressed else name
     return any(effect.kind == "x" for effect in registry.instructions[target].effects)
 

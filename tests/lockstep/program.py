@@ -27,7 +27,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 from emulator.isa import csrs
-from emulator.isa.description import Compressed, Instruction, load_all
+from emulator.isa import ISA
+from emulator.isa.description import Compressed, Instruction
 
 BASE = 0x8000_0000
 USER = 0x4000_0000
@@ -52,7 +53,7 @@ class DoesNotFit(Exception):
 
 @cache
 def _registry() -> dict[str, Instruction | Compressed]:
-    registry = load_all()
+    registry = ISA
     return {**registry.instructions, **registry.compressed}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from emulator.isa import csrs
-from emulator.isa.description import load_all
+from emulator.isa import ISA
 
 from . import allowed
 from .ours import HartSide, MachineSide, Ours
@@ -70,7 +70,7 @@ def expand(word: int) -> int:
     """The 32-bit instruction that a compressed one abbreviates; others as they are."""
     if word & 3 == 3:
         return word
-    registry = load_all()
+    registry = ISA
     for c in registry.compressed.values():
         if word & c.layout.mask != c.layout.match:
             continue

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from emulator.isa.description import Compressed, Instruction, load_all
+from emulator.isa import ISA
+from emulator.isa.description import Compressed, Instruction
 
 
 def find(word: int) -> Instruction | Compressed | None:
     """The description that a word matches; the upper half of `word` does not matter for a 16-bit one."""
-    registry = load_all()
+    registry = ISA
     table: list[Instruction | Compressed]
     if word & 3 == 3:
         table = list(registry.instructions.values())

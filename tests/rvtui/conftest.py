@@ -182,7 +182,11 @@ async def opened(
     application = Application(session, title="test")
     try:
         async with application.run_test(size=size) as pilot:
-            yield Desk(application, pilot, session)
+            desk = Desk(application, pilot, session)
+            yield desk
+            for pane in application.query(Pane):
+                shown = "\n".join(desk.lines(pane.NAME))
+                assert "internal error" not in shown, shown
     finally:
         session.close()
 

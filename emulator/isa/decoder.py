@@ -274,6 +274,19 @@ _ARITHMETIC: dict[str, Callable[[int, int], int]] = {
 }
 
 
+def _csr_effect(name: str, value: str, d: Decoded) -> str:
+    """CSRRS and CSRRC with x0 or zero only read; CSRRW to x0 only writes ("CSR Instructions")."""
+    known = csrs.BY_NUMBER.get(d.operands["csr"])
+    csr = known.name if known else hex(d.operands["csr"])
+    source = d.operands.get("rs1", d.operands.get("uimm", 0))
+    said = [f"{ABI_NAMES[d.operands['rd']]} = {csr}"] if d.operands["rd"] else []
+    if name == "csr_write":
+        said.append(f"{csr} = {value}")
+    elif source:
+        said.append(f"{csr} {'|= ' if name == 'csr_set' else '&= ~'}{value}")
+    return "; ".join(said) or f"read {csr}"
+
+
 def _strip(text: str) -> str:
     return text[1:-1] if text.startswith("(") and text.endswith(")") and text.count("(") == 1 else text
 
@@ -298,9 +311,8 @@ def _effect(effect: Effect, d: Decoded, hart: Registers) -> str:
             taken = evaluate(when, d, hart)
             verdict = "" if taken is None else ", taken" if taken else ", not taken"
             return f"{to} if {_strip(_say(when, d, hart))}{verdict}"
+        case Effect("do", ("csr_write" | "csr_set" | "csr_clear" as name, _, value, *_)):
+            return _csr_effect(str(name), _say(value, d, hart), d)
         case Effect("do" | "access", (name, *_)):
-            if name.startswith("csr_"):
-                register = csrs.BY_NUMBER.get(d.operands["csr"])
-                return f"{name.replace('_', ' ')} {register.name if register else hex(d.operands['csr'])}"
             return str(name).replace("_", " ")
     return effect.kind

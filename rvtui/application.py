@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 import traceback
@@ -181,13 +182,14 @@ class Application(App[int]):
             self.line = line
             self.future = future
 
-    def __init__(self, session: Session, *, title: str = "") -> None:
+    def __init__(self, session: Session, *, title: str = "", start: bool = False) -> None:
         super().__init__()
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = THEMES[0].name
         self.session = session
         self.heading = title
+        self._start = start
         self._terminals: dict[int, GuestTerminal] = {}
         self._machine = session.machine
         self._panes = {pane.NAME: pane() for pane in PANES}
@@ -227,6 +229,8 @@ class Application(App[int]):
         self.set_interval(FRAME_SECONDS, self._frame)
         self.theme_changed_signal.subscribe(self, lambda _: self._repaint())
         self.call_after_refresh(self._refresh_view)
+        if self._start:  # not before: the first picture should not have to wait for the machine
+            self.call_after_refresh(self.session.run)
 
     def get_css_variables(self) -> dict[str, str]:
         return {**THEMES[0].variables, **super().get_css_variables()}
@@ -261,7 +265,7 @@ class Application(App[int]):
 
     def _frame(self) -> None:
         self.session.nudge()
-        self._feed_terminals()
+        self._refresh_view()
         self._bars()
 
     def _refresh_view(self) -> None:
@@ -587,9 +591,11 @@ class Application(App[int]):
 def run(machine: Machine, *, title: str = "", path: str = "", start: bool = True) -> int:
     """Open the application on a machine; returns the exit code."""
     session = Session(machine, path=path)
-    session.start(run=start)
+    session.start()
     try:
-        application = Application(session, title=title)
+        application = Application(session, title=title, start=start)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, _: application.exit(return_code=128 + number))
         application.run()
     finally:
         session.close()

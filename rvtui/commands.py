@@ -374,7 +374,8 @@ def _progress(context: Context, text: str) -> Callable[[int, int], None]:
 def _save(context: Context, path: str) -> str:
     import snapshots
 
-    snapshots.save(context.session.machine, path, progress=_progress(context, f"saving {path}"))
+    with context.session.undisturbed():
+        snapshots.save(context.session.machine, path, progress=_progress(context, f"saving {path}"))
     size = Path(path).stat().st_size
     return f"saved {path} ({size / 1024:,.0f} KiB) at instruction {context.session.machine.executed:,}"
 

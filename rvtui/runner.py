@@ -8,11 +8,12 @@ import time
 from emulator.hart import Exit
 from emulator.machine import CLOCK_LIMIT, Machine
 
-CHUNK_SECONDS = 0.020
-"""Long, because at its end the worker needs the interpreter lock; whoever cannot wait calls `interrupt`."""
+CHUNK_SECONDS = 0.050
+"""One per frame: at its end the runner needs the interpreter lock, which the application holds while it draws the frame
+before. Whoever cannot wait calls `interrupt`."""
 LONGEST_CHUNK = 50_000_000
 """Instructions."""
-LATE_SECONDS = 0.050
+LATE_SECONDS = 0.100
 """A chunk that takes longer, as one with many device accesses may, is ended by `nudge`."""
 SLEEP_CLOCKS = 10_000_000
 """Guest time, in instructions, that may pass asleep before a paced chunk ends."""
@@ -22,7 +23,7 @@ MAXIMUM_DEBT = 0.25
 
 
 class Runner:
-    """Sizes chunks to last about 20 ms. Where a run is cut never changes what the guest does.
+    """Sizes chunks to last about 50 ms. Where a run is cut never changes what the guest does.
 
     Paced, guest time that passes in WFI is to last as long outside: `owed` says how many seconds the caller should let
     pass after a chunk.
@@ -51,10 +52,15 @@ class Runner:
 
         machine.sleep = limited  # type: ignore[method-assign]
 
-    def run(self, most: int | None = None, *, leave_breakpoint: bool = False) -> Exit:
-        """One chunk, of at most `most` instructions. `leave_breakpoint`: the next instruction runs in any case."""
+    def run(self, most: int | None = None, *, share: float = 1.0, leave_breakpoint: bool = False) -> Exit:
+        """One chunk or a share of it, of at most `most` instructions.
+
+        `leave_breakpoint`: the next instruction runs even if a breakpoint stands there.
+        """
         machine = self.machine
-        budget = self._chunk if most is None else min(self._chunk, most)
+        budget = max(1, int(self._chunk * share))
+        if most is not None:
+            budget = min(budget, most)
         clock, executed = machine.clock, machine.executed
         if self.pace:
             self._horizon = clock + budget + SLEEP_CLOCKS
@@ -67,7 +73,7 @@ class Runner:
             self._started = 0.0
             self._horizon = CLOCK_LIMIT
         done = machine.executed - executed
-        if done >= self._chunk or elapsed > 2 * CHUNK_SECONDS:
+        if (done >= budget and share == 1.0) or elapsed > 2 * CHUNK_SECONDS:
             self._chunk = int(min(LONGEST_CHUNK, max(1000, done * min(4.0, max(0.05, CHUNK_SECONDS / elapsed)))))
         self.slept = max(0.0, (machine.clock - clock - done / len(machine.harts)) / CLOCK_HZ)
         self.owed = min(self.slept - elapsed, MAXIMUM_DEBT) if self.pace and self.slept > elapsed else 0.0

@@ -8,10 +8,11 @@ that is not on screen costs nothing.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -29,9 +30,10 @@ T = TypeVar("T")
 Reader = Callable[[Machine, Subject], Any]
 """Reads what a pane needs from the stopped machine, as a value that never changes afterwards."""
 
-FRAME_SECONDS = 0.050
+FRAME_SECONDS = 0.045
 """Views are published at most this often while running."""
 LATE_FRAME_SECONDS = 0.25
+URGENT_SHARE = 0.2
 URGENT_SECONDS = 0.008
 """The same for a short while after a key went to a guest, so that its echo is seen at once."""
 CONSOLE_PENDING = 128 << 10
@@ -100,7 +102,7 @@ class Session:
         self.seen = 0
         """The sequence of the last view that the application has drawn."""
         self.on_view: Callable[[], None] = lambda: None
-        """Called on the worker's thread after each publication."""
+        """Called on the worker's thread after a publication that should not wait for the application's next frame."""
         self._readers: dict[str, tuple[Reader, float]] = {}
         self._read_at: dict[str, float] = {}
         self._commands: deque[tuple[Callable[[Machine], Any], Future[Any]]] = deque()
@@ -253,6 +255,18 @@ class Session:
 
         return self.call(change)
 
+    @contextlib.contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """On the worker: without the breakpoint that a step over or a run to an address has set for itself."""
+        address = self._goal.address if self._goal is not None and self._goal.owned else None
+        if address is not None:
+            self.machine.breakpoints.discard(address)
+        try:
+            yield
+        finally:
+            if address is not None:
+                self.machine.breakpoints.add(address)
+
     def replace(self, machine: Machine, path: str = "") -> Future[None]:
         """Go on with another machine, as after a restore; it stands still."""
 
@@ -318,6 +332,10 @@ class Session:
                 future.set_result(result)
             self._dirty = True
 
+    @property
+    def _urgent(self) -> bool:
+        return time.monotonic() < self._urgent_until
+
     def _choked(self) -> bool:
         return any(size > CONSOLE_PENDING for size in self._pending.values())
 
@@ -348,7 +366,7 @@ class Session:
 
     def _run_chunk(self) -> None:
         leave, self._leave_breakpoint = self._leave_breakpoint, False
-        exit = self._runner.run(leave_breakpoint=leave)
+        exit = self._runner.run(share=URGENT_SHARE if self._urgent else 1.0, leave_breakpoint=leave)
         if exit.reason is ExitReason.IDLE and self.pace:
             self._runner.owed = FRAME_SECONDS
         self._slept += self._runner.owed
@@ -472,7 +490,7 @@ class Session:
 
     def _publish(self, *, force: bool = False) -> None:
         now = time.monotonic()
-        period = URGENT_SECONDS if now < self._urgent_until else FRAME_SECONDS
+        period = URGENT_SECONDS if self._urgent else FRAME_SECONDS
         if self._running and not force:
             # An application that has not drawn the last view yet has enough to do.
             behind = self.seen < self.view.sequence and period == FRAME_SECONDS
@@ -521,7 +539,10 @@ class Session:
             consoles=console_names(machine),
             values=MappingProxyType(values),
         )
-        self.on_view()
+        # Waking the application now would hand it the interpreter lock just when the machine is to run on. While
+        # nothing presses, it finds the view at its own next frame.
+        if self._urgent or not self._running:
+            self.on_view()
 
 
 def call_return(hart: Any) -> int | None:

@@ -1,11 +1,12 @@
-"""A small assembler for tests: it encodes through the registry of `emulator.isa`, so that it knows no instruction itself.
+"""A small assembler for tests: it encodes through the registry of `emulator.isa`,
+so that it knows no instruction itself.
 
-    program = assemble(0x8000_0000, '''
-            li   a0, 0x1234_5678_9abc
-    loop:   addi a0, a0, -1
-            bnez a0, loop
-    ''')
-    program["loop"], program.code
+program = assemble(0x8000_0000, '''
+        li   a0, 0x1234_5678_9abc
+loop:   addi a0, a0, -1
+        bnez a0, loop
+''')
+program["loop"], program.code
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ def templates() -> dict[str, tuple[Template, ...]]:
         name, _, rest = syntax.partition(" ")
         operands = tuple(OPERAND.findall(rest))
         parts = [r"\s*".join(["", *map(re.escape, gap.replace(" ", "")), ""]) for gap in OPERAND.split(rest)]
-        pattern = "".join(part + group for part, group in zip(parts, [r"([^\s,()]*)"] * len(operands) + [""], strict=True))
+        pattern = "".join(
+            part + group for part, group in zip(parts, [r"([^\s,()]*)"] * len(operands) + [""], strict=True)
+        )
         found.setdefault(name, []).append(Template(form, re.compile(pattern), operands, fixed))
         if operands and operands[-1] == "rm":
             add(form, syntax[: syntax.rindex(",")], {"rm": 7})
@@ -149,8 +152,8 @@ def _statements(text: str) -> Iterator[tuple[list[str], str]]:
 
 
 def assemble(base: int, text: str, **symbols: int) -> Program:
-    """Assemble. Besides instructions: li, la, call, .byte .half .word .dword, .zero, .align (to a power of two of bytes),
-    .org (offset from `base`). `symbols` are names with values."""
+    """Assemble. Besides instructions: li, la, .byte .half .word .dword, .zero,
+    .align (to a power of two of bytes), .org (offset from `base`). `symbols` are names with values."""
     labels: dict[str, int] = {}
     code = b""
     for final in (False, True):
@@ -211,7 +214,7 @@ def _statement(statement: str, at: int, value: Callable[[str], int], base: int, 
         match = template.pattern.fullmatch(rest)
         if match is None:
             continue
-        words = {k: v for k, v in zip(template.operands, match.groups(), strict=True)}
+        words = dict(zip(template.operands, match.groups(), strict=True))
         values = _operands(template, words, at, value, final)
         if "aq" in template.form.layout.operands:
             values |= {"aq": aq, "rl": rl}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from assembler import REGISTERS, Program, assemble
+
 from emulator.hart import Exit, Hart, Mode
 from emulator.machine import Machine
 

@@ -11,7 +11,7 @@ import pytest
 from assembler import encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig import BASE, DATA, FS, LOAD_MISALIGNED, M, ONES, STORE_MISALIGNED, Rig
+from rig import BASE, DATA, FS, LOAD_MISALIGNED, ONES, STORE_MISALIGNED, M, Rig
 
 from emulator.isa import ISA, decode
 from emulator.isa.decoder import evaluate
@@ -177,7 +177,11 @@ BRANCH: dict[str, Callable[[int, int], bool]] = {
     "bgeu": lambda a, b: a >= b,
 }
 CORNERS = sorted(
-    {n & ONES for k in (0, 1, 7, 8, 15, 16, 31, 32, 33, 62, 63) for n in (1 << k, (1 << k) - 1, -(1 << k), -(1 << k) - 1)}
+    {
+        n & ONES
+        for k in (0, 1, 7, 8, 15, 16, 31, 32, 33, 62, 63)
+        for n in (1 << k, (1 << k) - 1, -(1 << k), -(1 << k) - 1)
+    }
     | {0x8000_0000_8000_0000, 0x0123_4567_89AB_CDEF, 0x00FF_0001_8000_7F00, 0xFFFF_FFFF_0000_0000}
 )
 values = st.sampled_from(CORNERS) | st.integers(0, ONES)
@@ -207,9 +211,10 @@ def test_the_reference_covers_every_integer_instruction() -> None:
     described = {
         insn.name
         for insn in ISA.instructions.values()
-        if insn.extension in ("I", "M", "Zba", "Zbb", "Zbs") and insn.name not in ("ecall", "ebreak", "fence")
+        if insn.extension in ("I", "M", "Zba", "Zbb", "Zbs")
+        and insn.name not in ("ecall", "ebreak", "fence")
         and insn.layout.match & 0x7F not in (0x03, 0x23)
-    }  # fmt: skip
+    }
     assert described == known
 
 
@@ -217,7 +222,7 @@ def test_the_reference_covers_every_integer_instruction() -> None:
 def test_register_instructions_at_corners(name: str) -> None:
     code = encode(name, rd=10, rs1=11, rs2=12)
     for a in CORNERS:
-        for b in CORNERS[::3] + [0, 1, ONES, 1 << 63, 1 << 31, 31, 32, 63, 64]:
+        for b in [*CORNERS[::3], 0, 1, ONES, 1 << 63, 1 << 31, 31, 32, 63, 64]:
             check(code, a, b, REGISTER[name](a, b))
 
 
@@ -286,7 +291,11 @@ def test_jalr_reads_its_register_before_it_writes_it() -> None:
 
 def test_results_written_to_x0_are_lost() -> None:
     for name in ("add", "mul", "div", "rev8", "ld", "lui", "jal", "amoadd.d"):
-        execute(encode(name, rd=0, **({"rs1": 11} if name in ("add", "mul", "div", "rev8", "ld", "amoadd.d") else {})), DATA, 3)
+        execute(
+            encode(name, rd=0, **({"rs1": 11} if name in ("add", "mul", "div", "rev8", "ld", "amoadd.d") else {})),
+            DATA,
+            3,
+        )
         assert rig.hart.x[0] == 0
         rig.store(BASE, encode("add", rd=10, rs1=0, rs2=0), 4)
         rig.hart.pc = BASE
@@ -294,7 +303,7 @@ def test_results_written_to_x0_are_lost() -> None:
         assert rig.x("a0") == 0
 
 
-# --- what the monitor says of it --------------------------------------------------------------------------------------
+# --- what the monitor says of it ---
 
 
 def calls(value: object) -> bool:
@@ -304,9 +313,11 @@ def calls(value: object) -> bool:
 INTEGER = [
     insn
     for insn in ISA.instructions.values()
-    if insn.effects and all(effect.kind in ("x", "jump") for effect in insn.effects) and not any("f" in str(e.args) for e in ())
-    and insn.extension in ("I", "M", "Zba", "Zbb", "Zbs") and not insn.name.startswith("l")
-] + [ISA.instructions["lui"]]  # fmt: skip
+    if insn.effects
+    and all(effect.kind in ("x", "jump") for effect in insn.effects)
+    and insn.extension in ("I", "M", "Zba", "Zbb", "Zbs")
+    and not insn.name.startswith("l")
+] + [ISA.instructions["lui"]]
 
 
 @settings(max_examples=1000)
@@ -340,7 +351,7 @@ def test_evaluation_agrees_with_the_hart(insn: object, data: st.DataObject) -> N
     assert rig.hart.pc == target
 
 
-# --- compressed forms -------------------------------------------------------------------------------------------------
+# --- compressed forms ---
 
 SHORT = [
     ("c.addi4spn a0, 1020", "addi a0, sp, 1020"),
@@ -384,7 +395,9 @@ SHORT = [
 
 def after(text: str) -> tuple[list[int], list[int], bytes, int, int]:
     """Registers, memory, pc behind the instruction, and its length."""
-    rig.put(sp=DATA + 0x800, a0=0x8000_0000_1234_5678, a1=0xFFFF_FFFF_8000_0001, a2=DATA, a3=0, a4=BASE + 0x80, t6=77, ra=0)
+    rig.put(
+        sp=DATA + 0x800, a0=0x8000_0000_1234_5678, a1=0xFFFF_FFFF_8000_0001, a2=DATA, a3=0, a4=BASE + 0x80, t6=77, ra=0
+    )
     rig.hart.f[10] = 0x4009_21FB_5444_2D18
     rig.hart.set_csr("mstatus", FS)
     rig.machine.memory.write(DATA, bytes(i * 7 & 0xFF for i in range(0x1000)))
@@ -412,18 +425,23 @@ def test_every_compressed_form_is_covered() -> None:
     assert {short.split()[0] for short, _ in SHORT} | {"c.ebreak"} == set(ISA.compressed)
 
 
-# --- loads and stores -------------------------------------------------------------------------------------------------
+# --- loads and stores ---
 
 PATTERN = bytes([0x80, 0x7F, 0xFF, 0x00, 0x81, 0x12, 0xEE, 0x90, 0xA1, 0xB2, 0xC3, 0xD4, 0xE5, 0xF6, 0x07, 0x18])
 WIDTHS = {"b": 1, "h": 2, "w": 4, "d": 8}
-LOADS = [(f"l{letter}{sign}", size, sign != "u") for letter, size in WIDTHS.items() for sign in ("", "u") if (letter, sign) != ("d", "u")]
+LOADS = [
+    (f"l{letter}{sign}", size, sign != "u")
+    for letter, size in WIDTHS.items()
+    for sign in ("", "u")
+    if (letter, sign) != ("d", "u")
+]
 
 
 @pytest.mark.parametrize("warm", [False, True])
 @pytest.mark.parametrize("offset", [*range(8), 0xFF8, 0xFF9, 0xFFC, 0xFFD, 0xFFE, 0xFFF])
 @pytest.mark.parametrize(("name", "size", "signed"), LOADS)
 def test_loads_extend_at_any_alignment(name: str, size: int, signed: bool, offset: int, warm: bool) -> None:
-    """Misaligned ones too, and across pages: "Load and Store Instructions" leaves it to the platform, this one does them."""
+    """Misaligned ones too, and across pages: "Load and Store Instructions" leaves that to the platform."""
     r = Rig("ld t0, 0(a2)\n" * warm + f"{name} a0, 0(a1)")
     at = DATA + offset
     r.machine.memory.write(at, PATTERN)
@@ -457,7 +475,7 @@ def test_addresses_wrap_around() -> None:
     assert r.load(DATA) == 5
 
 
-# --- atomics ----------------------------------------------------------------------------------------------------------
+# --- atomics ---
 
 AMOS: dict[str, Callable[[int, int, int], int]] = {
     "swap": lambda old, new, bits: new,
@@ -496,8 +514,15 @@ def test_an_atomic_operation_may_use_one_register_for_all() -> None:
     assert (r.x("a1"), r.load(DATA)) == (7, DATA + 7)
 
 
-@pytest.mark.parametrize(("text", "cause"), [("lr.w a0, (a1)", LOAD_MISALIGNED), ("sc.w a0, a2, (a1)", STORE_MISALIGNED),
-                                             ("amoadd.d a0, a2, (a1)", STORE_MISALIGNED), ("lr.d a0, (a1)", LOAD_MISALIGNED)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("lr.w a0, (a1)", LOAD_MISALIGNED),
+        ("sc.w a0, a2, (a1)", STORE_MISALIGNED),
+        ("amoadd.d a0, a2, (a1)", STORE_MISALIGNED),
+        ("lr.d a0, (a1)", LOAD_MISALIGNED),
+    ],
+)
 @pytest.mark.parametrize("warm", [False, True])
 def test_atomics_must_be_aligned(text: str, cause: int, warm: bool) -> None:
     r = Rig("sd zero, 0(a3)\nld t0, 0(a3)\n" * warm + text)

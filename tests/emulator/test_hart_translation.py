@@ -13,10 +13,46 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rig import (
-    ADUE, BASE, DATA, FETCH_ACCESS, FETCH_GUEST, FETCH_PAGE, GVA, H_GVA, HS, HU, LEAF, LOAD_ACCESS, LOAD_GUEST, LOAD_PAGE,
-    MPRV, MPV, MXR, ONES, SPV, SPVP, STORE_ACCESS, STORE_GUEST, STORE_PAGE, SUM, TABLES, U, USER, VS, VU, A, D, G, M, R, Rig,
-    Tables, V, W, X,
-)  # fmt: skip
+    ADUE,
+    BASE,
+    DATA,
+    FETCH_ACCESS,
+    FETCH_GUEST,
+    FETCH_PAGE,
+    GVA,
+    H_GVA,
+    HS,
+    HU,
+    LEAF,
+    LOAD_ACCESS,
+    LOAD_GUEST,
+    LOAD_PAGE,
+    MPRV,
+    MPV,
+    MXR,
+    ONES,
+    SPV,
+    SPVP,
+    STORE_ACCESS,
+    STORE_GUEST,
+    STORE_PAGE,
+    SUM,
+    TABLES,
+    USER,
+    VS,
+    VU,
+    A,
+    D,
+    G,
+    M,
+    R,
+    Rig,
+    Tables,
+    U,
+    V,
+    W,
+    X,
+)
 
 from emulator.errors import TranslationError
 from emulator.hart import Access, Mode, WalkResult
@@ -46,7 +82,9 @@ PAGE = DATA + 0x8000
 class World:
     """A rig whose code stands in a page of its own, mapped for `mode`, with tables of the stages that the mode has."""
 
-    def __init__(self, mode: Mode, *, levels: int = 3, guest_levels: int | None = 3, code: bool = True, **csrs: int) -> None:
+    def __init__(
+        self, mode: Mode, *, levels: int = 3, guest_levels: int | None = 3, code: bool = True, **csrs: int
+    ) -> None:
         self.rig = Rig()
         self.mode = mode
         self.first = Tables(self.rig, levels)
@@ -68,7 +106,7 @@ class World:
             self.second.map(at, at, LEAF | USER, 1)
 
     def reach(self, kind: str, address: int) -> tuple[int, int] | None:
-        """Carry out one access. (cause, mtval), or None when it succeeded; then the value is checked to have come and gone."""
+        """Carry out one access: (cause, mtval), or None when it succeeded."""
         rig = self.rig
         rig.write(BASE, TEXT[kind])
         rig.hart.pc, rig.hart.mode = BASE, self.mode
@@ -91,7 +129,7 @@ def canonical(address: int, width: int) -> int:
     return (address | -1 << width) & ONES if address >> (width - 1) else address
 
 
-# --- one stage ----------------------------------------------------------------------------------------------------------
+# --- one stage ---
 
 
 @settings(max_examples=150, deadline=None)
@@ -128,7 +166,13 @@ def test_pages_of_every_size(levels: int, level: int, address: int, mode: Mode) 
 @pytest.mark.parametrize("mode", [HS, VS])
 def test_addresses_must_be_sign_extended(mode: Mode, kind: str, levels: int, width: int) -> None:
     world = World(mode, levels=levels, guest_levels=4)
-    for address in (1 << (width - 1), (1 << width) - 0x1000, ONES - (1 << (width - 1)) - 0xFFE, 1 << 63, 1 << 62 | 0x1000):
+    for address in (
+        1 << (width - 1),
+        (1 << width) - 0x1000,
+        ONES - (1 << (width - 1)) - 0xFFE,
+        1 << 63,
+        1 << 62 | 0x1000,
+    ):
         assert world.reach(kind, address & ~1) == (PAGE_FAULT[kind], address & ~1)
         assert world.rig.csr("mtval2") == 0
 
@@ -155,7 +199,7 @@ FLAGS = [sum(bits) for bits in product((0, V), (0, R), (0, W), (0, X), (0, USER)
 @pytest.mark.parametrize("kind", ACCESSES)
 @pytest.mark.parametrize("mode", MODES)
 def test_permissions(mode: Mode, kind: str, sum_: int, mxr: int) -> None:
-    """In a guest, SUM and MXR of vsstatus count for the VS-stage; those of the host are set the other way round, but MXR."""
+    """In a guest, SUM and MXR of vsstatus count for the VS-stage; the host's SUM is set the other way round."""
     world = World(mode)
     if mode.virtual:
         world.rig.set(vsstatus=sum_ | mxr, mstatus=SUM & ~sum_)
@@ -264,7 +308,7 @@ def test_bare_addresses_are_not_truncated() -> None:
     assert rig.trap() == (M, LOAD_ACCESS, 1 << 56 | PAGE)
 
 
-# --- A and D --------------------------------------------------------------------------------------------------------------
+# --- A and D ---
 
 
 @pytest.mark.parametrize("update", [0, ADUE])
@@ -324,7 +368,8 @@ def test_accessed_and_dirty_of_the_g_stage(kind: str, flags: int, update: int) -
 def guest_with_tables_elsewhere(flags: int, **csrs: int) -> tuple[World, int, int, int]:
     """A guest whose last-level table for ADDRESS lies at a guest-physical page of its own, mapped with `flags`.
     (world, physical address of the entry, its guest-physical address, slot of the G-stage entry)."""
-    world = World(VS, **csrs)
+    world = World(VS)
+    world.rig.set(**csrs)
     entry = world.first.map(ADDRESS, PAGE, V | R | W | X)
     table = entry & ~0xFFF
     gpa = 0x1_2345_6000
@@ -369,14 +414,18 @@ def test_a_guests_table_that_the_g_stage_does_not_show(kind: str, flags: int) ->
     assert world.rig.csr("mstatus") & (GVA | MPV) == GVA | MPV
 
 
-# --- two stages -----------------------------------------------------------------------------------------------------------
+# --- two stages ---
 
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.sampled_from([3, 4, 5]), st.sampled_from([3, 4, 5]), st.integers(0, 2), st.integers(0, 2), st.integers(0, ONES),
+    st.sampled_from([3, 4, 5]),
+    st.sampled_from([3, 4, 5]),
+    st.integers(0, 2),
+    st.integers(0, 2),
     st.integers(0, ONES),
-)  # fmt: skip
+    st.integers(0, ONES),
+)
 def test_pages_of_both_stages_are_independent(
     levels: int, guest_levels: int, level: int, guest_level: int, address: int, gpa: int
 ) -> None:
@@ -546,12 +595,12 @@ def test_the_g_stages_root_is_four_pages() -> None:
     world.second.map(gpa, PAGE, LEAF | USER)
     world.first.map(ADDRESS, gpa, LEAF)
     walk = world.rig.hart.walk(ADDRESS, mode=VS)
-    top = [step for step in walk.steps if step.stage == 1 and step.nested is None][0]
+    top = next(step for step in walk.steps if step.stage == 1 and step.nested is None)
     assert top.pte_address == world.second.root + 8 * (gpa >> 30)
     assert world.reach(LOAD, ADDRESS) is None
 
 
-# --- HLV, HLVX, HSV ---------------------------------------------------------------------------------------------------------
+# --- HLV, HLVX, HSV ---
 
 
 class GuestAccess(World):
@@ -608,11 +657,17 @@ def test_hlv_does_not_read_what_is_only_executable() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("hlv.b", 0xFFFF_FFFF_FFFF_FF81), ("hlv.bu", 0x81), ("hlv.h", 0xFFFF_FFFF_FFFF_8281), ("hlv.hu", 0x8281),
-        ("hlvx.hu", 0x8281), ("hlv.w", 0xFFFF_FFFF_8483_8281), ("hlv.wu", 0x8483_8281), ("hlvx.wu", 0x8483_8281),
+        ("hlv.b", 0xFFFF_FFFF_FFFF_FF81),
+        ("hlv.bu", 0x81),
+        ("hlv.h", 0xFFFF_FFFF_FFFF_8281),
+        ("hlv.hu", 0x8281),
+        ("hlvx.hu", 0x8281),
+        ("hlv.w", 0xFFFF_FFFF_8483_8281),
+        ("hlv.wu", 0x8483_8281),
+        ("hlvx.wu", 0x8483_8281),
         ("hlv.d", 0x8887_8685_8483_8281),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("offset", [0, 3, 0xFFA])
 def test_widths_of_guest_loads(text: str, expected: int, offset: int) -> None:
     """Misaligned ones too, and across two pages that lie apart."""
@@ -642,7 +697,9 @@ def test_widths_of_guest_stores(text: str, size: int, offset: int) -> None:
     world.rig.hart.mode = HS
     world.rig.put(a1=ADDRESS + offset, a2=0x0807_0605_0403_0201)
     world.rig.run(1)
-    assert world.rig.machine.memory.read(PAGE + offset - 1, 10) == b"\xee" + bytes(range(1, size + 1)) + b"\xee" * (9 - size)
+    assert world.rig.machine.memory.read(PAGE + offset - 1, 10) == b"\xee" + bytes(range(1, size + 1)) + b"\xee" * (
+        9 - size
+    )
 
 
 def test_a_guest_access_leaves_no_trace_in_the_next_access() -> None:
@@ -673,7 +730,7 @@ def test_a_guest_access_that_faults_in_the_g_stage() -> None:
     assert rig.csr("hstatus") & (H_GVA | SPV) == H_GVA
 
 
-# --- MPRV -------------------------------------------------------------------------------------------------------------------
+# --- MPRV ---
 
 
 @pytest.mark.parametrize("mode", [HS, U, VS, VU])
@@ -703,7 +760,7 @@ def test_mprv_does_not_reach_fetches_nor_mpp_of_m() -> None:
     assert world.reach(LOAD, PAGE) is None and world.rig.x("a0") == VALUE
 
 
-# --- PMP --------------------------------------------------------------------------------------------------------------------
+# --- PMP ---
 
 PMP_R, PMP_W, PMP_X, TOR, NA4, NAPOT, LOCK = 1, 2, 4, 8, 16, 24, 128
 ALL = 7
@@ -769,15 +826,17 @@ def test_without_a_matching_entry_only_machine_mode_has_access() -> None:
         ([(NAPOT, napot(PAGE + 16, 8))], [8, 24], [16, 12, 20]),
         ([(NAPOT, napot(PAGE + 0x40, 0x40))], [0x38, 0x80], [0x40, 0x78, 0x3C]),
         ([(0, (PAGE + 0x100) >> 2), (TOR, (PAGE + 0x180) >> 2)], [0xF8, 0x180], [0x100, 0x178, 0xFC]),
-        ([(TOR, (PAGE + 0x20) >> 2), (TOR | PMP_R, (PAGE + 0x30) >> 2), (TOR, (PAGE + 0x40) >> 2)], [0x20, 0x28, 0x40], [0x30, 0x38]),
+        (
+            [(TOR | ALL, (PAGE + 0x20) >> 2), (TOR | PMP_R, (PAGE + 0x30) >> 2), (TOR, (PAGE + 0x40) >> 2)],
+            [0x20, 0x28, 0x40],
+            [0x30, 0x38],
+        ),
         ([(NAPOT | PMP_R, napot(PAGE, 64)), (NAPOT, napot(PAGE, 4096))], [0, 56], [60, 64, 4088]),
         ([(0, (PAGE + 0x200) >> 2), (TOR, (PAGE + 0x100) >> 2)], [0x100, 0x1F8], []),
     ],
-)  # fmt: skip
+)
 def test_pmp_matching(entries: list[tuple[int, int]], good: list[int], bad: list[int], warm: bool) -> None:
     """Each offset is that of an 8-byte load; an access that an entry holds only in part fails."""
-    if entries[0][0] == TOR and entries[0][1] == (PAGE + 0x20) >> 2:
-        entries = [(TOR | ALL, entries[0][1]), *entries[1:]]
     rig = protected(entries)
     for offset in good + bad + good if warm else good + bad:
         expected = None if offset in good else (LOAD_ACCESS, PAGE + offset)
@@ -875,7 +934,7 @@ def test_a_changed_pmp_holds_at_once(kind: str) -> None:
     assert touch(rig, kind, PAGE) is None
 
 
-# --- across pages -------------------------------------------------------------------------------------------------------------
+# --- across pages ---
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -897,7 +956,7 @@ def test_an_instruction_across_two_pages_that_lie_apart(mode: Mode) -> None:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("stage", [0, 1])
 def test_an_instruction_whose_second_half_faults(stage: int, mode: Mode) -> None:
-    """xtval is the address of the portion that faulted, xepc that of the instruction ("Machine Trap Value Register")."""
+    """xtval is the address of the portion that faulted, xepc that of the instruction ("Machine Trap Value")."""
     if stage and not mode.virtual:
         mode = {HS: VS, U: VU}[mode]
     world = World(mode)
@@ -944,10 +1003,12 @@ def test_data_across_two_pages_that_lie_apart(size: int) -> None:
         assert rig.machine.memory.read(PAGE + 0x3000, size - inside) == bytes(range(inside + 1, size + 1))
 
 
-# --- fences -----------------------------------------------------------------------------------------------------------------
+# --- fences ---
 
 
-def remapped(world: World, fence: str, kind: str, executor: Mode, *, second: bool = False, level: int = 0, probe: int = ADDRESS) -> int:
+def remapped(
+    world: World, fence: str, kind: str, executor: Mode, *, second: bool = False, level: int = 0, probe: int = ADDRESS
+) -> int:
     """Read through a mapping, change it, fence in `executor`, read again: the second value."""
     rig = world.rig
     size = 1 << 12 + 9 * level
@@ -984,8 +1045,20 @@ def remapped(world: World, fence: str, kind: str, executor: Mode, *, second: boo
 
 
 SFENCES = ["sfence.vma", "sfence.vma a3, zero", "sfence.vma zero, a4", "sfence.vma a3, a4", "sinval.vma a3, zero"]
-VFENCES = ["hfence.vvma zero, zero", "hfence.vvma a3, zero", "hfence.vvma zero, a4", "hfence.vvma a3, a4", "hinval.vvma a3, zero"]
-GFENCES = ["hfence.gvma zero, zero", "hfence.gvma a5, zero", "hfence.gvma zero, a4", "hfence.gvma a5, a4", "hinval.gvma a5, zero"]
+VFENCES = [
+    "hfence.vvma zero, zero",
+    "hfence.vvma a3, zero",
+    "hfence.vvma zero, a4",
+    "hfence.vvma a3, a4",
+    "hinval.vvma a3, zero",
+]
+GFENCES = [
+    "hfence.gvma zero, zero",
+    "hfence.gvma a5, zero",
+    "hfence.gvma zero, a4",
+    "hfence.gvma a5, a4",
+    "hinval.gvma a5, zero",
+]
 
 
 @pytest.mark.parametrize("kind", [LOAD, FETCH])
@@ -1092,10 +1165,13 @@ def test_many_address_spaces() -> None:
         assert rig.x("a0") == 1000 + n
 
 
-@pytest.mark.parametrize(("name", "bit", "flags", "before", "after"), [
-    ("mstatus", SUM, LEAF | USER, LOAD_PAGE, None),
-    ("mstatus", MXR, V | X | A, LOAD_PAGE, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "bit", "flags", "before", "after"),
+    [
+        ("mstatus", SUM, LEAF | USER, LOAD_PAGE, None),
+        ("mstatus", MXR, V | X | A, LOAD_PAGE, None),
+    ],
+)
 def test_sum_and_mxr_hold_at_once(name: str, bit: int, flags: int, before: int | None, after: int | None) -> None:
     world = World(HS)
     world.first.map(ADDRESS, PAGE, flags)
@@ -1120,14 +1196,21 @@ def test_spvp_and_the_privilege_of_the_guest_are_kept_apart() -> None:
         assert world.reach("hlv", ADDRESS) == ((LOAD_PAGE, ADDRESS) if spvp else None)
 
 
-# --- looking without touching ---------------------------------------------------------------------------------------------------
+# --- looking without touching ---
 
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.sampled_from(MODES), st.sampled_from(ACCESSES), st.integers(0, 0xFF), st.integers(0, 0xFF), st.integers(0, 2),
-    st.sampled_from([0, ADUE]), st.sampled_from([0, SUM, MXR, SUM | MXR]), st.booleans(), st.integers(0, 0x1FF),
-)  # fmt: skip
+    st.sampled_from(MODES),
+    st.sampled_from(ACCESSES),
+    st.integers(0, 0xFF),
+    st.integers(0, 0xFF),
+    st.integers(0, 2),
+    st.sampled_from([0, ADUE]),
+    st.sampled_from([0, SUM, MXR, SUM | MXR]),
+    st.booleans(),
+    st.integers(0, 0x1FF),
+)
 def test_a_walk_foretells_the_access(
     mode: Mode, kind: str, flags: int, guest_flags: int, level: int, update: int, status: int, far: bool, offset: int
 ) -> None:

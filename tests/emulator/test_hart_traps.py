@@ -11,10 +11,52 @@ from itertools import product
 import pytest
 from assembler import encode
 from rig import (
-    BASE, BREAKPOINT, DATA, ECALL_M, ECALL_S, ECALL_U, ECALL_VS, FETCH_ACCESS, GVA, H_GVA, HANDLER, HS, HU, ILLEGAL, INTERRUPT,
-    LOAD_ACCESS, LOAD_MISALIGNED, MIE, MPIE, MPP, MPRV, MPV, MXR, ONES, SIE, SPIE, SPP, SPV, SPVP, STCE, STORE_ACCESS,
-    STORE_MISALIGNED, SUM, TSR, TVM, TW, U, VIRTUAL, VS, VTSR, VTVM, VTW, VU, M, Rig,
-)  # fmt: skip
+    BASE,
+    BREAKPOINT,
+    DATA,
+    ECALL_M,
+    ECALL_S,
+    ECALL_U,
+    ECALL_VS,
+    FETCH_ACCESS,
+    GVA,
+    H_GVA,
+    HANDLER,
+    HS,
+    HU,
+    ILLEGAL,
+    INTERRUPT,
+    LOAD_ACCESS,
+    LOAD_MISALIGNED,
+    MIE,
+    MPIE,
+    MPP,
+    MPRV,
+    MPV,
+    MXR,
+    ONES,
+    SIE,
+    SPIE,
+    SPP,
+    SPV,
+    SPVP,
+    STCE,
+    STORE_ACCESS,
+    STORE_MISALIGNED,
+    SUM,
+    TSR,
+    TVM,
+    TW,
+    VIRTUAL,
+    VS,
+    VTSR,
+    VTVM,
+    VTW,
+    VU,
+    M,
+    Rig,
+    U,
+)
 
 from emulator.hart import EventKind, ExitReason, Mode
 
@@ -82,7 +124,7 @@ def check_entry(rig: Rig, origin: Mode, target: Mode, cause: int, tval: int, epc
 def enabled(text: str, mode: Mode, **csrs: int) -> Rig:
     """A rig with all interrupt enables on and registers that earlier traps left full."""
     rig = Rig(text)
-    junk = {name: ONES for name in ("mtval", "stval", "vstval", "mtval2", "htval", "mtinst", "htinst")}
+    junk = dict.fromkeys(("mtval", "stval", "vstval", "mtval2", "htval", "mtinst", "htinst"), ONES)
     rig.set(mstatus=SIE | MIE | GVA, vsstatus=SIE, hstatus=H_GVA, **junk)
     rig.set(**csrs)
     rig.put(a0=0, a1=NOWHERE, a2=DATA + 2)
@@ -164,7 +206,9 @@ def test_a_trap_into_hs_from_v0_leaves_spvp_alone() -> None:
 
 def test_a_trap_with_interrupts_off_stacks_that() -> None:
     for mode, deleg in ((HS, 0), (U, DELEGATE), (VU, DELEGATE)):
-        rig = enabled("ebreak", mode, medeleg=deleg, hedeleg=deleg if mode is VU else 0, mstatus=MPIE | SPIE, vsstatus=SPIE)
+        rig = enabled(
+            "ebreak", mode, medeleg=deleg, hedeleg=deleg if mode is VU else 0, mstatus=MPIE | SPIE, vsstatus=SPIE
+        )
         rig.run(1)
         name, bit = {M: ("mstatus", MPIE), HS: ("mstatus", SPIE), VS: ("vsstatus", SPIE)}[rig.hart.mode]
         assert not rig.csr(name) & bit
@@ -172,7 +216,20 @@ def test_a_trap_with_interrupts_off_stacks_that() -> None:
 
 def test_a_trap_into_vs_leaves_the_hypervisors_registers_alone() -> None:
     rig = enabled("ecall", VU, medeleg=DELEGATE, hedeleg=DELEGATE, hstatus=H_GVA)
-    names = ("hstatus", "mstatus", "sepc", "scause", "stval", "htval", "htinst", "mepc", "mcause", "mtval", "mtval2", "mtinst")
+    names = (
+        "hstatus",
+        "mstatus",
+        "sepc",
+        "scause",
+        "stval",
+        "htval",
+        "htinst",
+        "mepc",
+        "mcause",
+        "mtval",
+        "mtval2",
+        "mtinst",
+    )
     before = [rig.csr(name) for name in names]
     rig.run(1)
     assert rig.hart.mode is VS
@@ -185,7 +242,7 @@ def test_mxr_sum_and_mprv_survive_a_trap() -> None:
     assert rig.csr("mstatus") & (SUM | MXR | MPRV) == SUM | MXR | MPRV
 
 
-# --- vectors ------------------------------------------------------------------------------------------------------------
+# --- vectors ---
 
 MACHINE_LINES = {3: 3, 11: 11}
 INTERRUPTS = (1, 2, 3, 5, 6, 7, 9, 10, 11)
@@ -234,7 +291,7 @@ def test_interrupts_by_mode_and_delegation(origin: Mode, code: int, vectored: in
             target = VS
         else:
             target = HS
-        if target is HS and origin is M or target is VS and origin not in (VS, VU):
+        if (target is HS and origin is M) or (target is VS and origin not in (VS, VU)):
             assert rig.hart.pc == BASE + 4  # not now
             continue
         seen = code - 1 if target is VS else code
@@ -283,14 +340,16 @@ def test_an_interrupt_goes_before_the_fault_of_the_instruction_it_interrupts() -
     interrupted(rig, HS, M, 3, HANDLER)
 
 
-# --- returns ------------------------------------------------------------------------------------------------------------
+# --- returns ---
 
 
 @pytest.mark.parametrize("pie", [0, MPIE])
 @pytest.mark.parametrize("mpv", [0, MPV])
 @pytest.mark.parametrize("mpp", [M, HS, U])
 def test_mret(mpp: Mode, mpv: int, pie: int) -> None:
-    rig = Rig("mret", mstatus=mpp.privilege << 11 | mpv | pie | MPRV | (0 if pie else MIE) | SIE | SPIE | SPP, mepc=DATA)
+    rig = Rig(
+        "mret", mstatus=mpp.privilege << 11 | mpv | pie | MPRV | (0 if pie else MIE) | SIE | SPIE | SPP, mepc=DATA
+    )
     rig.run(1)
     status = rig.csr("mstatus")
     expected = Mode.of(mpp.privilege, bool(mpv) and mpp is not M)
@@ -306,7 +365,9 @@ def test_mret(mpp: Mode, mpv: int, pie: int) -> None:
 @pytest.mark.parametrize("spp", [0, SPP])
 @pytest.mark.parametrize("mode", [M, HS])
 def test_sret_with_v_0(mode: Mode, spp: int, spv: int, pie: int) -> None:
-    rig = Rig("sret", mstatus=spp | pie | MPRV | (0 if pie else SIE) | MIE | MPIE | 1 << 11, hstatus=spv | SPVP, sepc=DATA)
+    rig = Rig(
+        "sret", mstatus=spp | pie | MPRV | (0 if pie else SIE) | MIE | MPIE | 1 << 11, hstatus=spv | SPVP, sepc=DATA
+    )
     rig.hart.mode = mode
     rig.set(vsstatus=SIE, vsepc=BASE + 0x100)
     rig.run(1)
@@ -322,7 +383,14 @@ def test_sret_with_v_0(mode: Mode, spp: int, spv: int, pie: int) -> None:
 @pytest.mark.parametrize("pie", [0, SPIE])
 @pytest.mark.parametrize("spp", [0, SPP])
 def test_sret_of_a_guest(spp: int, pie: int) -> None:
-    rig = Rig("sret", mode=VS, vsstatus=spp | pie | (0 if pie else SIE), vsepc=DATA, hstatus=SPV | SPVP, mstatus=TSR | SIE | SPP)
+    rig = Rig(
+        "sret",
+        mode=VS,
+        vsstatus=spp | pie | (0 if pie else SIE),
+        vsepc=DATA,
+        hstatus=SPV | SPVP,
+        mstatus=TSR | SIE | SPP,
+    )
     rig.set(sepc=BASE + 0x100)
     rig.run(1)
     status = rig.csr("vsstatus")
@@ -339,7 +407,7 @@ def test_an_interrupt_enabled_by_a_return_is_taken_before_the_next_instruction()
     assert (rig.csr("mcause"), rig.csr("mepc"), rig.hart.pc) == (INTERRUPT | 3, DATA, HANDLER)
 
 
-# --- what may be executed where -------------------------------------------------------------------------------------------
+# --- what may be executed where ---
 
 OK = None
 # instruction, mode, CSRs that matter, exception
@@ -456,7 +524,7 @@ def test_rights(text: str, mode: Mode, csrs: dict[str, int], cause: int | None) 
         assert rig.csr("mepc") == BASE
 
 
-# --- waiting ------------------------------------------------------------------------------------------------------------
+# --- waiting ---
 
 
 @pytest.mark.parametrize("code", INTERRUPTS)
@@ -492,7 +560,7 @@ def test_the_trap_that_ends_a_wait_returns_behind_it() -> None:
     assert (rig.csr("mcause"), rig.csr("mepc")) == (INTERRUPT | 3, BASE + 4)
 
 
-# --- counting and recording -------------------------------------------------------------------------------------------------
+# --- counting and recording ---
 
 
 def test_traps_and_instructions_are_counted_by_the_mode_they_come_from() -> None:
@@ -543,10 +611,12 @@ def test_the_last_bit_of_an_address_in_epc_is_zero() -> None:
     assert rig.hart.pc == DATA
 
 
-# --- host modes ---------------------------------------------------------------------------------------------------------------
+# --- host modes ---
 
 
-@pytest.mark.parametrize(("target", "origin", "medeleg"), [(HS, VS, DELEGATE), (M, VS, 0), (HS, U, DELEGATE), (VS, VU, DELEGATE)])
+@pytest.mark.parametrize(
+    ("target", "origin", "medeleg"), [(HS, VS, DELEGATE), (M, VS, 0), (HS, U, DELEGATE), (VS, VU, DELEGATE)]
+)
 def test_traps_into_a_host_mode_come_back_with_the_csrs_written(target: Mode, origin: Mode, medeleg: int) -> None:
     rig = enabled("nop\nebreak", origin, medeleg=medeleg, hedeleg=DELEGATE if target is VS else 0)
     rig.hart.host_modes = {target}
@@ -580,7 +650,7 @@ def test_a_host_may_go_on_where_it_wants() -> None:
     assert (rig.x("a0"), rig.csr("sepc")) == (7, BASE + 8)
 
 
-# --- traps without end ----------------------------------------------------------------------------------------------------------
+# --- traps without end ---
 
 
 def test_a_handler_that_cannot_run_is_reported() -> None:
@@ -597,7 +667,7 @@ def test_many_traps_with_progress_between_them_are_no_loop() -> None:
     rig.set(mstatus=3 << 11)
     rig.write(HANDLER, "li t1, 0x1800\ncsrs mstatus, t1\ncsrr t0, mepc\naddi t0, t0, 4\ncsrw mepc, t0\nmret")
     assert rig.run(50_000).reason is ExitReason.BUDGET
-    assert dict(((m, c), n) for m, c, _, n in rig.hart.traps())[M, BREAKPOINT] > 5000
+    assert {(m, c): n for m, c, _, n in rig.hart.traps()}[M, BREAKPOINT] > 5000
 
 
 @pytest.mark.parametrize("virtual", [False, True])

@@ -89,7 +89,14 @@ def test_patterns_overlap_only_where_one_is_a_case_of_the_other() -> None:
 
 
 def test_the_narrower_of_two_patterns_decodes() -> None:
-    for word, name in ((0x9002, "ebreak"), (0x9282, "jalr"), (0x9286, "add"), (0x8282, "jalr"), (0x8286, "add"), (0x0001, "addi")):
+    for word, name in (
+        (0x9002, "ebreak"),
+        (0x9282, "jalr"),
+        (0x9286, "add"),
+        (0x8282, "jalr"),
+        (0x8286, "add"),
+        (0x0001, "addi"),
+    ):
         found = decode(word)
         assert found is not None and found.name == name
     stack = decode(0x6125)  # c.addi16sp 96, not c.lui sp
@@ -139,19 +146,42 @@ def test_the_upper_half_of_a_word_behind_a_short_instruction_is_ignored() -> Non
     assert found is not None and found.length == 2 and found.word == 0x0505 and found.text == "addi a0, a0, 1"
 
 
-# --- against others --------------------------------------------------------------------------------------------------
+# --- against others ---
 
 ABSENT_FROM_CAPSTONE = {"Zba", "Zbb", "Zbs", "H", "Svinval"}
 TWO_ADDRESS = {
-    "c.addi", "c.addiw", "c.srli", "c.srai", "c.slli", "c.andi", "c.sub", "c.xor", "c.or", "c.and", "c.subw", "c.addw", "c.add",
-}  # fmt: skip
-SHORT_NAMES = {"addi16sp": "addi", "addi4spn": "addi", "ldsp": "ld", "lwsp": "lw", "fldsp": "fld", "sdsp": "sd", "swsp": "sw",
-               "fsdsp": "fsd"}  # fmt: skip
+    "c.addi",
+    "c.addiw",
+    "c.srli",
+    "c.srai",
+    "c.slli",
+    "c.andi",
+    "c.sub",
+    "c.xor",
+    "c.or",
+    "c.and",
+    "c.subw",
+    "c.addw",
+    "c.add",
+}
+SHORT_NAMES = {
+    "addi16sp": "addi",
+    "addi4spn": "addi",
+    "ldsp": "ld",
+    "lwsp": "lw",
+    "fldsp": "fld",
+    "sdsp": "sd",
+    "swsp": "sw",
+    "fsdsp": "fsd",
+}
 #: Capstone 5 rejects bits that the manual tells implementations to ignore.
 IGNORED = {
-    "fence": {"fm": 0, "rs1": 0, "rd": 0}, "fence.i": {"imm": 0, "rs1": 0, "rd": 0},
-    "fcvt.d.w": {"rm": 0}, "fcvt.d.wu": {"rm": 0}, "fcvt.d.s": {"rm": 0},
-}  # fmt: skip
+    "fence": {"fm": 0, "rs1": 0, "rd": 0},
+    "fence.i": {"imm": 0, "rs1": 0, "rd": 0},
+    "fcvt.d.w": {"rm": 0},
+    "fcvt.d.wu": {"rm": 0},
+    "fcvt.d.s": {"rm": 0},
+}
 KNOWN = [form for form in FORMS if form.extension not in ABSENT_FROM_CAPSTONE]
 
 
@@ -170,6 +200,8 @@ def tokens(mnemonic: str, operands: str) -> tuple[str, list[str]]:
 def test_disassembly_agrees_with_capstone(case: tuple[Instruction | Compressed, int]) -> None:
     form, word = case
     engine = capstone.Cs(capstone.CS_ARCH_RISCV, capstone.CS_MODE_RISCV64 | capstone.CS_MODE_RISCVC)
+    if form.name == "fence":
+        assume(form.layout.extract(word)["pred"] and form.layout.extract(word)["succ"])
     if form.name in IGNORED:
         word = form.layout.insert(form.layout.extract(word) | IGNORED[form.name])
     ours = decode(word)
@@ -189,7 +221,7 @@ def test_disassembly_agrees_with_capstone(case: tuple[Instruction | Compressed, 
     if form.name in IGNORED and expected[1][-1:] == ["rne"]:
         expected[1].pop()
     # With zeros on both sides two pseudo-instructions fit.
-    assume(form.name not in ("addi", "blt", "bge", "slt") or any(ours.operands.get(key) for key in ("rs1", "rs2")))
+    assume(form.name not in ("add", "addi", "blt", "bge", "slt") or any(ours.operands.get(key) for key in ("rs1", "rs2")))
     if form.name == "sfence.vma" and expected[1][-1:] == ["zero"]:
         expected[1].pop()
     if "csr" in ours.operands:
@@ -202,24 +234,68 @@ def test_disassembly_agrees_with_capstone(case: tuple[Instruction | Compressed, 
 
 # What GNU as 2.40 makes of these with -march=rv64gc_zba_zbb_zbs_h_svinval.
 WORDS = {
-    "add.uw a0,a1,a2": 0x08C5853B, "zext.w a0,a1": 0x0805853B, "slli.uw a0,a1,33": 0x0A15951B,
-    "sh1add a0,a1,a2": 0x20C5A533, "sh2add a0,a1,a2": 0x20C5C533, "sh3add a0,a1,a2": 0x20C5E533,
-    "sh1add.uw a0,a1,a2": 0x20C5A53B, "sh2add.uw a0,a1,a2": 0x20C5C53B, "sh3add.uw a0,a1,a2": 0x20C5E53B,
-    "andn a0,a1,a2": 0x40C5F533, "orn a0,a1,a2": 0x40C5E533, "xnor a0,a1,a2": 0x40C5C533, "clz a0,a1": 0x60059513,
-    "ctz a0,a1": 0x60159513, "cpop a0,a1": 0x60259513, "clzw a0,a1": 0x6005951B, "ctzw a0,a1": 0x6015951B,
-    "cpopw a0,a1": 0x6025951B, "max a0,a1,a2": 0x0AC5E533, "maxu a0,a1,a2": 0x0AC5F533, "min a0,a1,a2": 0x0AC5C533,
-    "minu a0,a1,a2": 0x0AC5D533, "sext.b a0,a1": 0x60459513, "sext.h a0,a1": 0x60559513, "zext.h a0,a1": 0x0805C53B,
-    "rol a0,a1,a2": 0x60C59533, "ror a0,a1,a2": 0x60C5D533, "rori a0,a1,33": 0x6215D513, "rolw a0,a1,a2": 0x60C5953B,
-    "rorw a0,a1,a2": 0x60C5D53B, "roriw a0,a1,17": 0x6115D51B, "orc.b a0,a1": 0x2875D513, "rev8 a0,a1": 0x6B85D513,
-    "bclr a0,a1,a2": 0x48C59533, "bext a0,a1,a2": 0x48C5D533, "binv a0,a1,a2": 0x68C59533, "bset a0,a1,a2": 0x28C59533,
-    "bclri a0,a1,33": 0x4A159513, "bexti a0,a1,33": 0x4A15D513, "binvi a0,a1,33": 0x6A159513, "bseti a0,a1,33": 0x2A159513,
-    "hlv.b a0,(a1)": 0x6005C573, "hlv.bu a0,(a1)": 0x6015C573, "hlv.h a0,(a1)": 0x6405C573, "hlv.hu a0,(a1)": 0x6415C573,
-    "hlvx.hu a0,(a1)": 0x6435C573, "hlv.w a0,(a1)": 0x6805C573, "hlv.wu a0,(a1)": 0x6815C573,
-    "hlvx.wu a0,(a1)": 0x6835C573, "hlv.d a0,(a1)": 0x6C05C573, "hsv.b a0,(a1)": 0x62A5C073, "hsv.h a0,(a1)": 0x66A5C073,
-    "hsv.w a0,(a1)": 0x6AA5C073, "hsv.d a0,(a1)": 0x6EA5C073, "hfence.vvma a0,a1": 0x22B50073,
-    "hfence.gvma a0,a1": 0x62B50073, "hinval.vvma a0,a1": 0x26B50073, "hinval.gvma a0,a1": 0x66B50073,
-    "sinval.vma a0,a1": 0x16B50073, "sfence.w.inval": 0x18000073, "sfence.inval.ir": 0x18100073,
-}  # fmt: skip
+    "add.uw a0,a1,a2": 0x08C5853B,
+    "zext.w a0,a1": 0x0805853B,
+    "slli.uw a0,a1,33": 0x0A15951B,
+    "sh1add a0,a1,a2": 0x20C5A533,
+    "sh2add a0,a1,a2": 0x20C5C533,
+    "sh3add a0,a1,a2": 0x20C5E533,
+    "sh1add.uw a0,a1,a2": 0x20C5A53B,
+    "sh2add.uw a0,a1,a2": 0x20C5C53B,
+    "sh3add.uw a0,a1,a2": 0x20C5E53B,
+    "andn a0,a1,a2": 0x40C5F533,
+    "orn a0,a1,a2": 0x40C5E533,
+    "xnor a0,a1,a2": 0x40C5C533,
+    "clz a0,a1": 0x60059513,
+    "ctz a0,a1": 0x60159513,
+    "cpop a0,a1": 0x60259513,
+    "clzw a0,a1": 0x6005951B,
+    "ctzw a0,a1": 0x6015951B,
+    "cpopw a0,a1": 0x6025951B,
+    "max a0,a1,a2": 0x0AC5E533,
+    "maxu a0,a1,a2": 0x0AC5F533,
+    "min a0,a1,a2": 0x0AC5C533,
+    "minu a0,a1,a2": 0x0AC5D533,
+    "sext.b a0,a1": 0x60459513,
+    "sext.h a0,a1": 0x60559513,
+    "zext.h a0,a1": 0x0805C53B,
+    "rol a0,a1,a2": 0x60C59533,
+    "ror a0,a1,a2": 0x60C5D533,
+    "rori a0,a1,33": 0x6215D513,
+    "rolw a0,a1,a2": 0x60C5953B,
+    "rorw a0,a1,a2": 0x60C5D53B,
+    "roriw a0,a1,17": 0x6115D51B,
+    "orc.b a0,a1": 0x2875D513,
+    "rev8 a0,a1": 0x6B85D513,
+    "bclr a0,a1,a2": 0x48C59533,
+    "bext a0,a1,a2": 0x48C5D533,
+    "binv a0,a1,a2": 0x68C59533,
+    "bset a0,a1,a2": 0x28C59533,
+    "bclri a0,a1,33": 0x4A159513,
+    "bexti a0,a1,33": 0x4A15D513,
+    "binvi a0,a1,33": 0x6A159513,
+    "bseti a0,a1,33": 0x2A159513,
+    "hlv.b a0,(a1)": 0x6005C573,
+    "hlv.bu a0,(a1)": 0x6015C573,
+    "hlv.h a0,(a1)": 0x6405C573,
+    "hlv.hu a0,(a1)": 0x6415C573,
+    "hlvx.hu a0,(a1)": 0x6435C573,
+    "hlv.w a0,(a1)": 0x6805C573,
+    "hlv.wu a0,(a1)": 0x6815C573,
+    "hlvx.wu a0,(a1)": 0x6835C573,
+    "hlv.d a0,(a1)": 0x6C05C573,
+    "hsv.b a0,(a1)": 0x62A5C073,
+    "hsv.h a0,(a1)": 0x66A5C073,
+    "hsv.w a0,(a1)": 0x6AA5C073,
+    "hsv.d a0,(a1)": 0x6EA5C073,
+    "hfence.vvma a0,a1": 0x22B50073,
+    "hfence.gvma a0,a1": 0x62B50073,
+    "hinval.vvma a0,a1": 0x26B50073,
+    "hinval.gvma a0,a1": 0x66B50073,
+    "sinval.vma a0,a1": 0x16B50073,
+    "sfence.w.inval": 0x18000073,
+    "sfence.inval.ir": 0x18100073,
+}
 
 
 @pytest.mark.parametrize(("text", "word"), WORDS.items())
@@ -235,7 +311,7 @@ def test_the_words_cover_what_capstone_does_not() -> None:
     assert not missing
 
 
-# --- text ------------------------------------------------------------------------------------------------------------
+# --- text ---
 
 
 @pytest.mark.parametrize(
@@ -356,11 +432,19 @@ def test_the_assembler_reads_what_the_disassembler_writes(case: tuple[Instructio
         return
     code = assemble(0x8000_0000, found.assembly(0x8000_0000)).code
     again = decode(int.from_bytes(code, "little"))
-    assert again is not None and again.text == found.text
-    assert again.operands == found.operands or found.name == "add"  # `mv` stands for two instructions
+    assert again is not None
+    if found.name != "add":  # `mv` stands for two instructions
+        assert (again.name, again.operands) == (found.name, found.operands)
 
 
 def test_the_assembler_refuses_nonsense() -> None:
-    for line in ("frobnicate a0", "addi a0, a0", "addi a0, q7, 1", "beq a0, a1, nowhere", "addi a0, a0, 5000", "lw a0, a1"):
+    for line in (
+        "frobnicate a0",
+        "addi a0, a0",
+        "addi a0, q7, 1",
+        "beq a0, a1, nowhere",
+        "addi a0, a0, 5000",
+        "lw a0, a1",
+    ):
         with pytest.raises(AssemblyError):
             assemble(0, line)

@@ -216,7 +216,7 @@ static uint64_t leaf(rng *r) {
     else if (where < shape.regions) address = shape.region[where].base + below(r, shape.region[where].size);
     else if (where < shape.regions + shape.devices) address = shape.device[where - shape.regions].base;
     uint64_t ppn = address >> 12;
-    if (chance(r, 40)) ppn &= ~((UINT64_C(1) << 9 * (1 + below(r, 4))) - 1);
+    if (chance(r, 50)) ppn &= ~((UINT64_C(1) << 9 * (chance(r, 80) ? 1 : 1 + below(r, 4))) - 1);
     flags |= (chance(r, 60) ? PTE_U : 0) | (chance(r, 85) ? PTE_A : 0) | (chance(r, 80) ? PTE_D : 0);
     return (ppn & 0xfffffffffff) << 10 | (next(r) & 0x320) | flags;
 }
@@ -261,6 +261,7 @@ static uint64_t virtual_address(rng *r) {
     const uint32_t levels = 3 + (uint32_t)below(r, 3);
     uint64_t address = chance(r, 80) ? below(r, PAGE) : (uint64_t)PAGE - 1 - below(r, 16);
     for (uint32_t level = 0; level < levels; level++) address |= index_of(r, 512) << (12 + 9 * level);
+    if (chance(r, 50)) address = (address & ~UINT64_C(0x1fffff)) | below(r, CODE + PAGE);
     const uint32_t unused = 64 - (12 + 9 * levels);
     return (uint64_t)((int64_t)(address << unused) >> unused);
 }
@@ -520,13 +521,25 @@ static bool in_device(uint64_t address) {
 
 /* One machine_run, and all that can be said of it. */
 static void run_once(rig *g, uint64_t budget, uint64_t until, hart_exit *out) {
-    uint64_t clocks[MOST_HARTS], instructions = 0, traps = 0, schedule[5];
+    uint64_t clocks[MOST_HARTS], modes[MOST_HARTS][5], instructions = 0, traps = 0;
     const uint64_t latest = greatest_clock(g);
-    for (uint32_t i = 0; i < shape.harts; i++) clocks[i] = machine_hart(g->m, i)->clock;
-    machine_schedule(g->m, schedule);
+    for (uint32_t i = 0; i < shape.harts; i++) {
+        hart *h = machine_hart(g->m, i);
+        hart_settle(h);
+        clocks[i] = h->clock;
+        memcpy(modes[i], h->retired, sizeof modes[i]);
+    }
     memset(out, 0xa5, sizeof *out);
     machine_run(g->m, budget, until, out);
     total.runs++;
+    if (verbose && getenv("FUZZ_TRACE")) {
+        printf("   ran %" PRIu64 " of %" PRIu64 " until %" PRIu64 ": exit %u hart %u;", out->executed, budget, until, out->reason, out->hart);
+        for (uint32_t i = 0; i < shape.harts; i++) {
+            const hart *h = machine_hart(g->m, i);
+            printf(" clock %" PRIu64 " idle %" PRIu64 " pc %#" PRIx64 "%s;", h->clock, h->idle, h->pc, h->halted ? " halted" : h->waiting ? " waiting" : "");
+        }
+        printf("\n");
+    }
     CHECK(out->reason <= EXIT_TRAP_LOOP, "exit %u", out->reason);
     CHECK(out->hart < shape.harts, "exit of hart %u", out->hart);
     CHECK(out->executed <= budget, "%" PRIu64 " steps were taken of %" PRIu64, out->executed, budget);
@@ -534,16 +547,16 @@ static void run_once(rig *g, uint64_t budget, uint64_t until, hart_exit *out) {
         hart *h = machine_hart(g->m, i);
         check_hart(h);
         CHECK(h->clock >= clocks[i], "the clock of hart %u went back", i);
+        hart_settle(h);
+        for (uint32_t mode = 0; mode < 5; mode++) total.retired[mode] += h->retired[mode] - modes[i][mode];
         instructions += retired(h);
         traps += traps_of(h);
     }
     CHECK(instructions - g->instructions + traps - g->traps == out->executed,
           "%" PRIu64 " steps are reported, %" PRIu64 " instructions and %" PRIu64 " traps counted", out->executed,
           instructions - g->instructions, traps - g->traps);
-    /* Several harts stop between rounds only. */
-    if (shape.exact && until >= latest && until < NEVER - schedule[2])
-        CHECK(greatest_clock(g) <= until + (shape.harts > 1 ? schedule[2] : 0), "clock %" PRIu64 " is past %" PRIu64,
-              greatest_clock(g), until);
+    if (shape.exact && until >= latest)
+        CHECK(greatest_clock(g) <= until, "clock %" PRIu64 " is past %" PRIu64, greatest_clock(g), until);
     g->instructions = instructions;
     g->traps = traps;
     if (out->executed) g->completing = false;
@@ -561,7 +574,7 @@ static void recount(rig *g) {
 }
 
 /* What must make no difference, to a machine that is not in the middle of a device access. */
-static void disturb(rig *g, rng *r) {
+static void disturb(rig *g, rng *r, uint64_t until) {
     hart *h = some_hart(g, r);
     uint64_t schedule[5], value;
     uint32_t mode;
@@ -590,7 +603,7 @@ static void disturb(rig *g, rng *r) {
         machine_schedule(g->m, schedule);
         machine_set_schedule(g->m, schedule);
         break;
-    case 8: run_once(g, 0, NEVER, &out); break;
+    case 8: run_once(g, 0, until, &out); break;
     case 9: machine_stop(g->m); break;
     case 10: hart_csr_read(h, (uint32_t)below(r, 4200), &value); break;
     case 11: machine_watch(g->m, shape.region[RAM].base + 1, 1, 0); break; /* drops translations */
@@ -606,9 +619,9 @@ static void drive(rig *g, uint64_t budget, uint64_t until, rng *strides) {
         uint64_t grant = budget, limit = until;
         hart_exit out;
         if (strides) {
-            if (chance(strides, 40)) disturb(g, strides);
+            if (chance(strides, 40)) disturb(g, strides, until);
             if (grant > typical) grant = below(strides, typical + 1);
-            if (chance(strides, 20)) {
+            if (budget && chance(strides, 20)) {
                 limit = greatest_clock(g) + 1 + below(strides, 3000);
                 if (limit > until) limit = until;
             }
@@ -616,7 +629,8 @@ static void drive(rig *g, uint64_t budget, uint64_t until, rng *strides) {
         run_once(g, grant, limit, &out);
         budget -= out.executed;
         if (out.reason == EXIT_BUDGET) {
-            if (!budget || (out.executed < grant && limit == until)) return;
+            /* Time also passes without a budget, so the end is reached with the given limit only. */
+            if (limit == until && (!budget || out.executed < grant)) return;
             CHECK(strides, "a run ended before its budget and its time");
             continue;
         }
@@ -649,10 +663,13 @@ static void drive(rig *g, uint64_t budget, uint64_t until, rng *strides) {
         case EXIT_TRAP:
             CHECK(machine_hart(g->m, out.hart)->host_modes >> out.kind & 1, "trap into mode %u", out.kind);
             break;
+        case EXIT_TRAP_LOOP:
+            exits += MOST_EXITS / 8; /* it will not get better */
+            break;
         case EXIT_IDLE:
             return;
         }
-        if (++exits == MOST_EXITS) return;
+        if (++exits >= MOST_EXITS) return;
     }
 }
 
@@ -687,10 +704,31 @@ static void set_csr(rng *r, hart *h, uint32_t number) {
     CHECK((status == 0) == (known && number >> 10 != 3), "writing CSR %#x: %d", number, status);
 }
 
+/* An address from which a mode executes the trap handler at `offset` of its page, if one is found. */
+static uint64_t handler_address(rng *r, hart *h, int32_t mode, uint64_t offset) {
+    const uint64_t physical = shape.region[RAM].base + CODE + offset;
+    walk_record record;
+    if (hart_walk(h, physical, 0, mode, &record) < 0 && record.physical == physical) return physical;
+    for (uint32_t i = 0; i < 60; i++) {
+        uint64_t address = virtual_address(r);
+        if (hart_walk(h, address, 0, mode, &record) >= 0) continue;
+        address += physical - record.physical;
+        if (hart_walk(h, address, 0, mode, &record) < 0 && record.physical == physical) return address;
+    }
+    return 0;
+}
+
+/* Translation of all three kinds, with trap handlers that can be reached through it; else, often, none. */
 static void set_translation(rng *r, hart *h) {
     set_csr(r, h, CSR_SATP);
     set_csr(r, h, CSR_VSATP);
     set_csr(r, h, CSR_HGATP);
+    uint64_t handler = handler_address(r, h, 1, 1024);
+    if (handler) hart_csr_write(h, CSR_STVEC, handler | (chance(r, 30) ? 1 : 0));
+    else if (chance(r, 70)) hart_csr_write(h, CSR_SATP, 0);
+    handler = handler_address(r, h, 3, 2048);
+    if (handler) hart_csr_write(h, CSR_VSTVEC, handler | (chance(r, 30) ? 1 : 0));
+    else if (chance(r, 70)) hart_csr_write(h, CSR_VSATP, 0);
 }
 
 /* A hart that has something to do: rights, handlers, interrupts, translation. */
@@ -979,10 +1017,8 @@ static void run_case(void) {
     }
     for (uint32_t i = 0; i < shape.harts; i++) {
         const hart *h = machine_hart(rigs[0]->m, i);
-        for (uint32_t mode = 0; mode < 5; mode++) {
-            total.retired[mode] += h->retired[mode] >> 60 ? 0 : h->retired[mode];
+        for (uint32_t mode = 0; mode < 5; mode++)
             for (uint32_t cause = 0; cause < 128; cause++) total.traps[mode][cause] += h->traps[mode][cause];
-        }
     }
     for (uint32_t i = 0; i < count; i++) free_rig(rigs[i]);
     total.cases++;

@@ -104,7 +104,8 @@ def _ignored_bits_read(difference: Difference, context: Context) -> bool:
     word = context.word
     if word is None or word & 0x7F != 0x73 or word >> 12 & 3 == 0 or difference.name != f"x{word >> 7 & 31}":
         return False
-    return not (difference.ours ^ difference.spike) & ~IGNORED.get(word >> 20, 0)
+    open_bits = ~0 if word >> 20 in UNCOMPARED_CSRS else IGNORED.get(word >> 20, 0)
+    return not (difference.ours ^ difference.spike) & ~open_bits
 
 
 def _misaligned_atomic(difference: Difference, context: Context) -> bool:
@@ -142,7 +143,19 @@ def _unsupported_mode(difference: Difference, context: Context) -> bool:
     return context.x[word >> 15 & 31] >> 60 not in (0, 8, 9, 10) and difference.ours >> 60 == difference.spike >> 60
 
 
+def _conditional_gva(difference: Difference, context: Context) -> bool:
+    word = context.word
+    bit = {"mstatus": 1 << 38, "hstatus": 1 << 6}.get(difference.name)
+    return word is not None and word & 0x7F == 0x2F and word >> 28 == 1 and difference.ours ^ difference.spike == bit
+
+
 RULES: tuple[Rule, ...] = (
+    Rule(
+        "Spike forgets GVA for an SC with MPRV=1 and MPV=1 that has no memory to go to",
+        '"Machine Status (mstatus and mstatush) Registers" of the hypervisor chapter: GVA is 1 where a guest virtual'
+        " address is written to mtval",
+        _conditional_gva,
+    ),
     Rule(
         "an access over the end of a page, where both pages fault",
         '"RVWMO", section "Memory Model Primitives": it may be decomposed into memory operations in any order; this hart'
@@ -171,7 +184,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "a CSR read showed bits that are not compared",
-        "see AVOID",
+        "see UNCOMPARED and AVOID",
         _ignored_bits_read,
     ),
     Rule(

@@ -449,6 +449,17 @@ async def test_save_and_restore_from_the_application(tmp_path: Path) -> None:
         await desk.shows("RETFA")
 
 
+async def test_a_snapshot_holds_no_breakpoint_of_ours(tmp_path: Path) -> None:
+    async with opened(["ticker"]) as desk:
+        desk.application.carry_out("break 0x80000000")
+        desk.application.carry_out("until 0x80001ffe")
+        await desk.until(lambda: len(desk.machine.breakpoints) == 2)
+        desk.application.carry_out("save here.snap")
+        await desk.shows("saved here.snap")
+        assert list(snapshots.load(tmp_path / "here.snap").breakpoints) == [RAM]
+        assert len(desk.machine.breakpoints) == 2
+
+
 async def test_restoring_rubbish_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "bad.snap").write_bytes(b"rubbish" * 100)
     async with opened(DEMONSTRATION) as desk:
@@ -621,6 +632,32 @@ async def test_idle_guests_leave_the_host_alone() -> None:
         passed = time.monotonic() - started
         assert 0.5 < (desk.machine.clock - clock) / 1e9 / passed < 1.5, "guest time goes with the clock on the wall"
         assert (time.process_time() - used) / passed < 0.5
+
+
+async def test_watching_costs_the_machine_little(
+    guest: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The share of its thread's time that the machine does not run, with all panes of the largest layout open."""
+    from rvtui.runner import Runner
+
+    spent = [0.0]
+    run = Runner.run
+
+    def timed(self: Runner, *arguments: object, **more: object) -> object:
+        started = time.monotonic()
+        try:
+            return run(self, *arguments, **more)  # type: ignore[arg-type]
+        finally:
+            spent[0] += time.monotonic() - started
+
+    monkeypatch.setattr(Runner, "run", timed)
+    async with opened([str(guest(SPIN))], (200, 50)) as desk:
+        await desk.until(lambda: desk.machine.executed > 100_000_000)
+        spent[0], started, sequence = 0.0, time.monotonic(), desk.session.view.sequence
+        await asyncio.sleep(3)
+        passed = time.monotonic() - started
+        assert desk.session.view.sequence - sequence > 5, "views went on"
+        assert spent[0] / passed > 0.9, "a quiet computer has 0.98 here"
 
 
 async def test_a_fault_of_ours_in_the_machine_is_told_and_survived(monkeypatch: pytest.MonkeyPatch) -> None:

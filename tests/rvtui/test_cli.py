@@ -351,6 +351,18 @@ def test_the_demonstration_on_a_terminal_comes_up_and_goes_cleanly() -> None:
         terminal.close()
 
 
+def test_termination_restores_the_terminal() -> None:
+    terminal = Terminal()
+    try:
+        terminal.wait_for(b"type a line")
+        terminal.process.terminate()
+        assert terminal.end() == 128 + signal.SIGTERM
+        assert b"\x1b[?1049l" in terminal.output
+        assert termios.tcgetattr(terminal.slave) == terminal.before
+    finally:
+        terminal.close()
+
+
 def test_headless_on_a_terminal_passes_keys_and_restores_it() -> None:
     terminal = Terminal("run", "--headless", "echo")
     try:

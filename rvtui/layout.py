@@ -170,4 +170,5 @@ class Workspace(Container):
         self._places_layout.places = dict(places)
         for child in self.children:
             child.display = child.id in places
+        self._clear_arrangement_cache()  # Textual forgets that of a widget's ancestors only
         self.refresh(layout=True)

@@ -36,21 +36,7 @@ class Runner:
         self.slept = 0.0
         """Seconds of guest time that the last chunk slept."""
         self._chunk = 100_000
-        self._horizon = CLOCK_LIMIT
         self._started = 0.0
-        if pace and machine.host is not None:
-            self._watch_sleep()
-
-    def _watch_sleep(self) -> None:
-        """The built-in hypervisor lets time pass by itself: end the chunk where that goes too far."""
-        machine, sleep = self.machine, self.machine.sleep
-
-        def limited(until: int) -> None:
-            sleep(until)
-            if machine.clock >= self._horizon:
-                machine.stop()
-
-        machine.sleep = limited  # type: ignore[method-assign]
 
     def run(self, most: int | None = None, *, share: float = 1.0, leave_breakpoint: bool = False) -> Exit:
         """One chunk or a share of it, of at most `most` instructions.
@@ -62,16 +48,13 @@ class Runner:
         if most is not None:
             budget = min(budget, most)
         clock, executed = machine.clock, machine.executed
-        if self.pace:
-            self._horizon = clock + budget + SLEEP_CLOCKS
-        limit = CLOCK_LIMIT if machine.host is not None else self._horizon
+        limit = clock + budget + SLEEP_CLOCKS if self.pace else CLOCK_LIMIT
         self._started = time.monotonic()
         try:
             exit = (machine.resume if leave_breakpoint else machine.run)(budget, limit)
             elapsed = max(time.monotonic() - self._started, 1e-6)
         finally:
             self._started = 0.0
-            self._horizon = CLOCK_LIMIT
         done = machine.executed - executed
         if (done >= budget and share == 1.0) or elapsed > 2 * CHUNK_SECONDS:
             self._chunk = int(min(LONGEST_CHUNK, max(1000, done * min(4.0, max(0.05, CHUNK_SECONDS / elapsed)))))

@@ -105,7 +105,8 @@ class Decoded:
 
     def explain(self, hart: Registers) -> str:
         """What executing it would do with the values that the hart holds now."""
-        return "; ".join(_effect(effect, self, hart) for effect in self.instruction.effects) or "no effect"
+        said = (_effect(effect, self, hart) for effect in self.instruction.effects if not _is_lost(effect, self))
+        return "; ".join(said) or "no effect"
 
 
 @cache
@@ -272,6 +273,11 @@ _ARITHMETIC: dict[str, Callable[[int, int], int]] = {
     "ge": lambda a, b: int(signed(a) >= signed(b)),
     "geu": lambda a, b: int(a >= b),
 }
+
+
+def _is_lost(effect: Effect, d: Decoded) -> bool:
+    """A write to x0."""
+    return effect.kind == "x" and _index(effect.args[0], d) == 0
 
 
 def _csr_effect(name: str, value: str, d: Decoded) -> str:

@@ -400,6 +400,15 @@ def test_sret_of_a_guest(spp: int, pie: int) -> None:
     assert rig.csr("mstatus") & (SIE | SPP) == SIE | SPP
 
 
+def test_mpv_means_nothing_for_a_return_to_machine_mode() -> None:
+    rig = Rig("mret", mstatus=3 << 11 | MPV, mepc=DATA, vsscratch=5, sscratch=6)
+    rig.write(DATA, "csrr a0, sscratch\nhfence.gvma zero, zero\necall")
+    rig.run(4)
+    assert rig.trap() == (M, ECALL_M, 0)
+    assert rig.x("a0") == 6
+    assert rig.csr("mstatus") & MPV == 0
+
+
 def test_an_interrupt_enabled_by_a_return_is_taken_before_the_next_instruction() -> None:
     rig = Rig("mret", mstatus=3 << 11 | MPIE, mepc=DATA, mie=1 << 3)
     rig.hart.wire(3, True)

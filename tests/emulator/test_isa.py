@@ -151,6 +151,7 @@ def test_the_upper_half_of_a_word_behind_a_short_instruction_is_ignored() -> Non
 ABSENT_FROM_CAPSTONE = {"Zba", "Zbb", "Zbs", "H", "Svinval"}
 TWO_ADDRESS = {
     "c.addi",
+    "c.addi16sp",
     "c.addiw",
     "c.srli",
     "c.srai",
@@ -220,6 +221,7 @@ def test_disassembly_agrees_with_capstone(case: tuple[Instruction | Compressed, 
     expected = tokens(*ours.text.partition(" ")[::2])
     if form.name in IGNORED and expected[1][-1:] == ["rne"]:
         expected[1].pop()
+    assume(form.name != "add" or ours.operands["rd"])  # a hint, with a name of its own for some
     # With zeros on both sides two pseudo-instructions fit.
     assume(form.name not in ("add", "addi", "blt", "bge", "slt") or any(ours.operands.get(key) for key in ("rs1", "rs2")))
     if form.name == "sfence.vma" and expected[1][-1:] == ["zero"]:

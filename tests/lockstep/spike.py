@@ -261,6 +261,9 @@ class Spike:
         for address in range(RAM_BASE, RAM_BASE + self.memory, PAGE) if zero else ():
             ctypes.memset(self._page(address), 0, PAGE)
         self._hart.reset()
+        # Its reset keeps a reservation.
+        self._hart.mmu.load_reserved_64(RAM_BASE)
+        self._hart.mmu.store_conditional_64(RAM_BASE, struct.unpack("<Q", self.read(RAM_BASE, 8))[0])
         for number in (0x3A0, 0x3B0):
             self.set_csr(number, 0)
         for number in (0x14D, 0x24D):  # the manual leaves their reset value open; this hart's is all ones

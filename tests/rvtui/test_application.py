@@ -591,6 +591,20 @@ async def test_starting_too_small() -> None:
         await desk.press("q")
 
 
+async def test_panes_stand_where_the_plan_says() -> None:
+    from textual.geometry import Size
+
+    from rvtui.layout import arrange
+
+    for _ in range(6):
+        async with opened(DEMONSTRATION, (140, 30)) as desk:
+            await desk.shows("echo>")
+            await desk.until(lambda: len(desk.lines("vms")) == 4)
+            places = arrange(Size(140, 28), "console", None, 6, 2)
+            for name, place in places.items():
+                await desk.until(lambda name=name, place=place: desk.pane(name).region == place.translate((0, 1)), name)
+
+
 async def test_a_resize_storm() -> None:
     async with opened(DEMONSTRATION, (200, 50)) as desk:
         await desk.shows("echo>")

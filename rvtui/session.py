@@ -464,8 +464,11 @@ class Session:
         marks = [address for address in (pc, vcpu.get_reg("vstvec") & ~3) if address not in machine.breakpoints]
         for address in marks:
             machine.breakpoints.add(address)
+        # Another VM may stand at a breakpoint of the user's, which it has shown; `vcpu` must not slip over its own.
+        other = host.current
+        stands = other not in (None, vcpu) and other.status == "ready" and other.pc in machine.breakpoints
         try:
-            exit = machine.resume(max(1, host.slice_left))
+            exit = (machine.resume if stands else machine.run)(max(1, host.slice_left))
         finally:
             for address in marks:
                 machine.breakpoints.discard(address)

@@ -484,10 +484,12 @@ def test_the_g_stage_takes_two_more_bits_and_zero_extends(kind: str, guest_level
         world.second.map(top, PAGE, LEAF | USER)
         world.first.map(ADDRESS, top, LEAF)
         assert world.reach(kind, ADDRESS) is None
-    rig = World(VS, guest_levels=guest_levels).rig
+    world = World(VS, guest_levels=guest_levels)
+    rig = world.rig
     # With vsatp Bare the address itself is guest-physical.
     rig.set(vsatp=0)
-    for address in (1 << width, 1 << 63, ONES & ~0xFFF):
+    for address in (1 << width, 1 << width + 1, 1 << 63, ONES & ~0xFFF):
+        world.second.map(address & ((1 << width) - 1), PAGE, LEAF | USER)  # where it would lead without the bits
         rig.write(BASE, TEXT[kind])
         rig.hart.pc, rig.hart.mode = BASE, VS
         rig.put(a1=address)
@@ -1142,6 +1144,22 @@ def test_another_satp_means_another_space_without_a_fence() -> None:
         rig.hart.pc, rig.hart.mode = BASE, HS
         rig.put(a1=ADDRESS, a3=tables.atp | asid << 44)
         rig.run(2)
+        assert rig.x("a0") == expected
+
+
+def test_another_vmid_means_another_space_without_a_fence() -> None:
+    world = World(VS)
+    rig = world.rig
+    world.first.map(ADDRESS, 0x1_0000_0000, LEAF)
+    world.second.map(0x1_0000_0000, PAGE, LEAF | USER)
+    other = Tables(rig, guest=True, at=TABLES + 0x10_0000)
+    for at in range(BASE, BASE + (4 << 20), 2 << 20):
+        other.map(at, at, LEAF | USER, 1)
+    other.map(0x1_0000_0000, PAGE + 0x1000, LEAF | USER)
+    rig.store(PAGE + 0x1000, 222)
+    for vmid, tables, expected in ((1, world.second, VALUE), (2, other, 222), (1, world.second, VALUE), (2, other, 222)):
+        rig.set(hgatp=tables.atp | vmid << 44)
+        assert world.reach(LOAD, ADDRESS) is None
         assert rig.x("a0") == expected
 
 

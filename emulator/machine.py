@@ -162,6 +162,17 @@ class Machine:
         return max(hart.clock for hart in self.harts)
 
     @property
+    def reached(self) -> int:
+        """The clock that the machine as a whole has reached: of several harts, where their round began. Only there does
+        anything happen by the clock, so that cutting a run in pieces changes nothing."""
+        return self.harts[0].clock if len(self.harts) == 1 else self._schedule()[0]
+
+    def _clock_at(self, time: int) -> int:
+        """The first clock at which the `time` counter is at least `time`; 0 where it always was."""
+        _, _, _, ticks, offset = self._schedule()
+        return min(max(0, time - offset) * ticks, CLOCK_LIMIT)
+
+    @property
     def time(self) -> int:
         """The `time` counter of the hart whose turn it is, in ticks of 100 instructions."""
         return self.harts[int(self._schedule()[1])].time
@@ -277,14 +288,15 @@ class Machine:
                 return self._done(over, granted - budget)
             limit = until
             if (due := self.rtc.due()) is not None:
-                limit = min(limit, self.harts[0].clock_at_time(due))
-                if limit <= self.clock:
+                alarm = self._clock_at(due)
+                if alarm <= self.reached:
                     self.rtc.tick()
                     continue
+                limit = min(until, alarm)
             grant = budget
             if self.host is not None and budget:
                 grant = min(budget, self.host.schedule(budget, limit))
-                if not grant and self.clock >= limit:
+                if not grant and self.reached >= limit:
                     if limit < until:
                         continue  # for the clock's alarm
                     return self._done(Exit(ExitReason.BUDGET), granted - budget)
@@ -312,10 +324,10 @@ class Machine:
                 return self._done(exit, granted - budget)  # a host's guests idle by trapping: here all harts are halted
             if self.host is not None:
                 answer = self.host.ran(executed, exit)
-                if answer is None and (reason is not ExitReason.BUDGET or (budget and self.clock < until)):
+                if answer is None and (reason is not ExitReason.BUDGET or (budget and self.reached < until)):
                     continue
                 exit = answer or exit
-            elif reason is ExitReason.BUDGET and budget and self.clock < until:
+            elif reason is ExitReason.BUDGET and budget and self.reached < until:
                 continue
             return self._done(exit, granted - budget)
 
@@ -409,7 +421,7 @@ class Machine:
                 isa=str(config["isa"]),
             )  # fmt: skip
             machine._restore(state)
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise StateError(f"saved state of the machine: {type(error).__name__} at {str(error)[:80]}") from None
         except ConfigurationError as error:
             raise StateError(f"saved state of the machine: {error}") from None
@@ -426,8 +438,11 @@ class Machine:
         for hart, saved in zip(self.harts, state["harts"], strict=True):
             hart.restore(saved)
         schedule = [int(v) for v in state["schedule"]]
-        if len(schedule) != 5 or not schedule[2] or not schedule[3] or schedule[1] >= len(self.harts):
+        if len(schedule) != 5 or not 0 < schedule[2] <= 1 << 32 or not schedule[3] or schedule[1] >= len(self.harts):
             raise StateError("saved state of the machine: its schedule is damaged")
+        start, _, quantum, _, _ = schedule
+        if len(self.harts) > 1 and not all(start <= hart.clock <= start + quantum for hart in self.harts):
+            raise StateError("saved state of the machine: the clocks of its harts do not fit its schedule")
         lib.machine_set_schedule(self._native, schedule)
         self.console.restore(state["console"])
         for name, device in self.devices.items():

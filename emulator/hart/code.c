@@ -272,7 +272,7 @@ block *scratch_block(core *c, u64 pc, u32 most) {
 static block *cached_block(core *c, u64 pc) {
     code_page *p;
     if (UNLIKELY(c->m->breakpoints) && is_breakpoint(c->m, pc)) {
-        if (!c->skip_break) {
+        if (!c->skip_break || c->skip_pc != pc) {
             c->status = BREAK;
             return NULL;
         }

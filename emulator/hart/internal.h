@@ -151,7 +151,9 @@ struct core {
     trap_info trap;
     bool single;      /* one instruction from the scratch block: stores to code and watched ranges may complete */
     bool redo;        /* the next instruction must run so */
-    bool skip_break;
+    bool skip_break;  /* pass over a breakpoint at skip_pc, once */
+    bool at_break;    /* the caller was told of a breakpoint at break_pc, and nothing has run since */
+    u64 skip_pc, break_pc;
     bool watch_hit;
     u64 watch_address;
     u32 watch_size, watch_kind;

@@ -171,13 +171,18 @@ enum status interpret(core *c, block *from, u64 base, i64 *left_out) {
         return LIMIT;
     }
 
+/* Out of line: the next block is not known here. At the end of the slice it must not even be fetched: an interrupt may be
+   due first, and a fault would be one step too many. */
 chain_0:
+    if (left <= 0) goto over;
     found = chain_block(c, BLOCK, op, 0, base);
     goto entered;
 chain_1:
+    if (left <= 0) goto over;
     found = chain_block(c, BLOCK, op, 1, base);
     goto entered;
 find:
+    if (left <= 0) goto over;
     found = find_block(c, base);
 entered:
     if (LIKELY(found)) ENTER(found);
@@ -209,7 +214,9 @@ fault: {
     return c->status;
 }
 spent:
+    left += BLOCK->n;
+over:
     c->h.pc = base;
-    *left_out = left + BLOCK->n;
+    *left_out = left;
     return LIMIT;
 }

@@ -122,7 +122,11 @@ int machine_breakpoint(machine *m, uint64_t address, int on) {
 }
 
 void machine_skip_breakpoint(machine *m) {
-    for (u32 i = 0; i < m->harts; i++) m->cores[i]->skip_break = true;
+    for (u32 i = 0; i < m->harts; i++) {
+        core *c = m->cores[i];
+        c->skip_break = i == m->turn || (c->at_break && c->break_pc == c->h.pc);
+        c->skip_pc = c->h.pc;
+    }
 }
 
 int machine_watch(machine *m, uint64_t address, uint64_t length, uint32_t kinds) {
@@ -282,7 +286,9 @@ static enum turn take_turn(core *c, u64 *budget, u64 end, hart_exit *out) {
     machine *m = c->m;
     static const trap_info none;
     for (;;) {
-        if (UNLIKELY(m->stop)) {
+        /* An access that the caller has carried out belongs to an instruction that must end first. */
+        const bool alone = c->redo || c->mmio == MMIO_DONE;
+        if (UNLIKELY(m->stop) && !alone) {
             m->stop = 0;
             leave(out, c, EXIT_STOPPED);
             return TURN_EXIT;
@@ -297,7 +303,6 @@ static enum turn take_turn(core *c, u64 *budget, u64 end, hart_exit *out) {
             h->waiting = 0;
         }
         if (!*budget) return TURN_SPENT;
-        const bool alone = c->redo || c->mmio == MMIO_DONE;
         if (!alone) {
             u32 mode;
             const i32 interrupt = hart_next_interrupt(h, &mode);
@@ -324,10 +329,9 @@ static enum turn take_turn(core *c, u64 *budget, u64 end, hart_exit *out) {
         c->single = false;
         h->clock = c->limit - (u64)left;
         *budget -= h->clock - start;
-        if (status != BREAK) c->skip_break = false;
+        c->at_break = status == BREAK;
         switch (status) {
         case TRAP:
-            if (!*budget) return TURN_SPENT; /* a jump to where nothing can be fetched: the next run finds it again */
             if (c->trap.cause == EXCEPTION_ILLEGAL_INSTRUCTION || c->trap.cause == EXCEPTION_VIRTUAL_INSTRUCTION) c->trap.tval = instruction_bits(c, h->pc);
             if (trap(c, c->trap.cause, &c->trap, exception_mode(c, c->trap.cause), budget, out)) return TURN_EXIT;
             break;
@@ -339,7 +343,7 @@ static enum turn take_turn(core *c, u64 *budget, u64 end, hart_exit *out) {
             return TURN_EXIT;
         case BREAK:
             leave(out, c, EXIT_BREAKPOINT);
-            out->address = h->pc;
+            out->address = c->break_pc = h->pc;
             return TURN_EXIT;
         default:
             break;

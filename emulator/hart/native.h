@@ -42,7 +42,8 @@ void machine_complete(machine *m, uint64_t value);
 
 /* Execution breakpoints by virtual address, any mode. on: 1 set, 0 clear. 0, or -1: too many (256). */
 int machine_breakpoint(machine *m, uint64_t address, int on);
-/* The next instruction of every hart runs even if a breakpoint stands there. */
+/* The next instruction runs even if a breakpoint stands there: of the hart whose turn it is, and of those whose breakpoint
+   was reported. */
 void machine_skip_breakpoint(machine *m);
 /* Watch [address, address+length) of physical RAM. kinds: enum watch_kind, 0 clears. 0, or -1: too many (64), not RAM. */
 int machine_watch(machine *m, uint64_t address, uint64_t length, uint32_t kinds);

@@ -178,6 +178,70 @@ def test_the_second_half_of_an_instruction_across_pages_is_changed_alone() -> No
     assert rig.x("a0") == 7
 
 
+def test_a_store_that_begins_in_the_line_before_the_code() -> None:
+    rig = Rig("""
+        jal ra, f
+        la  t1, f
+        sd  t0, -4(t1)
+        jal ra, f
+    end: j  end
+        .org 0x100
+    f:  li a0, 1
+        ret
+    """)
+    rig.put(t0=LI_A0 << 32)
+    rig.run(100)
+    assert rig.x("a0") == 7
+
+
+def test_a_large_change_by_the_host_that_ends_in_code() -> None:
+    rig = Rig()
+    program = rig.write(PAGE + 0x800, "f: li a0, 1\nj f")
+    rig.hart.pc = program["f"]
+    rig.run(10)
+    rig.machine.memory.write(PAGE - 0x100, bytes(0x900) + LI_A0.to_bytes(4, "little"))
+    rig.run(2)
+    assert rig.x("a0") == 7
+
+
+@pytest.mark.parametrize("last", ["nop", "bnez zero, BACK", "c.nop\nc.nop", "c.nop\nc.bnez a5, BACK", "fence.i"])
+def test_what_follows_a_page_depends_on_the_mapping(last: str) -> None:
+    """One page of code at two addresses, each with another page behind it; then another mapping of that one."""
+    rig = Rig()
+    tables = Tables(rig)
+    tables.map(BASE, BASE, LEAF, 1)
+    for n in range(2):
+        tables.map(0x4000_0000 + 0x10_0000 * n, PAGE, LEAF)
+        slot = tables.map(0x4000_1000 + 0x10_0000 * n, PAGE + 0x1000 * (n + 1), LEAF)
+    for n in range(3):
+        rig.write(PAGE + 0x1000 * (n + 1), f"li a0, {n}\nself: j self")
+    rig.set(satp=tables.atp)
+
+    def run(address: int) -> int:
+        rig.write(PAGE + 0xFF8, "nop\n" + last, BACK=PAGE + 0xFF8)
+        found = []
+        for _ in range(3):
+            rig.hart.pc, rig.hart.mode = address + 0xFF8, HS
+            rig.put(a5=0, a0=99)
+            rig.run(50)
+            found.append(rig.x("a0"))
+        assert len(set(found)) == 1
+        return found[0]
+
+    assert (run(0x4000_0000), run(0x4010_0000)) == (0, 1)
+    rig.hart.pc, rig.hart.mode = 0x4000_0FF8, HS
+    rig.put(a5=0, a0=99)
+    rig.run(50)
+    assert rig.x("a0") == 0
+    rig.store(slot, rig.load(slot) + (0x1000 >> 12 << 10))
+    rig.write(BASE, "sfence.vma")
+    rig.hart.pc, rig.hart.mode = BASE, HS
+    rig.run(1)
+    rig.hart.pc, rig.hart.mode = 0x4010_0FF8, HS
+    rig.run(50)
+    assert rig.x("a0") == 2
+
+
 def test_code_changed_by_another_hart() -> None:
     rig = Rig(
         f"""

@@ -221,9 +221,15 @@ def test_disassembly_agrees_with_capstone(case: tuple[Instruction | Compressed, 
     expected = tokens(*ours.text.partition(" ")[::2])
     if form.name in IGNORED and expected[1][-1:] == ["rne"]:
         expected[1].pop()
-    assume(form.name != "add" or ours.operands["rd"])  # a hint, with a name of its own for some
+    # Hints have other names for some, and our `mv` stands for one more instruction.
+    assume(ours.operands.get("rd") != 0 or ours.ends_block)
+    assume(form.name != "add" or ours.operands["rs1"])
     # With zeros on both sides two pseudo-instructions fit.
     assume(form.name not in ("add", "addi", "blt", "bge", "slt") or any(ours.operands.get(key) for key in ("rs1", "rs2")))
+    if form.name in TWO_ADDRESS:
+        assume(ours.operands.get("imm", 1) and ours.operands.get("shamt", 1))
+    if (name, operands) == ("jr", ["ra"]):
+        name, operands = "ret", []
     if form.name == "sfence.vma" and expected[1][-1:] == ["zero"]:
         expected[1].pop()
     if "csr" in ours.operands:
@@ -402,7 +408,7 @@ class Values:
         ("beq a0, a1, 0x80000008", "pc = 0x80000008 if 100 == 7, not taken"),
         ("bne a0, a1, 0x80000008", "pc = 0x80000008 if 100 != 7, taken"),
         ("jal ra, 0x80000010", "ra = 0x80000004; pc = 0x80000010"),
-        ("jalr zero, 4(a0)", "zero = 0x80000004; pc = 0x68"),
+        ("jalr zero, 4(a0)", "pc = 0x68"),
         ("c.add a0, a1", "a0 = 100 + 7 = 107"),
         ("fence", "no effect"),
         ("mret", "mret"),

@@ -816,6 +816,18 @@ def test_all_wait_for_the_earliest_timer() -> None:
     assert [hart.x[10] for hart in rig.machine.harts] == [700, 300, 500]
 
 
+def test_a_long_sleep_of_many_harts_takes_no_time() -> None:
+    rig = Rig("li t0, 128\ncsrw mie, t0\nwfi\ncsrr a0, time\nself: j self", harts=3)
+    for hart in rig.machine.harts:
+        hart.mtimecmp = 1 << 50
+    watchdog = threading.Timer(5, rig.machine.stop)
+    watchdog.start()
+    exit = rig.run(15)
+    watchdog.cancel()
+    assert exit.reason is ExitReason.BUDGET
+    assert [hart.x[10] for hart in rig.machine.harts] == [1 << 50, 0, 0]
+
+
 def test_halted_harts_do_not_run() -> None:
     rig = Rig("loop: addi a0, a0, 1\nj loop", harts=2)
     rig.machine.harts[0].halted = True

@@ -24,6 +24,7 @@ from pathlib import Path
 from emulator.hart.generate import generate
 from emulator.isa import ISA, csrs
 from emulator.isa.csrs import Csr, Field, Kind
+from emulator.isa.description import Instruction
 
 ROOT = Path(__file__).resolve().parents[2]
 HART = ROOT / "emulator" / "hart"
@@ -49,7 +50,8 @@ class BuildError(Exception):
 
 def _encodings() -> Iterator[str]:
     for form in (*ISA.instructions.values(), *ISA.compressed.values()):
-        yield f"{{{form.layout.match:#x}u, {form.layout.mask:#x}u, {form.layout.length}}}"
+        common = int(isinstance(form, Instruction) and form.common)
+        yield f"{{{form.layout.match:#x}u, {form.layout.mask:#x}u, {form.layout.length}, {common}}}"
 
 
 def _bitmap(values: tuple[int, ...]) -> str:
@@ -85,7 +87,7 @@ def tables_h() -> str:
     """The header `fuzz_tables.h`: instruction encodings, and what values CSRs may have."""
     parts = ["#include <stddef.h>", "#include <stdint.h>", '#include "csr_state.h"']
     for name, members, rows in (
-        ("encoding", "uint32_t match, mask, length;", _encodings()),
+        ("encoding", "uint32_t match, mask, length, common;", _encodings()),
         ("csr_rule", "uint32_t number; uint64_t mask;", (f"{{{c.number:#x}, {c.mask:#x}u}}" for c in csrs.CSRS)),
         ("csr_field", "uint32_t number; uint8_t low, width, fixed; uint64_t value;", _checked_fields()),
         ("stored_field", "uint32_t offset; uint8_t bytes, low, width, align, translation; uint64_t legal;", _stored_fields()),

@@ -129,14 +129,25 @@ static uint32_t immediate_form(uint32_t opcode, uint32_t funct3, uint32_t rd, ui
 }
 
 static uint32_t csr_number(rng *r, bool translation) {
-    uint32_t number = chance(r, 85) ? csr_rules[below(r, COUNT(csr_rules))].number : (uint32_t)below(r, 4096);
+    static const uint16_t often[] = {
+        CSR_SATP, CSR_VSATP, CSR_HGATP, CSR_MSTATUS, CSR_SSTATUS, CSR_VSSTATUS, CSR_HSTATUS, CSR_STIMECMP, CSR_VSTIMECMP,
+        CSR_HENVCFG, CSR_MENVCFG, CSR_FCSR, CSR_FFLAGS, CSR_FRM, CSR_TIME, CSR_INSTRET, CSR_MIE, CSR_HIE, CSR_HVIP, CSR_SIP,
+        CSR_PMPCFG0,
+    };
+    const uint64_t kind = below(r, 100);
+    uint32_t number = (uint32_t)below(r, 4096);
+    if (kind < 30) number = often[below(r, COUNT(often))];
+    else if (kind < 90) number = csr_rules[below(r, COUNT(csr_rules))].number;
     if (!translation && (number == CSR_SATP || number == CSR_VSATP || number == CSR_HGATP)) number = CSR_SSCRATCH;
     return number;
 }
 
-/* A valid instruction, made likely to do something: memory through x8..x15, which hold addresses and are rarely written. */
-static uint32_t instruction(rng *r, uint32_t *length) {
+/* A valid instruction, made likely to do something: memory through x8..x15, which hold addresses and are rarely written.
+   Often one of those that are decoded together with their neighbour, and reading what `before` wrote. */
+static uint32_t instruction(rng *r, uint32_t before, uint32_t *length) {
     const encoding *e = &encodings[below(r, COUNT(encodings))];
+    if (chance(r, 40))
+        while (!e->common) e = &encodings[below(r, COUNT(encodings))];
     uint32_t word = e->match | ((uint32_t)next(r) & ~e->mask);
     *length = e->length;
     if (*length == 2) return word & 0xffff;
@@ -149,14 +160,17 @@ static uint32_t instruction(rng *r, uint32_t *length) {
     if (!(e->mask & 0xf80) && (word >> 7 & 31) - 8 < 8 && opcode != 0x63 && chance(r, 80)) word ^= 0x800;
     if (opcode == 0x6f) word = (word & 0x7fe00fffu) | (chance(r, 50) ? 0x800ff000u : 0);
     if (opcode == 0x17 && chance(r, 80)) word = (word & 0xfff) | (uint32_t)below(r, 4) << 12;
+    if (e->common && (before & 3) == 3 && chance(r, 50)) word = (word & ~0x000f8000u) | (before >> 7 & 31) << 15;
     if (word == WFI && chance(r, 80)) word = NOP;
     return word;
 }
 
 static void write_program(rng *r, uint8_t *at, uint64_t bytes) {
     const unsigned valid = chance(r, 85) ? 97 : (unsigned)below(r, 100);
+    uint32_t word = 0;
     for (uint64_t i = 0; i < bytes;) {
-        uint32_t length, word = instruction(r, &length);
+        uint32_t length;
+        word = instruction(r, word, &length);
         if (!chance(r, valid)) {
             word = (uint32_t)next(r);
             length = chance(r, 50) ? 2 : 4;
@@ -510,6 +524,16 @@ static void device_acts(rig *g, rng *r) {
         changed(g, RAM, offset, length);
         break;
     }
+    case 4:
+    case 5:
+        if (shape.exact) break;
+        /* Translations go stale. */
+        for (uint32_t i = 0; i < 100; i++) {
+            const uint64_t offset = table_page(r) * PAGE + 8 * index_of(r, 512), value = entry(r);
+            memcpy(g->memory[TABLES] + offset, &value, 8);
+        }
+        changed(g, TABLES, 0, shape.region[TABLES].size);
+        break;
     }
 }
 
@@ -745,7 +769,7 @@ static void set_up(rng *r, hart *h) {
     hart_csr_write(h, CSR_HCOUNTEREN, any(r));
     hart_csr_write(h, CSR_PMPADDR0 + 15, NEVER);
     hart_csr_write(h, CSR_PMPCFG2, UINT64_C(0x1f) << 56);
-    if (chance(r, 15)) {
+    if (chance(r, 25)) {
         hart_csr_write(h, CSR_PMPADDR0 + (uint32_t)below(r, 8), physical_address(r) >> 2 | ((UINT64_C(1) << below(r, 12)) - 1));
         hart_csr_write(h, CSR_PMPCFG0, any(r));
     }
@@ -765,11 +789,16 @@ static void set_pc(rng *r, hart *h) {
 }
 
 static void set_registers(rng *r, hart *h) {
+    static const uint64_t special[] = {
+        0, 0x8000000000000000, 0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000000, 0x7ff0000000000001, 0x3ff0000000000000,
+        0x80000000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 0x3f800000, 0x00800000, 0x0010000000000000,
+    };
     for (uint32_t i = 1; i < 32; i++) {
         const uint64_t kind = below(r, 10) + (i >= 8 && i < 16 ? 0 : 3);
         h->x[i] = kind < 4 ? useful_address(r, h, 1 + (uint32_t)below(r, 2)) : kind < 5 ? physical_address(r) : any(r);
         if (kind < 4 && chance(r, 80)) h->x[i] &= ~UINT64_C(7);
-        h->f[i] = chance(r, 30) ? any(r) | UINT64_C(0xffffffff00000000) : any(r);
+        h->f[i] = chance(r, 50) ? any(r) : chance(r, 50) ? next(r) : special[below(r, COUNT(special))];
+        if (chance(r, 40)) h->f[i] |= UINT64_C(0xffffffff00000000);
     }
 }
 
@@ -889,7 +918,7 @@ static void act(rng *r, rig *g) {
     case 25:
         write_tables(r, g->memory[TABLES]);
         changed(g, TABLES, 0, shape.region[TABLES].size);
-        for (uint32_t i = 0; i < shape.harts; i++) hart_flush(machine_hart(g->m, i));
+        for (uint32_t i = 0; i < shape.harts && (shape.exact || chance(r, 30)); i++) hart_flush(machine_hart(g->m, i));
         break;
     case 26: h->waiting = (uint32_t)below(r, 2); break;
     case 27: machine_stop(g->m); break;

@@ -14,7 +14,7 @@ from .runner import Lockstep, run_elf
 from .shrink import shrink
 from .spike import SpikeError
 
-PHASES = {"user": ("user",), "privileged": ("privileged",), "translation": ("translation",)}
+PHASES: dict[str, tuple[str, ...]] = {"user": ("user",), "privileged": ("privileged",), "translation": ("translation",)}
 PHASES["all"] = ("user", "privileged", "translation")
 
 

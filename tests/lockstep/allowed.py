@@ -1,7 +1,7 @@
 """What may differ: choices that the manual leaves open, and mistakes of Spike, each with the clause that decides.
 
-Section names are those of the privileged manual unless another is named. A rule that allows a difference brings Spike in
-line with this hart, so that both go on with equal state; one that cannot do so ends the program.
+Section names are those of the privileged manual unless another is named. A rule that allows a difference brings Spike
+in line with this hart, so that both go on with equal state; one that cannot do so ends the program.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ UNCOMPARED: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("marchid names the implementation", (0xF12,)),
     # The "Sdtrig" extension is optional: Spike has four triggers, this hart none.
     ("triggers are optional", _TRIGGERS),
-    # "Zicntr and Zihpm Extensions": Spike is configured without Zihpm, because its mcounteren would have writable bits for
-    # counters that always read 0; "Machine Counter-Enable Register": bits of unimplemented counters may be read-only 0.
+    # "Zicntr and Zihpm Extensions": Spike is configured without Zihpm, because its mcounteren would have writable bits
+    # for counters that always read 0; "Machine Counter-Enable Register": those may be read-only 0.
     ("unprivileged hpmcounters are optional", tuple(range(0xC03, 0xC20))),
 )
 UNCOMPARED_CSRS = frozenset(number for _, numbers in UNCOMPARED for number in numbers)
@@ -44,8 +44,8 @@ AVOID: dict[str, int] = {
     "mtvec": 2,
     "stvec": 2,
     "vstvec": 2,
-    # "Machine Trap Delegation Registers": mideleg.SGEI is read-only one where GEILEN is not 0; "Hypervisor Guest External
-    # Interrupt Registers": it is 0 on both sides, and Spike has the bits all the same.
+    # "Machine Trap Delegation Registers": mideleg.SGEI is read-only one where GEILEN is not 0; "Hypervisor Guest
+    # External Interrupt Registers": it is 0 on both sides, and Spike has the bits all the same.
     "mideleg": 1 << 12,
     "mie": 1 << 12,
     "hie": 1 << 12,
@@ -158,8 +158,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "an access over the end of a page, where both pages fault",
-        '"RVWMO", section "Memory Model Primitives": it may be decomposed into memory operations in any order; this hart'
-        " translates both parts first",
+        '"RVWMO", section "Memory Model Primitives": it may be decomposed into memory operations in any order; this'
+        " hart translates both parts first",
         _other_page_first,
         ends=True,
     ),
@@ -171,8 +171,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "is an instruction counted that writes mcountinhibit?",
-        '"Machine Counter-Inhibit (mcountinhibit) Register" is silent; as for a write of instret ("Zicntr"), the increment'
-        " comes before the write on this hart",
+        '"Machine Counter-Inhibit (mcountinhibit) Register" is silent; as for a write of instret ("Zicntr"), the'
+        " increment comes before the write on this hart",
         _inhibiting_write,
     ),
     Rule(

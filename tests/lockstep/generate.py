@@ -1,8 +1,8 @@
 """Random programs, the same for the same seed.
 
-Phase "user": the unprivileged instructions in one mode, over operands from the edges. Phase "privileged": besides, CSRs,
-mode changes, delegation, interrupts, PMP, both stages of translation with damaged tables, fences, HLV and HSV. Phase
-"translation": loads and stores above all, through both stages, with everything that bears on them changing.
+Phase "user": the unprivileged instructions in one mode, over operands from the edges. Phase "privileged": besides,
+CSRs, mode changes, delegation, interrupts, PMP, both stages of translation with damaged tables, fences, HLV and HSV.
+Phase "translation": loads and stores above all, through both stages, with everything that bears on them changing.
 
 Instructions come from the descriptions in `emulator.isa`, so a new one is tried without a change here.
 """
@@ -14,15 +14,36 @@ import struct
 from collections.abc import Callable
 from functools import cache
 
-from emulator.isa import csrs
-from emulator.isa import ISA
+from emulator.isa import ISA, csrs
 from emulator.isa.description import Compressed, Instruction
 
 from . import allowed
 from .program import (
-    BASE, CHANGE_ENTRY, DATA, DATA_SIZE, HS_HANDLER, JUNK, JUNK_SIZE, M_HANDLER, MODES, MPP, MPRV, MPV, TABLE_PAGES, TABLES, USER,
-    VS_HANDLER, Jump, Program, Unit, csr_number, csrr, csrw, encode, li,
-)  # fmt: skip
+    BASE,
+    CHANGE_ENTRY,
+    DATA,
+    DATA_SIZE,
+    HS_HANDLER,
+    JUNK,
+    JUNK_SIZE,
+    M_HANDLER,
+    MODES,
+    MPP,
+    MPRV,
+    MPV,
+    TABLE_PAGES,
+    TABLES,
+    USER,
+    VS_HANDLER,
+    Jump,
+    Program,
+    Unit,
+    csr_number,
+    csrr,
+    csrw,
+    encode,
+    li,
+)
 
 M64 = (1 << 64) - 1
 PAGE = 4096
@@ -79,7 +100,8 @@ def floating(rng: random.Random) -> int:
 def _instructions() -> dict[str, list[Instruction | Compressed]]:
     """The descriptions by what surroundings they need."""
     registry = ISA
-    kinds: dict[str, list[Instruction | Compressed]] = {"plain": [], "memory": [], "guest": [], "branch": [], "fence": []}
+    kinds: dict[str, list[Instruction | Compressed]]
+    kinds = {"plain": [], "memory": [], "guest": [], "branch": [], "fence": []}
     for i in registry.instructions.values():
         effects = {effect.kind for effect in i.effects}
         if i.name.startswith(("hlv", "hsv")):
@@ -271,8 +293,8 @@ class Generator:
             x[register] = self.pointer()
         start = rng.randrange(1, len(MODES)) if privileged else rng.choice((1, 2, 3, 3))
         return Program(
-            tuple(units), tuple(self._first_csrs(privileged)), tuple(x), tuple(floating(rng) for _ in range(32)), memory,
-            start, f"{self.phase} seed {self.seed}",
+            tuple(units), tuple(self._first_csrs(privileged)), tuple(x), tuple(floating(rng) for _ in range(32)),
+            memory, start, f"{self.phase} seed {self.seed}",
         )  # fmt: skip
 
     switches = False
@@ -289,9 +311,10 @@ class Generator:
         ]  # fmt: skip
         if self.phase == "translation":
             return [
-                (self.memory, 40), (self.set_pointer, 25), (self.guest, 16), (self.table_entry, 10), (self.translate, 3),
-                (self.status, 8), (self.machine_as, 6), (self.switch, 6), (self.plain, 8), (self.reserve, 4),
-                (self.mret, 3), (self.sret, 2), (self.fence, 2), (self.pmp, 2), (self.jump, 1), (self.junk, 1),
+                (self.memory, 40), (self.set_pointer, 25), (self.guest, 16), (self.table_entry, 10),
+                (self.translate, 3), (self.status, 8), (self.machine_as, 6), (self.switch, 6), (self.plain, 8),
+                (self.reserve, 4), (self.mret, 3), (self.sret, 2), (self.fence, 2), (self.pmp, 2), (self.jump, 1),
+                (self.junk, 1),
             ]  # fmt: skip
         if privileged:
             kinds = [(kind, max(1, weight // 2)) for kind, weight in kinds] + [
@@ -627,7 +650,7 @@ class Generator:
         return [encode(i.name, **self.operands(i))]
 
     def table_entry(self) -> list[bytes | Jump]:
-        """Have the M-mode handler change a page-table entry and fence; a mode that may not fence must not change one."""
+        """Have the M-mode handler change a page-table entry and fence: a mode that may not fence may not either."""
         rng = self.rng
         if not self.tables.entries:
             return self.plain()
@@ -646,8 +669,8 @@ class Generator:
         """Change what decides whether an access is allowed: SUM, MXR, SPVP, HU, ADUE, STCE."""
         rng = self.rng
         name, bits = rng.choice((
-            ("mstatus", 3 << 18), ("sstatus", 3 << 18), ("vsstatus", 3 << 18), ("hstatus", 3 << 8), ("menvcfg", 5 << 61),
-            ("henvcfg", 5 << 61),
+            ("mstatus", 3 << 18), ("sstatus", 3 << 18), ("vsstatus", 3 << 18), ("hstatus", 3 << 8),
+            ("menvcfg", 5 << 61), ("henvcfg", 5 << 61),
         ))  # fmt: skip
         self.wanted_mode = rng.choice((0, MODES.index("M"), MODES.index("HS")))
         items: list[bytes | Jump] = [li(5, rng.getrandbits(64) & bits)]

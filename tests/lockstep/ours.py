@@ -70,6 +70,10 @@ class HartSide:
         """(mode index it came from, cause + 64 for interrupts) to how many there were."""
         return {(mode, i): n for mode in range(5) for i, n in enumerate(self._hart.traps[mode]) if n}
 
+    def step(self) -> str:
+        """One instruction or trap. A text when there is no going on."""
+        raise NotImplementedError
+
     def read(self, address: int, length: int) -> bytes:
         raise NotImplementedError
 
@@ -120,11 +124,12 @@ class Ours(HartSide):
             raise RuntimeError("machine_add_region")
         hart = lib.machine_hart(self._machine, 0)
         lib.hart_reset(hart, pc)
+        self.executed = 0
         self._watch(hart)
 
     def step(self) -> str:
-        """One instruction or trap. A text when the hart cannot go on."""
         lib.machine_run(self._machine, 1, M64, self._out)
+        self.executed += self._out.executed
         self._stepped()
         reason = self._out.reason
         if reason == lib.EXIT_BUDGET:
@@ -134,6 +139,13 @@ class Ours(HartSide):
     def read(self, address: int, length: int) -> bytes:
         offset = address - RAM_BASE
         return self._ram[offset : offset + length] if offset >= 0 else b""
+
+    def run(self, steps: int) -> bool:
+        """Up to so many instructions and traps in one call; False when the hart waits for what will not come."""
+        lib.machine_run(self._machine, steps, M64, self._out)
+        self.executed += self._out.executed
+        self._stepped()
+        return bool(self._out.reason != lib.EXIT_IDLE)
 
     def pages(self) -> Iterable[int]:
         return range(RAM_BASE, RAM_BASE + self.size, 4096)
@@ -148,7 +160,7 @@ class Mirrored(Exception):
 
 
 class MachineSide(HartSide):
-    """A whole machine with a bare program in it. Its device accesses are kept, so that Spike's can be answered alike."""
+    """A whole machine with a bare program in it. Its device accesses are kept, so that Spike's are answered alike."""
 
     def __init__(self, elf: str | os.PathLike[str], memory: int = 128 << 20) -> None:
         super().__init__()
@@ -183,7 +195,6 @@ class MachineSide(HartSide):
         self._watch(lib.machine_hart(self.machine._native, 0))
 
     def step(self) -> str:
-        """One instruction or trap. A text when the machine cannot go on."""
         exit = self.machine.run(1)
         self._stepped()
         if exit.reason is ExitReason.BUDGET:
@@ -194,7 +205,8 @@ class MachineSide(HartSide):
         """HTIF's answers in tohost and fromhost."""
         htif, poked = self.machine.htif, self._poked
         self._poked = False
-        return [(at, self.read(at, 8)) for at in (htif.tohost, htif.fromhost) if at is not None] if htif and poked else []
+        words = (htif.tohost, htif.fromhost) if htif is not None and poked else ()
+        return [(at, self.read(at, 8)) for at in words if at is not None]
 
     def access(self, address: int, size: int, value: int | None) -> int:
         """Spike's access: the same as this machine made in the step, answered alike."""
@@ -202,7 +214,8 @@ class MachineSide(HartSide):
             raise Mirrored(f"Spike accessed {address:#x}, this machine did not")
         mine_address, mine_size, stored, loaded = self.accesses.pop(0)
         if (mine_address, mine_size, stored) != (address, size, value):
-            raise Mirrored(f"device access: ours {mine_address:#x}/{mine_size} {stored}, Spike {address:#x}/{size} {value}")
+            mine = f"{mine_size} bytes at {mine_address:#x}, stored {stored}"
+            raise Mirrored(f"ours accessed {mine}; Spike {size} bytes at {address:#x}, stored {value}")
         return loaded
 
     def read(self, address: int, length: int) -> bytes:

@@ -13,8 +13,8 @@ RAM from 0x80000000 (offsets):
     0x24000  page tables
     0x80000  data
 
-Everything below 0x20000 is locked by PMP entry 0 (read, execute) and the data by entry 1 (read, write), so that no program
-changes its own code: what a hart sees of that without FENCE.I is its own business.
+Everything below 0x20000 is locked by PMP entry 0 (read, execute) and the data by entry 1 (read, write), so that no
+program changes its own code: what a hart sees of that without FENCE.I is its own business.
 
 The M-mode handler continues with the unit after the one that trapped, whatever happened; for a trap outside the body it
 takes the unit after the last one it went to. So every program goes on as long as somebody steps it.
@@ -26,8 +26,7 @@ import struct
 from dataclasses import dataclass, field, replace
 from functools import cache
 
-from emulator.isa import csrs
-from emulator.isa import ISA
+from emulator.isa import ISA, csrs
 from emulator.isa.description import Compressed, Instruction
 
 BASE = 0x8000_0000
@@ -96,8 +95,8 @@ def csrr(name: str, rd: int) -> bytes:
 
 @dataclass(frozen=True)
 class Jump:
-    """A branch or jump to the unit `target` (an identity), or to the next one that is left; to the next instruction where
-    that is too far. `name` "la" loads the address into rd by auipc and addi."""
+    """A branch or jump to the unit `target` (an identity), or to the next one that is left; to the next instruction
+    where that is too far. `name` "la" loads the address into rd by auipc and addi."""
 
     name: str
     operands: tuple[tuple[str, int], ...]

@@ -1,17 +1,19 @@
 """Steps both sides and compares after every step.
 
-A step is one instruction retired or one trap taken. Compared are pc, mode, x and f after every step; the CSRs after every
-`stride` steps; memory at the end. A difference found late is looked for again from the start, CSRs after every step.
+A step is one instruction retired or one trap taken. Compared are pc, mode, x and f after every step; the CSRs after
+every `stride` steps; memory at the end. A difference found late is looked for again from the start, with CSRs after
+every step. At last the same program runs on this hart alone, in one go and in pieces, as blocks of decoded code and not
+instruction by instruction, and must end in the state that stepping ended in.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from emulator.isa import csrs
-from emulator.isa import ISA
+from emulator.isa import ISA, csrs
 
 from . import allowed
 from .ours import HartSide, MachineSide, Ours
@@ -277,6 +279,7 @@ class Lockstep:
         self._ours = Ours(memory)
         self._spike = Spike(memory, clint=FAR_CLINT)
         self._pair = Pair(self._ours, self._spike, memory)
+        self._again = Ours(memory)
 
     def run(self, image: Mapping[int, bytes], pc: int = RAM_BASE, steps: int = 2000, stride: int = 1) -> Outcome:
         """From reset at `pc`, with `image` (address to bytes) in memory."""
@@ -288,7 +291,42 @@ class Lockstep:
         outcome = self._pair.go(steps, stride)
         if outcome.differences and stride > 1:
             return self.run(image, pc, outcome.steps, 1)
+        for name, sizes in (("in one go", (1 << 40,)), ("in pieces", (3, 17, 64, 5, 250, 2))):
+            if outcome.agrees:
+                outcome.differences = self._run_again(name, sizes, image, pc)
         return outcome
+
+    def _run_again(self, how: str, sizes: tuple[int, ...], image: Mapping[int, bytes], pc: int) -> list[Difference]:
+        """What a run in pieces of other sizes does differently. `spike` of a difference is what stepping led to."""
+        stepped, other = self._ours, self._again
+        other.reset(pc)
+        for address, data in image.items():
+            other.write(address, data)
+        for size in itertools.cycle(sizes):
+            if other.executed >= stepped.executed or not other.run(min(size, stepped.executed - other.executed)):
+                break
+        differences = []
+
+        def compare(name: str, a: int, b: int) -> None:
+            if a != b:
+                differences.append(Difference(f"{how}, {name}", a, b))
+
+        a_pc, a_mode, a_x, a_f = other.registers()
+        b_pc, b_mode, b_x, b_f = stepped.registers()
+        compare("pc", a_pc, b_pc)
+        compare("mode", a_mode, b_mode)
+        for prefix, file_a, file_b in (("x", a_x, b_x), ("f", a_f, b_f)):
+            for i, (a, b) in enumerate(zip(file_a, file_b, strict=True)):
+                compare(f"{prefix}{i}", a, b)
+        for name, a, b in zip(_NAMES, other.csrs(COMPARED), stepped.csrs(COMPARED), strict=True):
+            compare(name, a, b)
+        a_traps, b_traps = other.traps(), stepped.traps()
+        for key in a_traps.keys() | b_traps.keys():
+            compare(f"traps of mode {key[0]} by cause {key[1]}", a_traps.get(key, 0), b_traps.get(key, 0))
+        for page in stepped.pages():
+            if other.read(page, PAGE) != stepped.read(page, PAGE):
+                compare(f"memory {page:#x}", 1, 0)
+        return differences
 
     def replace_spike(self, spike: Spike) -> None:
         """Compare with another configuration of Spike."""

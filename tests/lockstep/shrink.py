@@ -1,7 +1,8 @@
-"""Makes a failing program short: units, first CSR values, registers and memory go while the same difference persists."""
+"""Makes a failing program short: units, first CSR values, registers and memory go while the difference persists."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from .runner import Lockstep, Outcome
 def _signature(outcome: Outcome) -> str:
     """What has to persist: the first thing that differs, without addresses."""
     name = outcome.differences[0].name if outcome.differences else ""
-    return "memory" if name.startswith("memory") else name
+    return re.sub("0x.*|[(].*", "", name)
 
 
 def shrink(lockstep: Lockstep, program: Program, outcome: Outcome, most: int = 600) -> tuple[Program, Outcome]:
@@ -55,13 +56,13 @@ def shrink(lockstep: Lockstep, program: Program, outcome: Outcome, most: int = 6
         while item_at < len(best.units[unit_at].items):
             unit = best.units[unit_at]
             shorter = replace(unit, items=unit.items[:item_at] + unit.items[item_at + 1 :])
-            if not attempt(replace(best, units=best.units[:unit_at] + (shorter,) + best.units[unit_at + 1 :])):
+            if not attempt(replace(best, units=(*best.units[:unit_at], shorter, *best.units[unit_at + 1 :]))):
                 item_at += 1
     for offset in tuple(best.memory):
         attempt(replace(best, memory={key: value for key, value in best.memory.items() if key != offset}))
-    for i in range(1, 32):
-        for name in ("x", "f"):
-            values = getattr(best, name)
-            if values[i]:
-                attempt(replace(best, **{name: values[:i] + (0,) + values[i + 1 :]}))
+    for i in range(32):
+        if best.x[i]:
+            attempt(replace(best, x=(*best.x[:i], 0, *best.x[i + 1 :])))
+        if best.f[i]:
+            attempt(replace(best, f=(*best.f[:i], 0, *best.f[i + 1 :])))
     return best, shown

@@ -76,11 +76,11 @@ Access = Callable[[int, int, int | None], int]
 
 def _device(base: int, size: int, access: Access) -> str:
     """Register a device whose accesses go to `access`; the name it has among Spike's plug-ins."""
-    from riscv import dev  # type: ignore[import-not-found]
+    from riscv import dev
 
     name = f"lockstep_{base:x}"
 
-    class Forward(dev.MMIO):  # type: ignore[misc, name-defined]
+    class Forward(dev.MMIO):
         def load(self, offset: int, count: int) -> bytes:
             return access(base + offset, count, None).to_bytes(count, "little")
 

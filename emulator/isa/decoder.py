@@ -80,6 +80,8 @@ class Decoded:
                 syntax = alias
                 break
         name, _, rest = syntax.partition(" ")
+        ordering = "".join(bit for bit in ("aq", "rl") if self.operands.get(bit))
+        name += f".{ordering}" if ordering else ""
         shown = re.sub(r"[a-z]+\d?", lambda m: self._operand(m[0], pc, symbol), rest)
         return f"{name} {shown}".strip()
 

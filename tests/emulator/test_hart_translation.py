@@ -1157,7 +1157,12 @@ def test_another_vmid_means_another_space_without_a_fence() -> None:
         other.map(at, at, LEAF | USER, 1)
     other.map(0x1_0000_0000, PAGE + 0x1000, LEAF | USER)
     rig.store(PAGE + 0x1000, 222)
-    for vmid, tables, expected in ((1, world.second, VALUE), (2, other, 222), (1, world.second, VALUE), (2, other, 222)):
+    for vmid, tables, expected in (
+        (1, world.second, VALUE),
+        (2, other, 222),
+        (1, world.second, VALUE),
+        (2, other, 222),
+    ):
         rig.set(hgatp=tables.atp | vmid << 44)
         assert world.reach(LOAD, ADDRESS) is None
         assert rig.x("a0") == expected

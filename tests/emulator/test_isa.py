@@ -225,7 +225,9 @@ def test_disassembly_agrees_with_capstone(case: tuple[Instruction | Compressed, 
     assume(ours.operands.get("rd") != 0 or ours.ends_block)
     assume(form.name != "add" or ours.operands["rs1"])
     # With zeros on both sides two pseudo-instructions fit.
-    assume(form.name not in ("add", "addi", "blt", "bge", "slt") or any(ours.operands.get(key) for key in ("rs1", "rs2")))
+    assume(
+        form.name not in ("add", "addi", "blt", "bge", "slt") or any(ours.operands.get(key) for key in ("rs1", "rs2"))
+    )
     if form.name in TWO_ADDRESS:
         assume(ours.operands.get("imm", 1) and ours.operands.get("shamt", 1))
     if (name, operands) == ("jr", ["ra"]):

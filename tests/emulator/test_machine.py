@@ -249,6 +249,37 @@ loop:   addi s2, s2, 1
     assert len(places) == 1
 
 
+@pytest.mark.parametrize("harts", [1, 2])
+@pytest.mark.parametrize("moved", [0, 100, 1 << 40, ONES - 50])
+def test_an_alarm_of_the_clock_after_the_timer_was_moved(
+    moved: int, harts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing mtime moves the time of day; the alarm comes 50 us behind its setting all the same."""
+    rig = Rig("loop: addi a0, a0, 1\nj loop", harts=harts)
+    rig.run(20_000 * harts)
+    machine = rig.machine
+    machine.set_time(moved)
+    begun, rtc = rig.hart.clock, machine.rtc
+    alarm = (rtc.now + 50_000) & ONES
+    for offset, value in ((12, alarm >> 32), (8, alarm & 0xFFFF_FFFF), (16, 1)):
+        rtc.write(offset, 4, value)
+    looks, tick = 0, rtc.tick
+
+    def counted() -> None:
+        nonlocal looks
+        looks += 1
+        assert looks < 1000, "it hangs"
+        tick()
+
+    monkeypatch.setattr(rtc, "tick", counted)
+    steps = 0
+    while not rtc.pending and steps < 200_000:
+        exit = machine.run(1000)
+        assert exit.reason is ExitReason.BUDGET
+        steps += 1000
+    assert 0 <= rig.hart.clock - begun - 50_000 <= 2000
+
+
 def test_a_run_ends_at_a_clock_too() -> None:
     rig = Rig("loop: addi a0, a0, 1\nj loop")
     exit = rig.machine.run(10_000, until=300)
@@ -983,6 +1014,17 @@ def test_a_damaged_state_is_refused_or_harmless(path: tuple[Any, ...], junk: Any
 def test_what_is_no_state_at_all(junk: Any) -> None:
     with pytest.raises(StateError):
         Machine.from_state(junk)
+
+
+@pytest.mark.parametrize("place", ["halted", "htif", "watches", "breakpoints", "symbols", "schedule", "harts", "host"])
+def test_lists_of_the_wrong_things(place: str) -> None:
+    for junk in ([], [1], [1, 2, 3], [None] * 3, [[0] * 3], [[0] * 4], ["a", "b", "c"], "", "x", b"", b"abc", {"a": 1}):
+        try:
+            machine = Machine.from_state(copy.deepcopy(STATE) | {place: junk})
+        except StateError as error:
+            assert "\n" not in str(error)
+        else:
+            still_works(machine)
 
 
 @pytest.mark.parametrize(

@@ -168,9 +168,10 @@ class Machine:
         return self.harts[0].clock if len(self.harts) == 1 else self._schedule()[0]
 
     def _clock_at(self, time: int) -> int:
-        """The first clock at which the `time` counter is at least `time`; 0 where it always was."""
-        _, _, _, ticks, offset = self._schedule()
-        return min(max(0, time - offset) * ticks, CLOCK_LIMIT)
+        """The first clock at which the `time` counter of the hart whose turn it is has come from now to `time`."""
+        _, turn, _, ticks, _ = self._schedule()
+        hart = self.harts[turn]
+        return min((hart.clock // ticks + max(0, time - hart.time)) * ticks, CLOCK_LIMIT)
 
     @property
     def time(self) -> int:
@@ -423,7 +424,7 @@ class Machine:
             machine._restore(state)
         except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise StateError(f"saved state of the machine: {type(error).__name__} at {str(error)[:80]}") from None
-        except ConfigurationError as error:
+        except (ConfigurationError, LoadError) as error:
             raise StateError(f"saved state of the machine: {error}") from None
         return machine
 

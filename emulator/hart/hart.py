@@ -523,8 +523,10 @@ class Hart:
                         getattr(fresh.csr, name)[i] = item
             if fresh.prv not in (0, 1, 3) or fresh.v > 1 or (fresh.prv == 3 and fresh.v) or fresh.pc & 1 or fresh.x[0]:
                 raise ValueError("mode, pc or x0")
-            if fresh.idle > fresh.clock or fresh.clock >> 62 or any(e.kind > 6 or e.from_mode > 4 or e.to_mode > 4 for e in fresh.ring):
-                raise ValueError("clock or events")
+            if fresh.idle > fresh.clock or fresh.clock >> 62:
+                raise ValueError("clock")
+            if any(e.kind > 6 or e.from_mode > 4 or e.to_mode > 4 for e in fresh.ring):
+                raise ValueError("events")
         except (TypeError, ValueError, OverflowError, KeyError, struct.error) as error:
             raise StateError(f"{what}: a value does not fit ({str(error)[:80]})") from None
         fresh.index = self.index

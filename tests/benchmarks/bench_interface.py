@@ -3,8 +3,8 @@ beside the same guest without a screen.
 
     python tests/benchmarks/bench_interface.py [--seconds 3] [--rounds 5]
 
-Both run in one process, in turn; the guest is an endless loop of loads, stores and arithmetic in M-mode. Prints millions
-of instructions per second of wall time, their ratio, pair by pair, and the median.
+Both run in one process, in turn; the guest is an endless loop of loads, stores and arithmetic in M-mode. Prints
+millions of instructions per second of wall time, their ratio, pair by pair, and the median.
 """
 
 from __future__ import annotations

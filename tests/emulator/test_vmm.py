@@ -13,8 +13,8 @@ import pytest
 from emulator.devicetree import parse
 from emulator.errors import ConfigurationError, EmulatorError, LoadError, StateError
 from emulator.hart import Access, Exit, ExitReason, Mode
-from emulator.isa.csrs import BY_NAME
 from emulator.isa import ISA
+from emulator.isa.csrs import BY_NAME
 from emulator.isa.description import Compressed, Instruction
 from emulator.loader import Image, Segment
 from emulator.machine import Machine

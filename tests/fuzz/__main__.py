@@ -83,9 +83,10 @@ def _stored_fields() -> Iterator[str]:
             yield from (_stored_field(csr, field) for field in csr.fields if field.kind in (Kind.RW, Kind.LEGAL))
 
 
-def tables_h() -> str:
+def tables_h(variant: str) -> str:
     """The header `fuzz_tables.h`: instruction encodings, and what values CSRs may have."""
     parts = ["#include <stddef.h>", "#include <stdint.h>", '#include "csr_state.h"']
+    parts.append(f"enum {{ LARGE_TABLES = {int(not VARIANTS[variant])} }};")
     for name, members, rows in (
         ("encoding", "uint32_t match, mask, length, common;", _encodings()),
         ("csr_rule", "uint32_t number; uint64_t mask;", (f"{{{c.number:#x}, {c.mask:#x}u}}" for c in csrs.CSRS)),
@@ -129,7 +130,7 @@ def prepare(variant: str, directory: Path) -> list[Path]:
                 if found != 1:
                     raise BuildError(f"{path}: {name} is not there to be made small; adapt VARIANTS in {__file__}")
         (directory / path.name).write_text(text)
-    (directory / "fuzz_tables.h").write_text(tables_h())
+    (directory / "fuzz_tables.h").write_text(tables_h(variant))
     shutil.copyfile(HARNESS, directory / HARNESS.name)
     return sorted(path for path in directory.glob("*.c") if path.name != "probe.c")
 

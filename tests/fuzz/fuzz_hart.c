@@ -1,12 +1,15 @@
 /* A fuzzer of the native hart, to be built with sanitizers: python -m tests.fuzz.
  *
  * A case is a machine made from a seed: memory with random programs and page tables, random CSRs, modes, devices,
- * breakpoints; then rounds of random acts of the caller, each followed by a run. There are two kinds of cases.
+ * breakpoints; then rounds of random acts of the caller, each followed by a run. There are three kinds of cases.
  *
  * Exact: two equal machines get the same acts. One runs in long strides, the other in random small ones, and between these
  * suffers what must not matter (lost translations, lost decoded code, a save and restore). All that is state must agree
  * afterwards. This holds only while no page table changes under a translation that is still remembered, so page tables lie
  * where programs do not reach, and programs do not write satp, vsatp and hgatp.
+ *
+ * Stale: the same, but page tables do change under remembered translations, without a fence. How a run is divided must not
+ * matter then either; what drops translations does matter, and is left out. With tiny lookasides these forget too much.
  *
  * Loose: one machine, everything is allowed, only the invariants are checked.
  */
@@ -62,7 +65,7 @@ static uint64_t any(rng *r) {
 /* --- the case, and what it is reported by ---------------------------------------------------------------------------- */
 
 typedef struct layout {
-    bool exact;
+    bool exact, stale; /* stale implies exact */
     uint32_t harts, regions, devices;
     struct { uint64_t base, size; int writable; } region[MOST_REGIONS];
     struct { uint64_t base, size; } device[2];
@@ -246,7 +249,7 @@ static uint64_t entry(rng *r) {
     return kind < 98 ? (leaf(r) & ~(uint64_t)PTE_R) | PTE_W : next(r);
 }
 
-/* Entries that addresses of `index()` use. */
+/* An entry that addresses may use. */
 static uint64_t index_of(rng *r, uint64_t entries) {
     const uint64_t i = below(r, 4);
     return i == 0 ? entries - 1 - below(r, 8) : i == 1 ? entries / 2 + below(r, 8) : below(r, 12);
@@ -310,7 +313,9 @@ static void choose_shape(rng *r) {
         0x80000000, 0x80000000, 0x80000000, 0, 0x1000, 0x100000000, 0x4000000000, 0xffffffffff000, 0xff000000000000,
     };
     memset(&shape, 0, sizeof shape);
-    shape.exact = chance(r, 60);
+    const uint64_t kind = below(r, 100);
+    shape.exact = kind < 60;
+    shape.stale = LARGE_TABLES && kind < 20;
     shape.harts = chance(r, 50) ? 1 : 2 + (uint32_t)below(r, MOST_HARTS - 1);
     shape.regions = 3 + (uint32_t)below(r, 2);
     const uint64_t base = bases[below(r, COUNT(bases))];
@@ -526,8 +531,7 @@ static void device_acts(rig *g, rng *r) {
     }
     case 4:
     case 5:
-        if (shape.exact) break;
-        /* Translations go stale. */
+        if (shape.exact && !shape.stale) break;
         for (uint32_t i = 0; i < 100; i++) {
             const uint64_t offset = table_page(r) * PAGE + 8 * index_of(r, 512), value = entry(r);
             memcpy(g->memory[TABLES] + offset, &value, 8);
@@ -603,14 +607,24 @@ static void disturb(rig *g, rng *r, uint64_t until) {
     uint64_t schedule[5], value;
     uint32_t mode;
     hart_exit out;
-    switch (below(r, 16)) {
+    switch (below(r, shape.stale ? 10 : 16)) {
     case 0: hart_settle(h); break;
-    case 1: hart_flush(h); break;
-    case 2:
+    case 1: check_walk(g, h, r); break;
+    case 2: hart_next_interrupt(h, &mode); break;
+    case 3:
+        machine_schedule(g->m, schedule);
+        machine_set_schedule(g->m, schedule);
+        break;
+    case 4: run_once(g, 0, until, &out); break;
+    case 5: machine_stop(g->m); break;
+    case 6: hart_csr_read(h, (uint32_t)below(r, 4200), &value); break;
+    /* From here on translations or decoded code are lost. */
+    case 10: hart_flush(h); break;
+    case 11:
         hart_settle(h);
         if (!g->completing) hart_refresh(h);
         break;
-    case 3:
+    case 12:
         /* As a restore does. */
         if (!g->completing) {
             hart_settle(h);
@@ -620,17 +634,8 @@ static void disturb(rig *g, rng *r, uint64_t until) {
             hart_refresh(h);
         }
         break;
-    case 4: machine_breakpoint(g->m, 1, 0); break; /* drops decoded code */
-    case 5: check_walk(g, h, r); break;
-    case 6: hart_next_interrupt(h, &mode); break;
-    case 7:
-        machine_schedule(g->m, schedule);
-        machine_set_schedule(g->m, schedule);
-        break;
-    case 8: run_once(g, 0, until, &out); break;
-    case 9: machine_stop(g->m); break;
-    case 10: hart_csr_read(h, (uint32_t)below(r, 4200), &value); break;
-    case 11: machine_watch(g->m, shape.region[RAM].base + 1, 1, 0); break; /* drops translations */
+    case 13: machine_breakpoint(g->m, 1, 0); break;
+    case 14: machine_watch(g->m, shape.region[RAM].base + 1, 1, 0); break;
     }
 }
 
@@ -918,7 +923,8 @@ static void act(rng *r, rig *g) {
     case 25:
         write_tables(r, g->memory[TABLES]);
         changed(g, TABLES, 0, shape.region[TABLES].size);
-        for (uint32_t i = 0; i < shape.harts && (shape.exact || chance(r, 30)); i++) hart_flush(machine_hart(g->m, i));
+        for (uint32_t i = 0; i < shape.harts && ((shape.exact && !shape.stale) || chance(r, 30)); i++)
+            hart_flush(machine_hart(g->m, i));
         break;
     case 26: h->waiting = (uint32_t)below(r, 2); break;
     case 27: machine_stop(g->m); break;
@@ -1000,7 +1006,7 @@ static void run_case(void) {
     choose_shape(&r);
     rig *rigs[2] = {new_rig(), shape.exact ? new_rig() : NULL};
     const uint32_t count = shape.exact ? 2 : 1;
-    NOTE("seed %" PRIu64 ": %s, %u harts\n", seed, shape.exact ? "exact" : "loose", shape.harts);
+    NOTE("seed %" PRIu64 ": %s, %u harts\n", seed, shape.stale ? "stale" : shape.exact ? "exact" : "loose", shape.harts);
     const rng initial = {next(&r)};
     for (uint32_t i = 0; i < count; i++) {
         rng own = initial;
@@ -1024,7 +1030,7 @@ static void run_case(void) {
             }
         }
         if (count == 2) {
-            if (plain && chance(&r, 20)) {
+            if (plain && !shape.stale && chance(&r, 20)) {
                 free_rig(rigs[1]);
                 rigs[1] = copy_of(rigs[0]);
             }

@@ -330,10 +330,10 @@ def encoded_lies() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", encoded_lies())
 def test_lies_in_the_encoding_are_refused(sections: dict[str, Any], tmp_path: Path, load: Any, name: str) -> None:
-    for section in ("meta", "machine", "harts", "devices", "memory"):
-        items = list((sections | {section: encoded_lies()[name]}).items())
-        refused(put_together(items), tmp_path / "lie", load)
-    refused(put_together(list(sections.items()), footer=encoded_lies()[name]), tmp_path / "lie", load)
+    lie = encoded_lies()[name]
+    for section in ("machine",) if len(lie) > 1 << 20 else ("meta", "machine", "harts", "devices", "memory"):
+        refused(put_together(list((sections | {section: lie}).items())), tmp_path / "lie", load)
+    refused(put_together(list(sections.items()), footer=lie), tmp_path / "lie", load)
 
 
 def test_no_lie_takes_much_memory_or_time(sections: dict[str, Any], tmp_path: Path) -> None:

@@ -372,6 +372,17 @@ def test_a_step_of_one_hart_does_not_let_another_pass() -> None:
     assert exit.hart == 1 and rig.machine.harts[1].x[10] == 0
 
 
+def test_resuming_one_hart_does_not_let_another_pass() -> None:
+    rig = Rig("addi a0, a0, 1\nself: j self", harts=2)
+    rig.machine.breakpoints.add(BASE)
+    for index in (0, 1):
+        exit = rig.machine.resume(5000) if index else rig.run(5000)
+        stopped(exit, BASE)
+        assert exit.hart == index
+    assert [hart.x[10] for hart in rig.machine.harts] == [1, 0]
+    assert rig.machine.resume(5000).reason is ExitReason.BUDGET
+
+
 def test_resuming_after_a_trap_does_not_pass_over_a_breakpoint_in_the_handler() -> None:
     rig = Rig("here: ecall")
     rig.machine.breakpoints.add(rig.program["here"])

@@ -32,13 +32,19 @@ HARNESS = Path(__file__).with_name("fuzz_hart.c")
 BUILD = ROOT / "build" / "fuzz"
 BASE = ("-std=c11", "-O1", "-g", "-fno-strict-aliasing")
 FULL = ("-fsanitize=address,undefined", "-fno-sanitize-recover")
-#: The interpreter under every check takes a minute to compile. These are those that the address sanitizer does not imply.
-QUICK = ("-fsanitize=address,shift,signed-integer-overflow,integer-divide-by-zero,bounds,bool,enum", "-fno-sanitize-recover")
+#: The interpreter under every check takes a minute to compile. These are what the address sanitizer does not imply.
+QUICK = (
+    "-fsanitize=address,shift,signed-integer-overflow,integer-divide-by-zero,bounds,bool,enum",
+    "-fno-sanitize-recover",
+)
 VARIANTS: dict[str, dict[str, str]] = {
     "real": {},
     "small": {"JUMPS": "16", "ARENA_UNITS": "1 << 12", "CODE_PAGES": "12", "TLB_SIZE": "8", "CONTEXTS": "16"},
 }
-OPTIONS = {"ASAN_OPTIONS": "quarantine_size_mb=32:detect_stack_use_after_return=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
+OPTIONS = {
+    "ASAN_OPTIONS": "quarantine_size_mb=32:detect_stack_use_after_return=0",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+}
 
 
 class BuildError(Exception):
@@ -91,7 +97,11 @@ def tables_h(variant: str) -> str:
         ("encoding", "uint32_t match, mask, length, common;", _encodings()),
         ("csr_rule", "uint32_t number; uint64_t mask;", (f"{{{c.number:#x}, {c.mask:#x}u}}" for c in csrs.CSRS)),
         ("csr_field", "uint32_t number; uint8_t low, width, fixed; uint64_t value;", _checked_fields()),
-        ("stored_field", "uint32_t offset; uint8_t bytes, low, width, align, translation; uint64_t legal;", _stored_fields()),
+        (
+            "stored_field",
+            "uint32_t offset; uint8_t bytes, low, width, align, translation; uint64_t legal;",
+            _stored_fields(),
+        ),
     ):  # fmt: skip
         parts.append(f"typedef struct {name} {{ {members} }} {name};")
         parts.append(f"static const {name} {name}s[] = {{\n    " + ",\n    ".join(rows) + "\n};")
@@ -177,7 +187,7 @@ def build(variant: str, quick: bool = False, directory: Path | None = None) -> P
     return program
 
 
-# --- running ------------------------------------------------------------------------------------------------------------
+# --- running ---
 
 
 def arguments_of(program: Path, seed: int, count: int, seconds: int, verbose: bool = False) -> list[str]:
@@ -195,7 +205,8 @@ def fuzz(variant: str, quick: bool, seed: int, count: int, seconds: int, verbose
         return True
     failed = re.search(r"fuzz: failed at seed (\d+)", done.stderr)
     if failed:
-        again = f"python -m tests.fuzz --variant {variant}{' --quick' if quick else ''} --seed {failed[1]} --count 1 --verbose"
+        chosen = f"--variant {variant}{' --quick' if quick else ''}"
+        again = f"python -m tests.fuzz {chosen} --seed {failed[1]} --count 1 --verbose"
         print(f"FAILED: to see it again: {again}", flush=True)
     else:
         print(f"FAILED: status {done.returncode}, and the seed is not known: run with --verbose", flush=True)

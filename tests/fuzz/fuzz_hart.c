@@ -164,7 +164,7 @@ static uint32_t instruction(rng *r, uint32_t before, uint32_t *length) {
     if (opcode == 0x6f) word = (word & 0x7fe00fffu) | (chance(r, 50) ? 0x800ff000u : 0);
     if (opcode == 0x17 && chance(r, 80)) word = (word & 0xfff) | (uint32_t)below(r, 4) << 12;
     if (e->common && (before & 3) == 3 && chance(r, 50)) word = (word & ~0x000f8000u) | (before >> 7 & 31) << 15;
-    if (word == WFI && chance(r, 80)) word = NOP;
+    if (chance(r, 1)) word = WFI;
     return word;
 }
 
@@ -184,13 +184,18 @@ static void write_program(rng *r, uint8_t *at, uint64_t bytes) {
     }
 }
 
-/* Trap handlers for M, HS and VS, 1 KiB apart. They go on behind the instruction that trapped, or somewhere in the program
+/* Trap handlers for M, HS and VS, 1 KiB apart. Some set the timer. They go on behind the instruction that trapped, or somewhere in the program
    before their page. */
 static void write_handlers(rng *r, uint8_t *page) {
     for (uint32_t i = 0; i < 3; i++) {
         const uint32_t epc = i ? CSR_SEPC : CSR_MEPC;
         uint8_t *at = page + 1024 * i;
         uint32_t words[16], n = 0;
+        if (chance(r, 50)) {
+            words[n++] = immediate_form(SYSTEM, 2, 31, 0, CSR_TIME);
+            words[n++] = immediate_form(0x13, 0, 31, 31, 1 + (uint32_t)below(r, 50));
+            words[n++] = immediate_form(SYSTEM, 1, 0, 31, CSR_STIMECMP);
+        }
         switch (below(r, 4)) {
         case 0:
             words[n++] = immediate_form(SYSTEM, 2, 31, 0, epc);
@@ -788,7 +793,14 @@ static void set_up(rng *r, hart *h) {
         hart_csr_write(h, CSR_PMPCFG0, any(r));
     }
     if (chance(r, 50)) hart_csr_write(h, CSR_MIE, any(r));
-    if (chance(r, 30)) h->mtimecmp = below(r, 200);
+    if (chance(r, 50)) {
+        hart_csr_write(h, CSR_MIE, MIP_MTIP | MIP_STIP | MIP_VSTIP);
+        hart_csr_write(h, CSR_MCOUNTEREN, NEVER);
+        hart_csr_write(h, CSR_HCOUNTEREN, NEVER);
+        hart_csr_write(h, CSR_STIMECMP, hart_time(h) + below(r, 50));
+        hart_csr_write(h, CSR_VSTIMECMP, hart_time(h) + below(r, 50));
+    }
+    if (chance(r, 30)) h->mtimecmp = hart_time(h) + below(r, 200);
     if (chance(r, 80)) set_translation(r, h);
 }
 

@@ -103,7 +103,7 @@ static u64 context_tag(core *c, const world *w, bool data) {
         want.flags |= (u32)(c->h.csr.menvcfg >> MENVCFG_ADUE_SHIFT & 1) << 6;
         want.flags |= (u32)(c->h.csr.henvcfg >> MENVCFG_ADUE_SHIFT & 1) << 7;
     }
-    u64 hash = (want.satp ^ want.hgatp * 31 ^ want.flags * 0x9e3779b9ull) * 0x9e3779b97f4a7c15ull >> 40;
+    u64 hash = (want.satp ^ want.hgatp * 31 ^ want.flags * 0x9e3779b9ull) * 0x9e3779b97f4a7c15ull >> 55; /* ASIDs are high bits */
     for (u32 probe = 0; probe < 8; probe++, hash++) {
         const u32 number = (u32)(hash & (CONTEXTS - 1));
         context *have = &c->contexts[number];

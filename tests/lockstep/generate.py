@@ -213,13 +213,19 @@ class _Tables:
             if DATA <= offset < DATA + DATA_SIZE:
                 if rng.random() < 0.5:
                     entry = self._damage(entry, 0)
+                elif rng.random() < 0.3:
+                    entry &= ~rng.choice((A, D, A | D, R | W, W, X))
                 self._set(table, i, entry)
             elif TABLES <= offset < DATA:
+                # In the G-stage these hold the tables of the VS-stage, which the walk reads and updates.
                 if start == USER and not guest:
                     continue
-                if guest and rng.random() < 0.05:
-                    entry = self._damage(entry, 0)
-                self.words[table][i] = entry
+                if guest and rng.random() < 0.3:
+                    entry &= ~rng.choice((R, W, X, R | W, W | X, A, D, A | D, W | D, R | W | X))
+                if guest:
+                    self._set(table, i, entry)
+                else:
+                    self.words[table][i] = entry
             elif offset < 0x20000:
                 if rng.random() < 0.01 and offset not in (0x1000, 0x8000):
                     entry = self._damage(entry, 0)
@@ -240,7 +246,9 @@ class _Tables:
         elif choice < 0.9 and level:
             entry |= 1 << rng.randrange(10, 10 + 9 * level)
         else:
-            page = rng.choice((BASE + DATA + rng.randrange(DATA_SIZE), 0x5_0000_0000, BASE + (256 << 20), 1 << 55))
+            page = BASE + DATA + rng.randrange(DATA_SIZE)
+            # No memory, or an address that the G-stage is too narrow for.
+            page = rng.choice((page, 0x5_0000_0000, BASE + (256 << 20), page | 1 << rng.choice((41, 41, 42, 50, 55))))
             entry = page >> 12 << 10 | entry & 0x3FF
         return entry & M64
 
@@ -311,14 +319,14 @@ class Generator:
         ]  # fmt: skip
         if self.phase == "translation":
             return [
-                (self.memory, 40), (self.set_pointer, 25), (self.guest, 16), (self.table_entry, 10),
+                (self.memory, 40), (self.set_pointer, 25), (self.guest, 24), (self.table_entry, 14),
                 (self.translate, 3), (self.status, 8), (self.machine_as, 6), (self.switch, 6), (self.plain, 8),
                 (self.reserve, 4), (self.mret, 3), (self.sret, 2), (self.fence, 2), (self.pmp, 2), (self.jump, 1),
                 (self.junk, 1),
             ]  # fmt: skip
         if privileged:
             kinds = [(kind, max(1, weight // 2)) for kind, weight in kinds] + [
-                (self.csr, 24), (self.csr_any, 4), (self.switch, 8), (self.mret, 3), (self.sret, 3), (self.guest, 8),
+                (self.csr, 24), (self.guarded, 6), (self.csr_any, 4), (self.switch, 8), (self.mret, 3), (self.sret, 3), (self.guest, 8),
                 (self.fence, 2), (self.table_entry, 4), (self.translate, 4), (self.interrupt, 7), (self.wait, 1),
                 (self.junk, 1), (self.pmp, 2), (self.status, 2), (self.machine_as, 2),
             ]  # fmt: skip
@@ -348,7 +356,7 @@ class Generator:
             return BASE + rng.randrange(0x20000)
         if choice < 0.95:
             return rng.choice((0x5_0000_0000, BASE + (256 << 20), BASE + (16 << 20) - 4)) + edge
-        return (1 << rng.randrange(38, 64)) + offset
+        return 1 << rng.choice((38, 39, 41, 47, 48, 50, 56, 57, 59, 63)) | rng.choice((BASE, USER)) + offset
 
     def operands(self, i: Instruction | Compressed) -> dict[str, int]:
         """Random operands, none of them reserved, and no write to a pointer register."""
@@ -590,6 +598,19 @@ class Generator:
             items += self._fences()
         return items
 
+    def guarded(self) -> list[bytes | Jump]:
+        """A CSR whose access depends on more than the mode, from a mode where that decides."""
+        rng = self.rng
+        self.wanted_mode = rng.choice((0, *(MODES.index(mode) for mode in ("U", "HS", "VU", "VS", "VS"))))
+        name = rng.choice((
+            "stimecmp", "stimecmp", "vstimecmp", "time", "cycle", "instret", "satp", "hgatp", "fcsr", "vsatp", "sstatus",
+            "sip", "sie", "scounteren",
+        ))  # fmt: skip
+        items: list[bytes | Jump] = [encode("csrrs", rd=self.destination(), csr=csr_number(name), rs1=0)]
+        if name.endswith("stimecmp"):
+            items += [li(5, self._value(name)), csrw(name, 5)]
+        return items
+
     def csr_any(self) -> list[bytes | Jump]:
         """A read, or an access that changes nothing, of a number that may not exist; or a write of a read-only one."""
         rng = self.rng
@@ -655,7 +676,7 @@ class Generator:
         if not self.tables.entries:
             return self.plain()
         entry = rng.choice(self.tables.entries)
-        bit = rng.choice((V, R, W, X, U, G, A, D, A, D, 1 << rng.randrange(10, 64)))
+        bit = rng.choice((V, R, W, X, U, G, A, D, A, D, A | D, W | D, 1 << rng.randrange(10, 64)))
         call = [li(5, BASE + entry), li(6, bit), li(17, CHANGE_ENTRY), encode("ecall")]
         return [*call, encode("addi", rd=17, rs1=0, imm=0), encode("addi", rd=5, rs1=0, imm=0)]
 

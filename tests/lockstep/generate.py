@@ -326,9 +326,10 @@ class Generator:
             ]  # fmt: skip
         if privileged:
             kinds = [(kind, max(1, weight // 2)) for kind, weight in kinds] + [
-                (self.csr, 24), (self.guarded, 6), (self.csr_any, 4), (self.switch, 8), (self.mret, 3), (self.sret, 3), (self.guest, 8),
-                (self.fence, 2), (self.table_entry, 4), (self.translate, 4), (self.interrupt, 7), (self.wait, 1),
-                (self.junk, 1), (self.pmp, 2), (self.status, 2), (self.machine_as, 2),
+                (self.csr, 24), (self.guarded, 6), (self.csr_any, 4), (self.switch, 8), (self.mret, 3),
+                (self.sret, 3),
+                (self.guest, 8), (self.fence, 2), (self.table_entry, 4), (self.translate, 4), (self.interrupt, 7),
+                (self.wait, 1), (self.junk, 1), (self.pmp, 2), (self.status, 2), (self.machine_as, 2),
             ]  # fmt: skip
         return kinds
 
@@ -533,9 +534,9 @@ class Generator:
             if rng.random() < 0.9:
                 value &= ~MPRV
             if rng.random() < 0.8:
-                value |= 3 << 13
+                value |= rng.choice((1, 2, 3)) << 13
         elif name in ("sstatus", "vsstatus") and rng.random() < 0.8:
-            value |= 3 << 13
+            value |= rng.choice((1, 2, 3)) << 13
         elif name in ("menvcfg", "henvcfg") and rng.random() < 0.7:
             value |= 1 << 63
         elif name in ("mcounteren", "hcounteren", "scounteren") and rng.random() < 0.5:
@@ -563,8 +564,9 @@ class Generator:
             ("scounteren", rng.choice((7, rng.randrange(8)))),
             ("menvcfg", rng.choice((0, 1 << 63, 1 << 61, 5 << 61))),
             ("henvcfg", rng.choice((0, 1 << 63, 1 << 61, 5 << 61))),
-            ("vsstatus", 3 << 13 | (rng.getrandbits(2) << 18)),
-            ("mstatus", 3 << 13 | (rng.getrandbits(2) << 18)),
+            ("htimedelta", rng.choice((0, rng.getrandbits(64), rng.randrange(100)))),
+            ("vsstatus", rng.choice((1, 2, 3)) << 13 | (rng.getrandbits(2) << 18)),
+            ("mstatus", rng.choice((1, 2, 3)) << 13 | (rng.getrandbits(2) << 18)),
             ("hstatus", (rng.getrandbits(3) << 7) | rng.choice((0, 0, 1 << 20, 1 << 21, 1 << 22))),
             ("satp", self._active("satp")),
             ("vsatp", self._active("vsatp")),
@@ -603,8 +605,8 @@ class Generator:
         rng = self.rng
         self.wanted_mode = rng.choice((0, *(MODES.index(mode) for mode in ("U", "HS", "VU", "VS", "VS"))))
         name = rng.choice((
-            "stimecmp", "stimecmp", "vstimecmp", "time", "cycle", "instret", "satp", "hgatp", "fcsr", "vsatp", "sstatus",
-            "sip", "sie", "scounteren",
+            "stimecmp", "stimecmp", "vstimecmp", "time", "cycle", "instret", "satp", "hgatp", "fcsr", "vsatp",
+            "sstatus", "sip", "sie", "scounteren",
         ))  # fmt: skip
         items: list[bytes | Jump] = [encode("csrrs", rd=self.destination(), csr=csr_number(name), rs1=0)]
         if name.endswith("stimecmp"):
@@ -641,7 +643,7 @@ class Generator:
         return [*items, encode(name)]
 
     def mret(self) -> list[bytes | Jump]:
-        value = self.rng.choice((0, 1 << 11, 3 << 11)) | self.rng.choice((0, MPV))
+        value = self.rng.choice((0, 1 << 11, 3 << 11)) | self.rng.choice((0, MPV)) | self.rng.choice((0, 0, 0, MPRV))
         return self._return("mret", [("mstatus", MPP | MPV, value)], value & MPP == 0)
 
     def sret(self) -> list[bytes | Jump]:
@@ -747,10 +749,21 @@ class Generator:
         return [*items, csrw(f"{level}ie", 5), encode("wfi")]
 
     def pmp(self) -> list[bytes | Jump]:
-        """An entry between the two locked ones and the last, which opens the rest."""
+        """An entry between the first, which locks the code, and the last two, which lock the data and open the rest."""
         rng = self.rng
-        entry = rng.randrange(2, 15)
-        if rng.random() < 0.6:
+        entry = rng.randrange(1, 14)
+        choice = rng.random()
+        self.wanted_mode = rng.choice((0, MODES.index("M")))
+        if choice < 0.1:
+            # A locked range within the data, and an attempt to move its bounds.
+            items: list[bytes | Jump] = []
+            bounds = sorted(BASE + DATA + rng.randrange(DATA_SIZE) for _ in range(2))
+            for at, bound in zip((entry - 1, entry), bounds, strict=True):
+                items += [li(5, bound >> 2), csrw(f"pmpaddr{at}", 5)]
+            items += [li(5, (0x88 | rng.getrandbits(3)) << entry % 8 * 8)]
+            items.append(encode("csrrs", csr=csr_number(f"pmpcfg{entry // 8 * 2}"), rs1=5))
+            return [*items, csrw(f"pmpaddr{entry - rng.randrange(2)}", 5), *self._fences()]
+        if choice < 0.6:
             size = 1 << rng.randrange(2, 15)
             at = rng.choice((BASE + DATA + rng.randrange(DATA_SIZE), BASE + rng.randrange(1 << 21))) & -size
             value = at >> 2 | (size >> 3) - 1 if size > 4 and rng.random() < 0.7 else at >> 2

@@ -13,7 +13,7 @@ RAM from 0x80000000 (offsets):
     0x24000  page tables
     0x80000  data
 
-Everything below 0x20000 is locked by PMP entry 0 (read, execute) and the data by entry 1 (read, write), so that no
+Everything below 0x20000 is locked by PMP entry 0 (read, execute) and the data by entry 14 (read, write), so that no
 program changes its own code: what a hart sees of that without FENCE.I is its own business.
 
 The M-mode handler continues with the unit after the one that trapped, whatever happened; for a trap outside the body it
@@ -196,11 +196,11 @@ class Program:
             nonlocal out
             out += li(t0, value) + csrw(name, t0)
 
-        for entry, offset, size in ((0, 0, 0x20000), (1, DATA, DATA_SIZE)):
+        for entry, offset, size in ((0, 0, 0x20000), (14, DATA, DATA_SIZE)):
             put(f"pmpaddr{entry}", (BASE + offset >> 2) | (size >> 3) - 1)
         put("pmpaddr15", (1 << 54) - 1)
-        put("pmpcfg2", 0x1F << 56)
-        put("pmpcfg0", 0x9B_9D)
+        put("pmpcfg2", 0x1F9B << 48)
+        put("pmpcfg0", 0x9D)
         put("mtvec", M_HANDLER)
         put("stvec", HS_HANDLER)
         put("vstvec", VS_HANDLER)

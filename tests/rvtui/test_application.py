@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import FLOOD, RAM, SPIN, opened
+from desk import FLOOD, RAM, SPIN, opened
 
 import snapshots
 from emulator.hart import Access, Mode
@@ -627,7 +627,7 @@ async def test_a_guest_that_floods_its_console(guest: Callable[[bytes], Path]) -
 
 
 async def test_a_guest_that_is_stopped_is_told_with_its_reason(guest: Callable[[bytes], Path]) -> None:
-    from conftest import elf, lui
+    from desk import elf, lui
 
     broken = guest(elf([lui(5, 0x10), 0x00028067]), "broken.elf")
     async with opened([str(broken), "ticker"], (120, 40)) as desk:

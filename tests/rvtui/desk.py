@@ -1,0 +1,203 @@
+"""Tiny programs made here, the command line as a process, and the application under Textual's pilot."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.machine import Machine
+from rvtui import machines
+from rvtui.application import Application
+from rvtui.panes.base import Pane
+from rvtui.session import Session
+
+RAM = 0x8000_0000
+
+# A shell starts background jobs with SIGINT ignored, and they pass that on: the programs under test must hear it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Instructions that the small programs are made of.
+ECALL, EBREAK, WFI, NOP = 0x00000073, 0x00100073, 0x10500073, 0x00000013
+
+
+def li(register: int, value: int) -> int:
+    """addi register, zero, value."""
+    return (value & 0xFFF) << 20 | register << 7 | 0x13
+
+
+def lui(register: int, value: int) -> int:
+    return (value & 0xFFFFF) << 12 | register << 7 | 0x37
+
+
+def jump(offset: int) -> int:
+    """jal zero, offset."""
+    bits = offset & 0x1FFFFF
+    word = (bits >> 20 & 1) << 31 | (bits >> 1 & 0x3FF) << 21 | (bits >> 11 & 1) << 20 | (bits >> 12 & 0xFF) << 12
+    return word | 0x6F
+
+
+def elf(
+    words: Iterable[int],
+    *,
+    base: int = RAM,
+    entry: int | None = None,
+    machine: int = 243,
+    bits: int = 2,
+    size: int | None = None,
+) -> bytes:
+    """A RISC-V ELF file with one segment; keyword arguments make it wrong."""
+    code = b"".join(word.to_bytes(4, "little") for word in words)
+    header = b"\x7fELF" + bytes([bits, 1, 1]) + bytes(9)
+    header += struct.pack(
+        "<HHIQQQIHHHHHH", 2, machine, 1, base if entry is None else entry, 64, 0, 0, 64, 56, 1, 64, 0, 0
+    )
+    program = struct.pack("<IIQQQQQQ", 1, 7, 0x1000, base, base, len(code), len(code) if size is None else size, 0x1000)
+    return (header + program).ljust(0x1000, b"\0") + code
+
+
+FLOOD = elf([li(17, 1), li(10, ord("x")), ECALL, jump(-8)])
+"""Prints without end, by SBI's legacy call."""
+SPIN = elf([li(5, 0), 0x00128293, jump(-4)])
+"""Counts in t0 for ever."""
+SLEEP = elf([WFI, jump(-4)])
+"""Waits with nothing to wake it."""
+
+
+def run(
+    *arguments: str | Path, input: bytes | None = b"", timeout: float = 60, **more: Any
+) -> subprocess.CompletedProcess[bytes]:
+    """`rvtui` as a process."""
+    return subprocess.run(
+        [sys.executable, "-m", "rvtui", *map(str, arguments)], input=input, capture_output=True, timeout=timeout, **more
+    )
+
+
+def failed(*arguments: str | Path, code: int = 2, **more: Any) -> str:
+    """Runs what must fail; returns the one line on standard error."""
+    done = run(*arguments, **more)
+    text = done.stderr.decode()
+    assert done.returncode == code, text
+    assert "Traceback" not in text
+    assert text.count("\n") == 1 and text.startswith("rvtui: "), text
+    return text[len("rvtui: ") : -1]
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Callable[[bytes], Path]:
+    """Writes a program to a file."""
+
+    def write(data: bytes, name: str = "guest.elf") -> Path:
+        path = tmp_path / name
+        path.write_bytes(data)
+        return path
+
+    return write
+
+
+class Desk:
+    """The application on a machine, and what a test does with it."""
+
+    def __init__(self, application: Application, pilot: Any, session: Session) -> None:
+        self.application, self.pilot, self.session = application, pilot, session
+
+    @property
+    def machine(self) -> Machine:
+        return self.session.machine
+
+    def screen(self) -> list[str]:
+        """What stands on the terminal, row by row."""
+        strips = self.application.screen._compositor.render_strips()
+        return ["".join(segment.text for segment in strip) for strip in strips]
+
+    def text(self) -> str:
+        return "\n".join(self.screen())
+
+    def pane(self, name: str) -> Any:
+        return self.application.query_one(f"#{name}", Pane)
+
+    def lines(self, name: str) -> list[str]:
+        """The rows of a pane, also those scrolled away."""
+        return ["".join(text for text, _ in line) for line in self.pane(name).lines]
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def type(self, text: str) -> None:
+        """Printable text into whatever has the focus."""
+        names = {
+            " ": "space",
+            "=": "equals_sign",
+            "+": "plus",
+            "-": "minus",
+            ".": "full_stop",
+            "/": "slash",
+            "_": "underscore",
+        }
+        await self.press(*[names.get(each, each) for each in text])
+
+    async def until(self, true: Callable[[], Any], what: str = "", timeout: float = 15) -> None:
+        deadline = time.monotonic() + timeout
+        while not true():
+            assert time.monotonic() < deadline, f"{what or 'condition'} did not come true\n{self.text()}"
+            await asyncio.sleep(0.02)
+            await self.pilot.pause()
+
+    async def shows(self, text: str, timeout: float = 15) -> None:
+        await self.until(lambda: text in self.text(), repr(text), timeout)
+
+    async def pause(self) -> None:
+        """Stop the machine, and wait until the screen shows it stopped."""
+        self.session.pause().result(5)
+        await self.settled()
+
+    def state_hash(self) -> str:
+        """Taken by the worker, between what else it reads."""
+        return self.session.call(lambda machine: machine.state_hash()).result(20)
+
+    async def settled(self) -> None:
+        """The screen shows the latest view of a machine that stands still."""
+        await asyncio.to_thread(lambda: self.session.call(lambda machine: None).result(5))
+        sequence = self.session.view.sequence
+        await self.until(lambda: self.session.view.sequence > sequence or not self.session._dirty, "a view")
+        await self.until(lambda: self.application._sequence == self.session.view.sequence, "the view on screen")
+        await self.pilot.pause()
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    guests: list[str] | Machine, size: tuple[int, int] = (120, 40), *, running: bool = True
+) -> AsyncIterator[Desk]:
+    """The application on these guests under the built-in hypervisor, or on a machine."""
+    machine = guests if isinstance(guests, Machine) else machines.with_guests(guests)
+    session = Session(machine)
+    session.start(run=running)
+    application = Application(session, title="test")
+    try:
+        async with application.run_test(size=size) as pilot:
+            desk = Desk(application, pilot, session)
+            yield desk
+            for pane in application.query(Pane):
+                shown = "\n".join(desk.lines(pane.NAME))
+                assert "internal error" not in shown, shown
+    finally:
+        session.close()
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that tests write by relative names land in a folder of their own; the packages are found all the same."""
+    root = Path(__file__).resolve().parents[2]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.chdir(tmp_path)

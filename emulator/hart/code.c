@@ -294,8 +294,10 @@ static block *cached_block(core *c, u64 pc) {
     fuse(&d);
     const u32 units = 1 + d.slots + (d.head.n + 7) / 8;
     if (c->m->arena_used + units > ARENA_UNITS) {
+        /* By its physical address: what was decoded came from this page, whatever a walk would say now. */
+        const u64 physical = p->physical;
         flush_code(c->m);
-        if (fetch_page(c, pc, &p) != OK) return NULL;
+        p = code_page_of(c->m, find_region(c->m, physical, 4096), physical);
     }
     const u32 at = c->m->arena_used;
     c->m->arena_used += units;

@@ -4,7 +4,8 @@
     python -m tests.fuzz --variant small --seed 17 --count 1 --verbose
 
 Variant `small` has tiny tables for decoded code, lookasides and contexts, so that they overflow all the time; `real` is
-the hart as it is. Objects are kept in build/fuzz and made again when their sources change.
+the hart as it is. `--checks none` needs no sanitizers: what the fuzzer itself looks at remains, at full speed.
+Programs are kept in build/fuzz, and made again when their sources change.
 """
 
 from __future__ import annotations
@@ -18,30 +19,32 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from emulator.hart.generate import generate
 from emulator.isa import ISA, csrs
 from emulator.isa.csrs import Csr, Field, Kind
-from emulator.isa.description import Instruction
+from emulator.isa.description import Compressed, Instruction
 
 ROOT = Path(__file__).resolve().parents[2]
 HART = ROOT / "emulator" / "hart"
 HARNESS = Path(__file__).with_name("fuzz_hart.c")
 BUILD = ROOT / "build" / "fuzz"
 BASE = ("-std=c11", "-O1", "-g", "-fno-strict-aliasing")
-FULL = ("-fsanitize=address,undefined", "-fno-sanitize-recover")
-#: The interpreter under every check takes a minute to compile. These are what the address sanitizer does not imply.
-QUICK = (
-    "-fsanitize=address,shift,signed-integer-overflow,integer-divide-by-zero,bounds,bool,enum",
-    "-fno-sanitize-recover",
-)
+CHECKS: dict[str, tuple[str, ...]] = {
+    "full": ("-fsanitize=address,undefined", "-fno-sanitize-recover"),
+    # The interpreter under all checks takes a minute to compile. These are the ones that the address sanitizer lacks.
+    "quick": (
+        "-fsanitize=address,shift,signed-integer-overflow,integer-divide-by-zero,bounds,bool,enum",
+        "-fno-sanitize-recover",
+    ),
+    "none": (),
+}
 VARIANTS: dict[str, dict[str, str]] = {
     "real": {},
     "small": {"JUMPS": "16", "ARENA_UNITS": "1 << 12", "CODE_PAGES": "12", "TLB_SIZE": "8", "CONTEXTS": "16"},
 }
-OPTIONS = {
+SETTINGS = {
     "ASAN_OPTIONS": "quarantine_size_mb=32:detect_stack_use_after_return=0",
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
@@ -55,7 +58,8 @@ class BuildError(Exception):
 
 
 def _encodings() -> Iterator[str]:
-    for form in (*ISA.instructions.values(), *ISA.compressed.values()):
+    forms: list[Instruction | Compressed] = [*ISA.instructions.values(), *ISA.compressed.values()]
+    for form in forms:
         common = int(isinstance(form, Instruction) and form.common)
         yield f"{{{form.layout.match:#x}u, {form.layout.mask:#x}u, {form.layout.length}, {common}}}"
 
@@ -119,14 +123,14 @@ def compiler() -> list[str]:
     return command
 
 
-def check_sanitizers(command: list[str], directory: Path) -> None:
-    """BuildError where the compiler cannot make programs with both sanitizers."""
+def check_sanitizers(command: list[str], flags: tuple[str, ...], directory: Path) -> None:
+    """BuildError where the compiler cannot make programs with the sanitizers in `flags`."""
     source, program = directory / "probe.c", directory / "probe"
     source.write_text("int main(void) { return 0; }\n")
-    made = subprocess.run([*command, *BASE, *FULL, source, "-o", program], capture_output=True, text=True, check=False)
+    made = subprocess.run([*command, *BASE, *flags, source, "-o", program], capture_output=True, text=True, check=False)
     if made.returncode or subprocess.run([program], capture_output=True, check=False).returncode:
         reason = (made.stderr.strip().splitlines() or ["its programs do not run"])[-1]
-        raise BuildError(f"`{' '.join(command)}` has no address and undefined-behaviour sanitizers: {reason}")
+        raise BuildError(f"`{' '.join(command)}` has no sanitizers ({reason}): use another CC, or --checks none")
 
 
 def prepare(variant: str, directory: Path) -> list[Path]:
@@ -145,71 +149,77 @@ def prepare(variant: str, directory: Path) -> list[Path]:
     return sorted(path for path in directory.glob("*.c") if path.name != "probe.c")
 
 
-@dataclass
-class Job:
-    """A translation unit that is being compiled."""
-
-    source: Path
-    target: Path
-    process: subprocess.Popen[str]
-
-
-def build(variant: str, quick: bool = False, directory: Path | None = None) -> Path:
+def build(variant: str, checks: str = "full", directory: Path | None = None) -> Path:
     """The fuzzer of a variant, as a program. BuildError where it cannot be made."""
     command = compiler()
-    directory = directory or BUILD / (variant + ("-quick" if quick else ""))
+    directory = directory or BUILD / f"{variant}-{checks}"
     directory.mkdir(parents=True, exist_ok=True)
-    check_sanitizers(command, directory)
+    check_sanitizers(command, CHECKS[checks], directory)
     sources = prepare(variant, directory)
-    flags = [*command, *BASE, *(QUICK if quick else FULL)]
-    common = "".join(path.read_text() for path in sorted(directory.glob("*.h"))) + " ".join(flags)
-    jobs, objects = [], []
+    flags = [*command, *BASE, *CHECKS[checks]]
+    shared = [*sorted(directory.glob("*.h")), *sorted(directory.glob("*.inc"))]
+    common = " ".join(flags) + "".join(path.read_text() for path in shared)
+    jobs: list[tuple[Path, Path, subprocess.Popen[str]]] = []
+    objects = []
     for source in sources:
-        included = "".join(path.read_text() for path in sorted(directory.glob("*.inc")))
-        digest = hashlib.sha256((common + included + source.read_text()).encode()).hexdigest()[:16]
+        digest = hashlib.sha256((common + source.read_text()).encode()).hexdigest()[:16]
         target = directory / f"{source.stem}-{digest}.o"
         objects.append(target)
         if not target.exists():
             for old in directory.glob(f"{source.stem}-*.o"):
-                old.unlink()
-            arguments = [*flags, "-I", str(directory), "-c", str(source), "-o", f"{target}.part"]
-            process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
-            jobs.append(Job(source, target, process))
-    for job in jobs:
-        _, errors = job.process.communicate()
-        if job.process.returncode:
-            raise BuildError(f"{job.source.name} does not compile:\n{errors}")
-        Path(f"{job.target}.part").rename(job.target)
-    program = directory / "fuzz_hart"
-    made = subprocess.run([*flags, *objects, "-o", program, "-lm"], capture_output=True, text=True, check=False)
-    if made.returncode:
-        raise BuildError(f"the fuzzer does not link:\n{made.stderr}")
+                old.unlink(missing_ok=True)
+            part = target.with_suffix(f".{os.getpid()}")
+            arguments = [*flags, "-I", str(directory), "-c", str(source), "-o", str(part)]
+            jobs.append((part, target, subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)))
+    failed = ""
+    for part, target, process in jobs:
+        _, errors = process.communicate()
+        if process.returncode:
+            failed = f"{target.name} cannot be compiled:\n{errors}"
+        else:
+            part.rename(target)
+    if failed:
+        raise BuildError(failed)
+    together = hashlib.sha256(" ".join(path.name for path in objects).encode()).hexdigest()[:16]
+    program = directory / f"fuzz_hart-{together}"
+    if not program.exists():
+        part = program.with_suffix(f".{os.getpid()}")
+        made = subprocess.run([*flags, *objects, "-o", part, "-lm"], capture_output=True, text=True, check=False)
+        if made.returncode:
+            raise BuildError(f"the fuzzer does not link:\n{made.stderr}")
+        for old in directory.glob("fuzz_hart-*"):
+            if old.suffix == "" and old != program:
+                old.unlink(missing_ok=True)
+        part.rename(program)
     return program
 
 
 # --- running ---
 
 
-def arguments_of(program: Path, seed: int, count: int, seconds: int, verbose: bool = False) -> list[str]:
-    return [str(program), str(seed), str(count), str(seconds), *(["v"] if verbose else [])]
+def run(
+    program: Path, seed: int, count: int, seconds: int, *options: str, stdout: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Cases from `seed` on, until `count` are done or `seconds` have passed. `stdout` as for subprocess.run."""
+    command = [str(program), str(seed), str(count), str(seconds), *options]
+    environment = os.environ | SETTINGS
+    return subprocess.run(command, env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
 
 
-def fuzz(variant: str, quick: bool, seed: int, count: int, seconds: int, verbose: bool) -> bool:
+def fuzz(variant: str, checks: str, seed: int, count: int, seconds: int, verbose: bool) -> bool:
     """Build and run one variant, its output going to ours; did it pass?"""
-    program = build(variant, quick)
-    print(f"variant {variant}, from seed {seed}", flush=True)
-    command = arguments_of(program, seed, count, seconds, verbose)
-    done = subprocess.run(command, env=os.environ | OPTIONS, stderr=subprocess.PIPE, text=True, check=False)
+    program = build(variant, checks)
+    print(f"variant {variant}, checks {checks}, from seed {seed}", flush=True)
+    done = run(program, seed, count, seconds, *(["v"] if verbose else []))
     sys.stderr.write(done.stderr)
     if done.returncode == 0:
         return True
     failed = re.search(r"fuzz: failed at seed (\d+)", done.stderr)
     if failed:
-        chosen = f"--variant {variant}{' --quick' if quick else ''}"
-        again = f"python -m tests.fuzz {chosen} --seed {failed[1]} --count 1 --verbose"
-        print(f"FAILED: to see it again: {again}", flush=True)
+        again = f"--variant {variant} --checks {checks} --seed {failed[1]} --count 1 --verbose"
+        print(f"FAILED: to see it again: python -m tests.fuzz {again}", flush=True)
     else:
-        print(f"FAILED: status {done.returncode}, and the seed is not known: run with --verbose", flush=True)
+        print(f"FAILED: ended with status {done.returncode} at an unknown seed: run with --verbose", flush=True)
     return False
 
 
@@ -219,13 +229,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="first seed")
     parser.add_argument("--count", type=int, default=1 << 62, help="at most so many cases of each variant")
     parser.add_argument("--variant", choices=VARIANTS, help="one variant only")
-    parser.add_argument("--quick", action="store_true", help="fewer undefined-behaviour checks, compiled in seconds")
+    parser.add_argument("--checks", choices=CHECKS, default="full", help="which sanitizers; quick compiles in seconds")
     parser.add_argument("--verbose", action="store_true", help="tell what each case does")
     given = parser.parse_args()
     chosen = [given.variant] if given.variant else list(VARIANTS)
     try:
         results = [
-            fuzz(variant, given.quick, given.seed, given.count, given.seconds // len(chosen), given.verbose)
+            fuzz(variant, given.checks, given.seed, given.count, given.seconds // len(chosen), given.verbose)
             for variant in chosen
         ]
     except BuildError as error:

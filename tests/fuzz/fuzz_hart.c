@@ -425,6 +425,15 @@ static void check_csrs(hart *h) {
         if (f->fixed) CHECK(bits == f->value, "CSR %#x is %#" PRIx64 ": a fixed field changed", f->number, value);
         else CHECK(bits < 64 && f->value >> bits & 1, "CSR %#x is %#" PRIx64 ": an illegal field", f->number, value);
     }
+    /* A restore takes only what could have been saved, so what is stored must be as legal as what is read. */
+    for (uint32_t i = 0; i < COUNT(stored_fields); i++) {
+        const stored_field *f = &stored_fields[i];
+        value = 0;
+        memcpy(&value, (const uint8_t *)&h->csr + f->offset, f->bytes);
+        const uint64_t bits = value >> f->low & (f->width < 64 ? (UINT64_C(1) << f->width) - 1 : NEVER);
+        CHECK(!(bits & ~(NEVER << f->align)), "byte %u of the stored CSRs: bits that are always zero", f->offset);
+        CHECK(!f->legal || (bits < 64 && f->legal >> bits & 1), "byte %u of the stored CSRs: an illegal field", f->offset);
+    }
 }
 
 /* Pages that do not say so were not written. */
@@ -566,14 +575,6 @@ static void run_once(rig *g, uint64_t budget, uint64_t until, hart_exit *out) {
     memset(out, 0xa5, sizeof *out);
     machine_run(g->m, budget, until, out);
     total.runs++;
-    if (verbose && getenv("FUZZ_TRACE")) {
-        printf("   ran %" PRIu64 " of %" PRIu64 " until %" PRIu64 ": exit %u hart %u;", out->executed, budget, until, out->reason, out->hart);
-        for (uint32_t i = 0; i < shape.harts; i++) {
-            const hart *h = machine_hart(g->m, i);
-            printf(" clock %" PRIu64 " idle %" PRIu64 " pc %#" PRIx64 "%s;", h->clock, h->idle, h->pc, h->halted ? " halted" : h->waiting ? " waiting" : "");
-        }
-        printf("\n");
-    }
     CHECK(out->reason <= EXIT_TRAP_LOOP, "exit %u", out->reason);
     CHECK(out->hart < shape.harts, "exit of hart %u", out->hart);
     CHECK(out->executed <= budget, "%" PRIu64 " steps were taken of %" PRIu64, out->executed, budget);
@@ -1087,6 +1088,39 @@ static void run_case(void) {
     total.exact += shape.exact;
 }
 
+/* A hart whose translation is stale while decoded code overflows: the page of pc is another then, and one that PMP cuts. */
+static void overflow_with_stale_translation(void) {
+    enum { ROOT = 1 * PAGE, MIDDLE = 2 * PAGE, LAST = 3 * PAGE, BEFORE = 4 * PAGE, AFTER = 5 * PAGE, SIZE = 6 * PAGE };
+    const uint64_t base = 0x80000000, pointer = PTE_V, page = 0xcf;
+    uint8_t *memory = calloc(1, SIZE);
+    machine *m = machine_new(1);
+    if (!memory || !m || machine_add_region(m, base, SIZE, memory, 1)) fail("no memory");
+    hart *h = machine_hart(m, 0);
+    hart_exit out;
+    memcpy(memory + ROOT, &(uint64_t){(base + MIDDLE) >> 2 | pointer}, 8);
+    memcpy(memory + MIDDLE, &(uint64_t){(base + LAST) >> 2 | pointer}, 8);
+    memcpy(memory + LAST, &(uint64_t){(base + BEFORE) >> 2 | page}, 8);
+    for (uint32_t i = 0; i < PAGE; i += 2) {
+        memcpy(memory + BEFORE + i, &(uint16_t){0xa009}, 2); /* c.j .+2: a block each */
+        memcpy(memory + AFTER + i, &(uint16_t){0x0001}, 2);  /* c.nop */
+    }
+    hart_csr_write(h, CSR_PMPADDR0, (base + AFTER + 2048) >> 2);
+    hart_csr_write(h, CSR_PMPADDR0 + 1, (base + AFTER + 2052) >> 2);
+    hart_csr_write(h, CSR_PMPADDR0 + 2, NEVER);
+    hart_csr_write(h, CSR_PMPCFG0, 0x1f0800); /* nothing in four bytes, everything elsewhere */
+    hart_csr_write(h, CSR_SATP, UINT64_C(8) << 60 | (base + ROOT) >> 12);
+    hart_set_mode(h, 1, 0);
+    h->pc = 0;
+    machine_run(m, 100, NEVER, &out);
+    CHECK(h->pc == 200, "a slide of jumps leads to %#" PRIx64, h->pc);
+    memcpy(memory + LAST, &(uint64_t){(base + AFTER) >> 2 | page}, 8);
+    machine_memory_changed(m, base + LAST, 8);
+    machine_run(m, 1500, NEVER, &out);
+    CHECK(out.executed == 1500, "%" PRIu64 " steps of 1500", out.executed);
+    machine_free(m);
+    free(memory);
+}
+
 static void summary(void) {
     static const char *const modes[] = {"M", "HS", "U", "VS", "VU"};
     printf("cases %" PRIu64 ", exact %" PRIu64 ", comparisons %" PRIu64 ", runs %" PRIu64 ", steps %" PRIu64 ", walks %" PRIu64 "\n",
@@ -1114,6 +1148,7 @@ int main(int argc, char **argv) {
     if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(say_seed);
     signal(SIGVTALRM, on_signal);
     signal(SIGILL, on_signal);
+    overflow_with_stale_translation();
     time_t told = time(NULL);
     for (; total.cases < count && time(NULL) < end; seed++) {
         const struct itimerval limit = {.it_value.tv_sec = HANG_SECONDS};

@@ -751,7 +751,7 @@ class Generator:
     def pmp(self) -> list[bytes | Jump]:
         """An entry between the first, which locks the code, and the last two, which lock the data and open the rest."""
         rng = self.rng
-        entry = rng.randrange(1, 14)
+        entry = rng.randrange(2, 14)
         choice = rng.random()
         self.wanted_mode = rng.choice((0, MODES.index("M")))
         if choice < 0.1:

@@ -149,7 +149,20 @@ def _conditional_gva(difference: Difference, context: Context) -> bool:
     return word is not None and word & 0x7F == 0x2F and word >> 28 == 1 and difference.ours ^ difference.spike == bit
 
 
+def _uncovered_field(difference: Difference, context: Context) -> bool:
+    word = context.word
+    if word is None or word & 0x7F != 0x73 or word >> 20 != csrs.BY_NAME["menvcfg"].number:
+        return False
+    return difference.name == "henvcfg" and not (difference.ours ^ difference.spike) & ~(5 << 61)
+
+
 RULES: tuple[Rule, ...] = (
+    Rule(
+        "fields of henvcfg after menvcfg makes them writable again",
+        '"CSR Field Modulation": a field that becomes writable gets an unspecified legal value; here 0, on Spike the'
+        " former",
+        _uncovered_field,
+    ),
     Rule(
         "Spike forgets GVA for an SC with MPRV=1 and MPV=1 that has no memory to go to",
         '"Machine Status (mstatus and mstatush) Registers" of the hypervisor chapter: GVA is 1 where a guest virtual'
@@ -212,17 +225,18 @@ _FIRST_PART = Rule(
     " fails; Spike writes the first part, this hart all or nothing",
     lambda difference, context: False,
 )
-_ACCESSED = Rule(
-    "A set for one page of an access over its end, when the other page faults",
-    '"Virtual Address Translation Process": A may be set by speculation, even if the access is not performed',
+_MARKED = Rule(
+    "A or D set for one page of an access over its end, when the other page faults",
+    '"Virtual Address Translation Process": a trap may occur between the update of the entry and the access that caused'
+    " it; this hart translates both parts first",
     lambda difference, context: False,
 )
 
 
 def decide_memory(offset: int, ours: int, spike: int) -> Rule | None:
     """The rule that allows a doubleword at `offset` of a page to differ after an access over a page's end trapped."""
-    if ours ^ spike == 1 << 6:
-        return _ACCESSED
+    if not (ours ^ spike) & ~(3 << 6) and ours & spike == spike:
+        return _MARKED
     return _FIRST_PART if offset == 4096 - 8 else None
 
 

@@ -23,7 +23,9 @@ class HartSide:
     def __init__(self) -> None:
         self._value = ffi.new("uint64_t *")
         self.slept = False
-        """The last step began with waiting: time passed before its instruction."""
+        """Time passed in the last step before its instruction, because it began with waiting."""
+        self.idled = 0
+        """Clock cycles slept in the last step."""
         self.step_time = 0
         """`time` as the instruction of a step after sleep saw it."""
         self.time = 0
@@ -32,14 +34,15 @@ class HartSide:
 
     def _watch(self, hart: Any) -> None:
         self._hart = hart
-        self._idle, self._clock = hart.idle, hart.clock
+        self._idle, self._clock, self._waiting = hart.idle, hart.clock, hart.waiting
         self.time = self.step_time = lib.hart_time(hart)
 
     def _stepped(self) -> None:
         hart = self._hart
-        self.slept = hart.idle != self._idle
+        self.idled = hart.idle - self._idle
+        self.slept = bool(self.idled and self._waiting)
         self.retired = hart.clock - hart.idle != self._clock - self._idle
-        self._idle, self._clock = hart.idle, hart.clock
+        self._idle, self._clock, self._waiting = hart.idle, hart.clock, hart.waiting
         self.time = self.step_time = lib.hart_time(hart)
 
     @property

@@ -17,7 +17,7 @@ from emulator.isa import ISA, csrs
 
 from . import allowed
 from .ours import HartSide, MachineSide, Ours
-from .spike import FAR_CLINT, PAGE, RAM_BASE, Spike
+from .spike import FAR_CLINT, MCYCLE, PAGE, RAM_BASE, Spike
 from .text import disassemble
 
 MODE_NAMES = {0: "U", 1: "HS", 3: "M", 4: "VU", 5: "VS"}
@@ -28,6 +28,7 @@ COMPARED: tuple[int, ...] = tuple(
 ) + tuple(csrs.BY_NAME[f"pmpaddr{i}"].number for i in range(csrs.PMP_ENTRIES))  # fmt: skip
 _NAMES = [csrs.BY_NUMBER[number].name for number in COMPARED]
 _MASKS = [~allowed.IGNORED.get(number, 0) for number in COMPARED]
+MCOUNTINHIBIT = csrs.BY_NAME["mcountinhibit"].number
 _STUCK = 6
 """That many steps without an instruction retired: a trap loop, and the end of the program."""
 Registers = tuple[int, int, list[int], list[int]]
@@ -165,6 +166,11 @@ class Pair:
             spike.step(1)
             # Every time, because Spike looks at its timers only when the clock is set.
             spike.set_time(ours.time)
+            if ours.idled:
+                # "Machine Counters and Timers": whether cycles pass in WFI is the hart's own business; here they do.
+                inhibited, cycles = spike.csrs((MCOUNTINHIBIT, MCYCLE))
+                if not inhibited & 1:
+                    spike.set_counter(MCYCLE, cycles + ours.idled & (1 << 64) - 1)
             if ours.wires != wires:
                 wires = ours.wires
                 spike.set_wires(wires[0])
@@ -260,6 +266,9 @@ class Pair:
         """Give Spike this hart's value."""
         name, value = difference.name, difference.ours
         if name in csrs.BY_NAME:
+            if name in ("mcycle", "minstret"):
+                self.spike.set_counter(csrs.BY_NAME[name].number, value)
+                return
             if name in ("mip", "sip", "hip", "vsip"):
                 self.spike.clear_timers(self.ours.time)
                 return

@@ -21,6 +21,7 @@ CLINT = 0x200_0000
 FAR_CLINT = 0x77_0000_0000_0000
 """Where no random program meets it."""
 PAGE = 4096
+MCYCLE, MINSTRET = 0xB00, 0xB02
 M64 = (1 << 64) - 1
 
 
@@ -162,6 +163,15 @@ class Spike:
         self._v = ctypes.c_uint8.from_address(self._base + 850)
         # mip is the thirteenth shared_ptr after the flags; the wires set its bits without the rules for software.
         self._mip_field = ctypes.c_uint64.from_address(self._base + 856 + 12 * 16)
+        # minstret and mcycle are the tenth and eleventh; a write of the CSR would keep the next instruction from counting.
+        self._counters = {
+            number: ctypes.c_uint64.from_address(self._base + 856 + index * 16)
+            for number, index in ((MINSTRET, 9), (MCYCLE, 10))
+        }
+        self.set_csr(MCYCLE, 0x1234_5678)
+        self.set_counter(MCYCLE, self.csr(MCYCLE) + 1)
+        if self.csr(MCYCLE) != 0x1234_5679:
+            raise SpikeError("the counters of this Spike are not where its adapter looks for them")
         library = ctypes.CDLL(None)
         self._drive: Any = library[_DRIVE]
         self._drive.argtypes = (ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64)
@@ -238,6 +248,10 @@ class Spike:
         """mtimecmp."""
         self._clock.raw = struct.pack("<Q", ticks)
         self._mmio_store(self._simif, self.clint + 0x4000, 8, self._clock)
+
+    def set_counter(self, number: int, value: int) -> None:
+        """mcycle or minstret, between two instructions."""
+        ctypes.c_uint64.from_address(self._counters[number].value + 40).value = value
 
     def set_wires(self, lines: int) -> None:
         """Interrupt wires as bits of mip: MSIP, SEIP, MEIP."""

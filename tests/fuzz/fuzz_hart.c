@@ -71,6 +71,12 @@ typedef struct layout {
     struct { uint64_t base, size; } device[2];
 } layout;
 
+typedef struct watch {
+    uint64_t address, length;
+    uint32_t kinds;
+    uint8_t content[32]; /* when last looked at, of short ones */
+} watch;
+
 /* A machine with the memory behind it. `clean`: that memory when the dirty flags were last cleared. */
 typedef struct rig {
     machine *m;
@@ -78,6 +84,8 @@ typedef struct rig {
     uint64_t accesses; /* of devices, so far */
     uint64_t log;      /* of exits */
     uint64_t instructions, traps;
+    uint32_t watches;
+    watch watch[64];
     bool completing;   /* a device access was answered, its instruction has not run yet */
 } rig;
 
@@ -528,6 +536,29 @@ static void compare(rig *a, rig *b, const char *when) {
 
 /* --- running -------------------------------------------------------------------------------------------------------------------- */
 
+/* The watched bytes of a range; NULL where it is too long to bother, or not of RAM. */
+static const uint8_t *watched(rig *g, const watch *w) {
+    const uint64_t offset = w->address - shape.region[RAM].base;
+    return w->length <= sizeof w->content && offset < shape.region[RAM].size ? g->memory[RAM] + offset : NULL;
+}
+
+static void remember_watched(rig *g) {
+    for (uint32_t i = 0; i < g->watches; i++)
+        if (watched(g, &g->watch[i])) memcpy(g->watch[i].content, watched(g, &g->watch[i]), g->watch[i].length);
+}
+
+/* Watched bytes do not change unseen. Page-table walks are not watched: where tables may be anywhere, nothing is said. */
+static void check_watches(rig *g, const hart_exit *out) {
+    bool touched = false;
+    for (uint32_t i = 0; i < g->watches; i++) {
+        const watch *w = &g->watch[i];
+        touched |= w->kinds & out->kind && out->address < w->address + w->length && w->address < out->address + out->size;
+        if (!shape.exact || out->reason == EXIT_WATCHPOINT || !(w->kinds & WATCH_WRITE) || !watched(g, w)) continue;
+        CHECK(!memcmp(w->content, watched(g, w), w->length), "watched bytes at %#" PRIx64 " changed unseen", w->address);
+    }
+    CHECK(out->reason != EXIT_WATCHPOINT || touched, "nothing is watched at %#" PRIx64, out->address);
+}
+
 static void look(rig *g, uint64_t value) { g->log = mix(g->log ^ value) + 1; }
 
 /* What a device does besides answering. */
@@ -572,10 +603,12 @@ static void run_once(rig *g, uint64_t budget, uint64_t until, hart_exit *out) {
         memcpy(modes[i], h->retired, sizeof modes[i]);
     }
     machine_schedule(g->m, schedule);
+    remember_watched(g);
     memset(out, 0xa5, sizeof *out);
     machine_run(g->m, budget, until, out);
     total.runs++;
     CHECK(out->reason <= EXIT_TRAP_LOOP, "exit %u", out->reason);
+    check_watches(g, out);
     CHECK(out->hart < shape.harts, "exit of hart %u", out->hart);
     CHECK(out->executed <= budget, "%" PRIu64 " steps were taken of %" PRIu64, out->executed, budget);
     for (uint32_t i = 0; i < shape.harts; i++) {
@@ -917,8 +950,25 @@ static void set_breakpoints(rng *r, rig *g) {
 
 static void set_watches(rng *r, rig *g) {
     const uint64_t count = chance(r, 3) ? 100 : below(r, 4);
-    for (uint64_t i = 0; i < count; i++)
-        machine_watch(g->m, physical_address(r), chance(r, 90) ? below(r, 32) : any(r), (uint32_t)below(r, 4));
+    for (uint64_t i = 0; i < count; i++) {
+        watch w = {.address = physical_address(r), .length = chance(r, 90) ? below(r, 32) : any(r), .kinds = (uint32_t)below(r, 4)};
+        uint32_t place = 0;
+        walk_record record;
+        hart *h = some_hart(g, r);
+        if (chance(r, 60) && hart_walk(h, h->x[8 + below(r, 8)], 1, -1, &record) < 0)
+            w = (watch){.address = record.physical, .length = 1 + below(r, 31), .kinds = 1 + (uint32_t)below(r, 3)};
+        if (g->watches && chance(r, 20)) {
+            w = g->watch[below(r, g->watches)];
+            w.kinds = (uint32_t)below(r, 4);
+        }
+        if (machine_watch(g->m, w.address, w.length, w.kinds)) continue;
+        while (place < g->watches && (g->watch[place].address != w.address || g->watch[place].length != w.length)) place++;
+        if (!w.kinds && place < g->watches) g->watch[place] = g->watch[--g->watches];
+        if (!w.kinds) continue;
+        CHECK(place < COUNT(g->watch), "more than %zu ranges are watched", COUNT(g->watch));
+        g->watch[place] = w;
+        if (place == g->watches) g->watches++;
+    }
 }
 
 static void act(rng *r, rig *g) {

@@ -163,7 +163,7 @@ class Spike:
         self._v = ctypes.c_uint8.from_address(self._base + 850)
         # mip is the thirteenth shared_ptr after the flags; the wires set its bits without the rules for software.
         self._mip_field = ctypes.c_uint64.from_address(self._base + 856 + 12 * 16)
-        # minstret and mcycle are the tenth and eleventh; a write of the CSR would keep the next instruction from counting.
+        # minstret and mcycle are the tenth and eleventh; after a write of the CSR the next instruction would not count.
         self._counters = {
             number: ctypes.c_uint64.from_address(self._base + 856 + index * 16)
             for number, index in ((MINSTRET, 9), (MCYCLE, 10))

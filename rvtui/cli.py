@@ -64,6 +64,16 @@ class _Later(argparse.Action):
         raise UsageError(f"{option}: not available yet")
 
 
+class _Version(argparse.Action):
+    """Loads the hart only when asked."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        from emulator.hart import compiler
+
+        print(f"rvtui {version()}, hart compiled by {compiler()}")
+        parser.exit()
+
+
 def size(text: str) -> int:
     """Bytes from 64M, 1G, 512K; a plain number is MiB, as for QEMU's -m."""
     units = {"K": 10, "M": 20, "G": 30, "T": 40}
@@ -104,7 +114,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 done; the guest's own; 2 what the user got wrong; 3 the guest was stopped.",
         allow_abbrev=False,
     )
-    top.add_argument("--version", action="version", version=f"rvtui {version()}")
+    top.add_argument("--version", action=_Version, nargs=0, help="show the version, and what compiled the hart")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
     run = commands.add_parser("run", help="run guests", allow_abbrev=False, description=(

@@ -228,12 +228,20 @@ static block *scratch_from(core *c, draft *d, bool jumped) {
     return store_draft(d, &c->scratch.block);
 }
 
+/* The page of code at `pc`, from the lookaside where it knows: how a run is cut must not bring a walk that would not be. */
+static enum status known_page(core *c, u64 pc, code_page **out) {
+    const tlb_entry *e = &c->fetch[pc >> 12 & (TLB_SIZE - 1)];
+    if (e->tag != ((pc & PAGE_MASK) | c->fetch_tag)) return fetch_page(c, pc, out);
+    *out = (code_page *)(uintptr_t)e->addend;
+    return OK;
+}
+
 /* An instruction that begins in the last two bytes of a page. */
 static block *crossing_block(core *c, u64 pc, const u8 *page) {
     u16 low, high;
     code_page *next;
     memcpy(&low, page + 4094, 2);
-    if (fetch_page(c, pc + 2, &next) != OK) {
+    if (known_page(c, pc + 2, &next) != OK) {
         return NULL; /* xtval is the address of the half that faulted, xepc the instruction's */
     }
     if (next) {
@@ -251,12 +259,12 @@ static block *crossing_block(core *c, u64 pc, const u8 *page) {
 block *scratch_block(core *c, u64 pc, u32 most) {
     code_page *p;
     draft d;
-    if (fetch_page(c, pc, &p) != OK) return NULL;
+    if (known_page(c, pc, &p) != OK) return NULL;
     if (!p) {
         /* PMP cuts this page: one instruction at a time, each half checked by the fetch. */
         const u32 word = instruction_bits(c, pc);
         code_page *second;
-        if ((word & 3) == 3 && fetch_page(c, pc + 2, &second) != OK) return NULL;
+        if ((word & 3) == 3 && known_page(c, pc + 2, &second) != OK) return NULL;
         d = (draft){0};
         d.head.offset = pc & 4095;
         const bool jumped = emit(&d, word, 4096, 0);
@@ -279,9 +287,7 @@ static block *cached_block(core *c, u64 pc) {
         c->skip_break = false; /* once: a loop comes back to it */
         return scratch_block(c, pc, 1);
     }
-    const tlb_entry *e = &c->fetch[pc >> 12 & (TLB_SIZE - 1)];
-    if (e->tag == ((pc & PAGE_MASK) | c->fetch_tag)) p = (code_page *)(uintptr_t)e->addend;
-    else if (fetch_page(c, pc, &p) != OK) return NULL;
+    if (known_page(c, pc, &p) != OK) return NULL;
     if (!p) return scratch_block(c, pc, 1);
     const u32 offset = pc & 4095;
     if (p->entry[offset >> 1]) return (block *)(c->m->arena + p->entry[offset >> 1]);

@@ -199,7 +199,7 @@ static void sleep_until(core *c, u64 clock) {
 
 void machine_sleep(machine *m, uint64_t until) {
     for (u32 i = 0; i < m->harts; i++) sleep_until(m->cores[i], until);
-    if (m->round < until) m->round = until;
+    if (m->harts > 1 && m->round < until) m->round = until; /* one hart alone has no rounds */
 }
 
 /* --- state from outside ---------------------------------------------------------------------------------------------------- */

@@ -460,6 +460,17 @@ async def test_a_snapshot_holds_no_breakpoint_of_ours(tmp_path: Path) -> None:
         assert len(desk.machine.breakpoints) == 2
 
 
+async def test_saving_never_replaces_a_file_unasked(tmp_path: Path) -> None:
+    (tmp_path / "kept.snap").write_bytes(b"mine")
+    async with opened(["ticker"]) as desk:
+        desk.application.carry_out("save kept.snap")
+        await desk.shows("overwrite kept.snap")
+        assert (tmp_path / "kept.snap").read_bytes() == b"mine"
+        desk.application.carry_out("overwrite kept.snap")
+        await desk.shows("saved kept.snap")
+        assert snapshots.verify(tmp_path / "kept.snap").vms == ("ticker",)
+
+
 async def test_restoring_rubbish_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "bad.snap").write_bytes(b"rubbish" * 100)
     async with opened(DEMONSTRATION) as desk:

@@ -219,7 +219,37 @@ void csr_write_mcountinhibit(hart *h, unsigned number, uint64_t value)
 
 static bool pmp_locked(hart *h, unsigned entry)
 {
-    return h->csr.pmpcfg[entry] & PMPCFG_L;
+    return h->csr.pmpcfg[entry] & PMPCFG_L && !(h->csr.mseccfg & MSECCFG_RLB);
+}
+
+/* Section "Machine Security Configuration (mseccfg) Register": RLB stays 0 once any entry is locked, MMWP and MML stay 1. */
+void csr_write_mseccfg(hart *h, unsigned number, uint64_t value)
+{
+    const uint64_t sticky = MSECCFG_MML | MSECCFG_MMWP;
+    uint64_t mask = sticky | MSECCFG_RLB;
+    (void)number;
+    if (!(h->csr.mseccfg & MSECCFG_RLB))
+        for (unsigned i = 0; i < PMP_COUNT; i++)
+            if (h->csr.pmpcfg[i] & PMPCFG_L)
+                mask &= ~MSECCFG_RLB;
+    value |= h->csr.mseccfg & sticky;
+    if ((value & MSECCFG_PMM) >> MSECCFG_PMM_SHIFT != 1)
+        mask |= MSECCFG_PMM;
+    h->csr.mseccfg = (h->csr.mseccfg & ~mask) | (value & mask);
+}
+
+void csr_after_mseccfg(hart *h)
+{
+    hart_pmp_changed(h);
+    hart_context_changed(h);
+}
+
+/* With MML: would the entry let M-mode execute? Such entries cannot be added ("Smepmp"), but with RLB. */
+static bool pmp_adds_code(uint8_t cfg)
+{
+    const unsigned rights = cfg & (PMPCFG_R | PMPCFG_W | PMPCFG_X);
+    return cfg & PMPCFG_L && rights != (PMPCFG_R | PMPCFG_W | PMPCFG_X)
+        && (rights & PMPCFG_X || rights == PMPCFG_W);
 }
 
 /* RV64: even numbers, eight entries each. */
@@ -243,8 +273,12 @@ void csr_write_pmpcfg(hart *h, unsigned number, uint64_t value)
         uint8_t byte = value >> 8 * i & (PMPCFG_R | PMPCFG_W | PMPCFG_X | PMPCFG_A | PMPCFG_L);
         if (pmp_locked(h, entry))
             continue;
-        if (!(byte & PMPCFG_R))
+        if (h->csr.mseccfg & MSECCFG_MML) {
+            if (!(h->csr.mseccfg & MSECCFG_RLB) && pmp_adds_code(byte))
+                continue;
+        } else if (!(byte & PMPCFG_R)) {
             byte &= (uint8_t)~PMPCFG_W; /* W without R is reserved */
+        }
         h->csr.pmpcfg[entry] = byte;
     }
 }

@@ -83,6 +83,8 @@ uint64_t csr_read_pmpcfg(hart *h, unsigned number);
 void csr_write_pmpcfg(hart *h, unsigned number, uint64_t value);
 uint64_t csr_read_pmpaddr(hart *h, unsigned number);
 void csr_write_pmpaddr(hart *h, unsigned number, uint64_t value);
+void csr_write_mseccfg(hart *h, unsigned number, uint64_t value);
+void csr_after_mseccfg(hart *h);
 void csr_after_menvcfg(hart *h);
 void csr_after_henvcfg(hart *h);
 void csr_after_fcsr(hart *h);

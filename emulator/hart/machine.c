@@ -148,7 +148,7 @@ int machine_watch(machine *m, uint64_t address, uint64_t length, uint32_t kinds)
         const u64 last = (m->watch[n].address + m->watch[n].length - 1 - at->base) >> 12;
         for (u64 page = first; page <= last; page++) at->flags[page] |= PAGE_WATCHED;
     }
-    for (u32 n = 0; n < m->harts; n++) flush_translations(m->cores[n]);
+    for (u32 n = 0; n < m->harts; n++) drop_quick(m->cores[n]);
     return 0;
 }
 
@@ -206,8 +206,8 @@ void machine_sleep(machine *m, uint64_t until) {
 
 void hart_refresh(hart *h) {
     core *c = core_of(h);
-    hart_pmp_changed(h); /* flushes */
-    memset(c->contexts, 0, sizeof c->contexts);
+    pmp_refresh(c);
+    drop_quick(c);
     hart_context_changed(h);
     c->mode_mark = h->clock - h->idle;
     c->mmio = MMIO_NONE;
@@ -254,6 +254,19 @@ void machine_stop(machine *m) { m->stop = 1; }
 static void leave(hart_exit *out, core *c, u32 reason) {
     out->reason = reason;
     out->hart = c->h.index;
+}
+
+/* What the trap tells of its instruction: the bits in xtval of illegal and virtual ones, and for explicit accesses to memory
+   the transformation in xtinst, where no pseudoinstruction stands there already. */
+static void describe_instruction(core *c) {
+    enum { ACCESSES = 1 << EXCEPTION_LOAD_MISALIGNED | 1 << EXCEPTION_LOAD_ACCESS | 1 << EXCEPTION_STORE_MISALIGNED |
+                      1 << EXCEPTION_STORE_ACCESS | 1 << EXCEPTION_LOAD_PAGE | 1 << EXCEPTION_STORE_PAGE |
+                      1 << EXCEPTION_LOAD_GUEST_PAGE | 1 << EXCEPTION_STORE_GUEST_PAGE };
+    const u64 cause = c->trap.cause;
+    if (cause == EXCEPTION_ILLEGAL_INSTRUCTION || cause == EXCEPTION_VIRTUAL_INSTRUCTION)
+        c->trap.tval = instruction_bits(c, c->h.pc);
+    else if (ACCESSES >> cause & 1 && !c->trap.tinst)
+        c->trap.tinst = transformed(instruction_bits(c, c->h.pc), c->trap.offset);
 }
 
 /* A trap: true when the caller has to look. */
@@ -332,7 +345,7 @@ static enum turn take_turn(core *c, u64 *budget, u64 end, hart_exit *out) {
         c->at_break = status == BREAK;
         switch (status) {
         case TRAP:
-            if (c->trap.cause == EXCEPTION_ILLEGAL_INSTRUCTION || c->trap.cause == EXCEPTION_VIRTUAL_INSTRUCTION) c->trap.tval = instruction_bits(c, h->pc);
+            describe_instruction(c);
             if (trap(c, c->trap.cause, &c->trap, exception_mode(c, c->trap.cause), budget, out)) return TURN_EXIT;
             break;
         case MMIO:

@@ -391,7 +391,9 @@ _HSTATUS = (
     _bit("VTW", 21, "WFI in VS-mode: virtual instruction"),
     _bit("VTSR", 22, "SRET in VS-mode: virtual instruction"),
     _fixed("VSXL", 32, 2, 2, "XLEN of VS-mode", _XLEN_VALUES),
-    _fixed("HUPMM", 48, 2, 0, "pointer masking of HLV and HSV in U-mode", _PMM, extension="Ssnpm"),
+    Field(
+        "HUPMM", 48, 2, Kind.LEGAL, "pointer masking of HLV and HSV in U-mode", _PMM, legal=(0, 2, 3), extension="Ssnpm"
+    ),
 )
 
 
@@ -417,9 +419,12 @@ def _envcfg(level: str, *live: str) -> tuple[Field, ...]:
             ("STCE", 63, 1, f"{'vstimecmp' if level == 'h' else 'stimecmp'} in {below}", None, "Sstc"),
         ]
     return tuple(
-        Field(name, low, width, Kind.RW if name in live else Kind.FIXED, doc, values, extension=extension)
+        Field(
+            name, low, width, Kind.FIXED if name not in live else Kind.LEGAL if width > 1 else Kind.RW, doc, values,
+            extension=extension, legal=tuple(values or ()) if name in live and width > 1 else (),
+        )
         for name, low, width, doc, values, extension in rows
-    )
+    )  # fmt: skip
 
 
 def _delegation(table: dict[int, tuple[str, str]], writable: set[int], ones: tuple[int, ...] = ()) -> tuple[Field, ...]:
@@ -476,8 +481,8 @@ _HGATP = (
     _rw("VMID", 44, 14, "virtual-machine identifier"),
     Field("MODE", 60, 4, Kind.LEGAL, "translation scheme", _HGATP_MODE, legal=(0, 8, 9, 10)),
 )
-_MENVCFG = _envcfg("m", "FIOM", "ADUE", "STCE")
-_HENVCFG = _envcfg("h", "FIOM", "ADUE", "STCE")
+_MENVCFG = _envcfg("m", "FIOM", "PMM", "ADUE", "PBMTE", "STCE")
+_HENVCFG = _envcfg("h", "FIOM", "PMM", "ADUE", "PBMTE", "STCE")
 _WITHHELD = sum(field.mask for field in _HENVCFG if field.name in ("DTE", "ADUE", "PBMTE", "STCE"))
 _FFLAGS = (
     _bit("NX", 0, "inexact"),
@@ -569,6 +574,19 @@ def _machine_registers() -> Iterator[Csr]:
     yield Csr(
         0x30A, "menvcfg", g, doc, _MENVCFG, since="1.12", storage="menvcfg", after="csr_after_menvcfg"
     )
+    bits = (
+        _bit("MML", 0, "M-mode lockdown: PMP's L divides the modes; cannot be cleared"),
+        _bit("MMWP", 1, "M-mode needs a PMP entry for every access; cannot be cleared"),
+        _bit("RLB", 2, "locked PMP entries may be written; stays 0 once an entry is locked"),
+        _fixed("USEED", 8, 1, 0, "U-mode may read `seed`", extension="Zkr"),
+        _fixed("SSEED", 9, 1, 0, "S-mode may read `seed`", extension="Zkr"),
+        _fixed("MLPE", 10, 1, 0, "landing pads in M-mode", extension="Zicfilp"),
+        Field("PMM", 32, 2, Kind.LEGAL, "pointer masking in M-mode", _PMM, legal=(0, 2, 3), extension="Smmpm"),
+    )
+    yield Csr(
+        0x747, "mseccfg", g, "machine security", bits, since="1.12", storage="mseccfg", write="csr_write_mseccfg",
+        after="csr_after_mseccfg",
+    )
 
 
 def _supervisor_registers() -> Iterator[Csr]:
@@ -581,7 +599,10 @@ def _supervisor_registers() -> Iterator[Csr]:
     yield Csr(0x106, "scounteren", g, "counters readable in U-mode", _COUNTERS, storage="scounteren", since="1.10")
 
     g = "supervisor configuration"
-    yield Csr(0x10A, "senvcfg", g, "environment of U-mode", _envcfg("s", "FIOM"), since="1.12", storage="senvcfg")
+    yield Csr(
+        0x10A, "senvcfg", g, "environment of U-mode", _envcfg("s", "FIOM", "PMM"), since="1.12", storage="senvcfg",
+        after="hart_context_changed",
+    )
 
     g = "supervisor trap handling"
     bits = _whole("VALUE", "for software")

@@ -103,6 +103,17 @@ class Rig:
         return mode, self.csr(f"{prefix}cause"), self.csr(f"{prefix}tval")
 
 
+def tinst(text: str, offset: int = 0) -> int:
+    """What xtinst says of a 32-bit instruction whose access to memory failed: loads keep rd and funct3, stores rs2
+    and funct3, atomics and guest accesses everything; `offset` takes the place of rs1. 0 for all others."""
+    word = int.from_bytes(assemble(BASE, text).code[:4], "little")
+    masks = {0x03: 0x00007FFF, 0x07: 0x00007FFF, 0x23: 0x01F0707F, 0x27: 0x01F0707F, 0x2F: 0xFFF07FFF}
+    kept = masks.get(word & 0x7F, 0)
+    if word & 0x707F == 0x4073:
+        kept = 0xFFF07FFF
+    return word & kept | (offset << 15 if kept else 0)
+
+
 class Tables:
     """Page tables of one stage. `levels` 3, 4 or 5; `extra` 2 in the G-stage, whose root is four pages."""
 

@@ -20,7 +20,7 @@ ONES = (1 << 64) - 1
 M, HS, U, VS, VU = Mode.M, Mode.HS, Mode.U, Mode.VS, Mode.VU
 ILLEGAL, VIRTUAL = 2, 22
 
-STCE, ADUE = 1 << 63, 1 << 61
+STCE, PBMTE, ADUE = 1 << 63, 1 << 62, 1 << 61
 FS_INITIAL, FS_DIRTY, SD = 1 << 13, 3 << 13, 1 << 63
 TVM, VTVM = 1 << 20, 1 << 20
 CY, TM, IR = 1, 2, 4
@@ -204,7 +204,7 @@ def test_access(case: Case) -> None:
 
 ABSENT = {
     "mstatush": 0x310, "hedelegh": 0x612, "cycleh": 0xC80, "vstimecmph": 0x25D, "henvcfgh": 0x61A,
-    "pmpcfg1": 0x3A1, "dcsr": 0x7B0, "mseccfg": 0x747, "hviprio1": 0x646, "ucustom": 0x800,
+    "pmpcfg1": 0x3A1, "dcsr": 0x7B0, "hviprio1": 0x646, "ucustom": 0x800,
 }
 
 
@@ -267,7 +267,7 @@ LEGAL = [
     ("SD cannot be written", "mstatus", [SD | 2 << 13], 2 << 13 | 0xA << 32),
     ("vsstatus.UXL is fixed", "vsstatus", [0], 2 << 32),
     ("vsstatus.SD follows its own FS", "vsstatus", [FS_DIRTY], SD | FS_DIRTY | 2 << 32),
-    ("hstatus: VSXL fixed, VGEIN and VSBE 0", "hstatus", [ONES], 2 << 32 | 0x70_03C0),
+    ("hstatus: VSXL fixed, VGEIN and VSBE 0", "hstatus", [ONES], 3 << 48 | 2 << 32 | 0x70_03C0),
     ("hedeleg: what must be writable", "hedeleg", [ONES], 0x0C_B1FE),
     ("hideleg: VS interrupts", "hideleg", [ONES], 0x444),
     ("mideleg: VS interrupts always", "mideleg", [0], 0x444),
@@ -279,8 +279,12 @@ LEGAL = [
     ("hcounteren", "hcounteren", [ONES], 7),
     ("scounteren", "scounteren", [ONES], 7),
     ("mcountinhibit: time never stands still", "mcountinhibit", [ONES], 5),
-    ("menvcfg", "menvcfg", [ONES], STCE | ADUE | 1),
-    ("senvcfg", "senvcfg", [ONES], 1),
+    ("menvcfg", "menvcfg", [ONES], STCE | PBMTE | ADUE | 3 << 32 | 1),
+    ("senvcfg", "senvcfg", [ONES], 3 << 32 | 1),
+    ("PMM has no value 1", "menvcfg", [2 << 32, 1 << 32], 2 << 32),
+    ("mseccfg", "mseccfg", [ONES], 3 << 32 | 7),
+    ("mseccfg.PMM has no value 1", "mseccfg", [2 << 32, 1 << 32], 2 << 32),
+    ("hstatus.HUPMM has no value 1", "hstatus", [3 << 48, 1 << 48], 3 << 48 | 2 << 32),
     ("mtvec keeps its mode when that is reserved", "mtvec", [HANDLER | 1, BASE | 2], BASE | 1),
     ("vstvec", "vstvec", [BASE | 1], BASE | 1),
     ("mepc is even", "mepc", [ONES], ONES - 1),
@@ -325,15 +329,16 @@ def test_every_writable_bit_can_be_set_and_cleared() -> None:
 
 
 def test_henvcfg_has_only_what_menvcfg_grants() -> None:
+    always = 3 << 32 | 1
     rig = Rig(menvcfg=STCE, henvcfg=0)
     rig.set(henvcfg=ONES)
-    assert rig.csr("henvcfg") == STCE | 1
-    rig.set(menvcfg=STCE | ADUE)
-    assert rig.csr("henvcfg") == STCE | 1, "the write to a withheld bit was ignored"
+    assert rig.csr("henvcfg") == STCE | always
+    rig.set(menvcfg=STCE | PBMTE | ADUE)
+    assert rig.csr("henvcfg") == STCE | always, "the write to a withheld bit was ignored"
     rig.set(henvcfg=ONES)
-    assert rig.csr("henvcfg") == STCE | ADUE | 1
+    assert rig.csr("henvcfg") == STCE | PBMTE | ADUE | always
     rig.set(menvcfg=0)
-    assert rig.csr("henvcfg") == 1
+    assert rig.csr("henvcfg") == always
 
 
 def test_sstatus_is_a_view_of_mstatus() -> None:

@@ -136,6 +136,24 @@ def _other_page_first(difference: Difference, context: Context) -> bool:
 _ADDRESS_REGISTERS = {csrs.BY_NAME["vsatp"].number: "vsatp", csrs.BY_NAME["hgatp"].number: "hgatp"}
 
 
+def _reserved_masking(difference: Difference, context: Context) -> bool:
+    """A field PMM that this hart kept, which Spike made 0."""
+    low = 48 if difference.name == "hstatus" else 32
+    if difference.name not in ("menvcfg", "henvcfg", "senvcfg", "mseccfg", "hstatus") or context.word is None:
+        return False
+    is_csr = context.word & 0x7F == 0x73 and context.word >> 12 & 3 != 0
+    return is_csr and not (difference.ours ^ difference.spike) & ~(3 << low) and not difference.spike >> low & 3
+
+
+def _conditional_masking(difference: Difference, context: Context) -> bool:
+    """xtval of an SC: on Spike the address in the register, here as pointer masking leaves it."""
+    word = context.word
+    if difference.name not in ("mtval", "stval", "vstval") or word is None or word & 0x7F != 0x2F or word >> 27 != 3:
+        return False
+    given = context.x[word >> 15 & 31]
+    return difference.spike == given and not (difference.ours ^ given) & (1 << 48) - 1
+
+
 def _unsupported_mode(difference: Difference, context: Context) -> bool:
     word = context.word
     if word is None or word & 0x7F != 0x73 or _ADDRESS_REGISTERS.get(word >> 20) != difference.name:
@@ -181,6 +199,17 @@ RULES: tuple[Rule, ...] = (
         '"Virtual Supervisor Address Translation and Protection (vsatp) Register": with V=0 the write is ignored or the'
         " fields are WARL; hgatp: fields are WARL",
         _unsupported_mode,
+    ),
+    Rule(
+        "the reserved value of PMM written",
+        '"Machine Environment Configuration (menvcfg) Register": PMM is WARL; here it stays as it was, on Spike it'
+        " becomes 0",
+        _reserved_masking,
+    ),
+    Rule(
+        "Spike writes the address of a failing SC as it was before pointer masking",
+        '"Memory Accesses Subject to Pointer Masking": masking is applied to what hardware writes to a CSR',
+        _conditional_masking,
     ),
     Rule(
         "is an instruction counted that writes mcountinhibit?",

@@ -241,8 +241,13 @@ class _Tables:
                 entry ^= rng.choice((V, R, W, W, X, U, U, G, A, A, D, D, 1 << 8, 1 << 9))
         elif choice < 0.75:
             entry &= ~(A | D)
-        elif choice < 0.85:
+        elif choice < 0.79:
             entry ^= 1 << rng.randrange(54, 64)
+        elif choice < 0.82:
+            entry ^= rng.randrange(1, 4) << 61
+        elif choice < 0.85:
+            # Svnapot, in the form there is, or nearly.
+            entry = entry & ~(0xF << 10) | rng.choice((8, 8, 8, rng.randrange(16))) << 10 | 1 << 63
         elif choice < 0.9 and level:
             entry |= 1 << rng.randrange(10, 10 + 9 * level)
         else:
@@ -429,7 +434,10 @@ class Generator:
         return [Jump("la", (("rd", via),), target), encode("jalr", rd=rd, rs1=via, imm=offset)]
 
     def set_pointer(self) -> list[bytes | Jump]:
-        return [li(self.rng.choice(POINTERS), self.pointer())]
+        pointer = self.pointer()
+        if self.phase != "user" and self.rng.random() < 0.15:
+            pointer ^= self.rng.getrandbits(self.rng.choice((7, 7, 16, 17))) << 64 - 17 & M64  # a tag, perhaps masked
+        return [li(self.rng.choice(POINTERS), pointer)]
 
     def set_register(self) -> list[bytes | Jump]:
         rng = self.rng
@@ -562,18 +570,24 @@ class Generator:
             ("mcounteren", rng.choice((7, rng.randrange(8)))),
             ("hcounteren", rng.choice((7, rng.randrange(8)))),
             ("scounteren", rng.choice((7, rng.randrange(8)))),
-            ("menvcfg", rng.choice((0, 1 << 63, 1 << 61, 5 << 61))),
-            ("henvcfg", rng.choice((0, 1 << 63, 1 << 61, 5 << 61))),
+            ("menvcfg", rng.choice((0, 1 << 63, rng.randrange(8) << 61)) | self._masking()),
+            ("henvcfg", rng.choice((0, 1 << 63, rng.randrange(8) << 61)) | self._masking()),
+            ("senvcfg", self._masking()),
+            ("mseccfg", self._masking()),
             ("htimedelta", rng.choice((0, rng.getrandbits(64), rng.randrange(100)))),
             ("vsstatus", rng.choice((1, 2, 3)) << 13 | (rng.getrandbits(2) << 18)),
             ("mstatus", rng.choice((1, 2, 3)) << 13 | (rng.getrandbits(2) << 18)),
-            ("hstatus", (rng.getrandbits(3) << 7) | rng.choice((0, 0, 1 << 20, 1 << 21, 1 << 22))),
+            ("hstatus", rng.getrandbits(3) << 7 | rng.choice((0, 0, 1, 2, 4)) << 20 | self._masking() << 16),
             ("satp", self._active("satp")),
             ("vsatp", self._active("vsatp")),
             ("hgatp", self._active("hgatp")),
             ("mie", rng.choice((0, 0xFFF))),
         ]
         return [(name, value & ~allowed.AVOID.get(name, 0)) for name, value in first]
+
+    def _masking(self) -> int:
+        """A value of PMM in its place."""
+        return self.rng.choice((0, 0, 0, 2, 3)) << 32
 
     def csr(self) -> list[bytes | Jump]:
         """A CSR instruction on a register of this hart."""
@@ -693,7 +707,8 @@ class Generator:
         rng = self.rng
         name, bits = rng.choice((
             ("mstatus", 3 << 18), ("sstatus", 3 << 18), ("vsstatus", 3 << 18), ("hstatus", 3 << 8),
-            ("menvcfg", 5 << 61), ("henvcfg", 5 << 61),
+            ("menvcfg", 7 << 61 | 3 << 32), ("henvcfg", 7 << 61 | 3 << 32), ("senvcfg", 3 << 32), ("mseccfg", 3 << 32),
+            ("hstatus", 3 << 48),
         ))  # fmt: skip
         self.wanted_mode = rng.choice((0, MODES.index("M"), MODES.index("HS")))
         items: list[bytes | Jump] = [li(5, rng.getrandbits(64) & bits)]

@@ -179,8 +179,9 @@ class Pair:
                 spike.write(address, data)
             now, mode, x, f = ours.registers()
             theirs = spike.registers()
+            # After a trap too, while its instruction is known: mtinst and htinst tell of it.
             if (
-                (now, mode, x, f) != theirs or outcome.steps % stride == 0 or ending
+                (now, mode, x, f) != theirs or outcome.steps % stride == 0 or ending or not ours.retired
             ) and not self._compare(outcome, Context(ours, was, was_mode, was_x, None), (now, mode, x, f), theirs):
                 return outcome
             if outcome.ending:

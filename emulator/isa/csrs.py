@@ -462,8 +462,8 @@ def _delegation(table: dict[int, tuple[str, str]], writable: set[int], ones: tup
 def _interrupt_bits(
     suffix: str, codes: tuple[int, ...], writable: tuple[int, ...], shift: int = 0, driven: bool = False
 ) -> tuple[Field, ...]:
-    """SSIP, SEIE and so on. With `shift`, VS-level interrupts under the names and codes that VS-mode knows; LCOFI has no
-    other."""
+    """SSIP, SEIE and so on. With `shift`, VS-level interrupts under the names and codes that VS-mode knows; LCOFI has
+    no other."""
     rows = []
     for code in codes:
         seen = code - shift if code in HYPERVISOR_INTERRUPTS else code
@@ -516,7 +516,9 @@ _INHIBIT = tuple(
     for mode, bit, word in (("M", 62, "M"), ("S", 61, "HS"), ("U", 60, "U"), ("VS", 59, "VS"), ("VU", 58, "VU"))
 )
 _EVENT = (
-    Field("EVENT", 0, 56, Kind.LEGAL, "what is counted", {n: doc for n, (_, doc) in EVENTS.items()}, legal=tuple(EVENTS)),
+    Field(
+        "EVENT", 0, 56, Kind.LEGAL, "what is counted", {n: doc for n, (_, doc) in EVENTS.items()}, legal=tuple(EVENTS)
+    ),
     *_INHIBIT,
     _bit("OF", 63, "the counter has overflowed; while set, it requests no LCOFI"),
 )

@@ -156,6 +156,7 @@ _TITLES = {
     "machine": "Machine",
     "float": "Floating point",
     "counters": "Counters",
+    "performance": "Performance counters",
     "pmp": "Physical memory protection",
     "debug": "Debug",
 }

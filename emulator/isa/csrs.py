@@ -650,22 +650,6 @@ def _machine_registers() -> Iterator[Csr]:
     yield Csr(
         0x30A, "menvcfg", g, doc, _MENVCFG, since="1.12", storage="menvcfg", after="csr_after_menvcfg"
     )
-    yield from _state_enables("m", g, 0x30C, after="csr_after_mstateen")
-
-
-def _state_enables(level: str, group: str, first: int, **more: Any) -> Iterator[Csr]:
-    """Sections "State Enable Extensions" and "State Enable 0 Registers" of Smstateen."""
-    doc = {"m": "state that modes below M may use", "h": "state that V=1 may use", "s": "state that U-mode may use"}
-    extension = "Ssstateen" if level == "s" else "Smstateen"
-    for i in range(4):
-        if level != "s":
-            more |= {"storage": f"{level}stateen", "slot": i}
-        if level == "h":
-            more["gate"] = Gate(f"mstateen{i}", (1 << XLEN) - 1)
-        yield Csr(
-            first + i, f"{level}stateen{i}", group, doc[level], _stateen(level, i), extension=extension, since="1.12",
-            **more,
-        )  # fmt: skip
 
 
 def _supervisor_registers() -> Iterator[Csr]:
@@ -683,7 +667,6 @@ def _supervisor_registers() -> Iterator[Csr]:
         0x10A, "senvcfg", g, "environment of U-mode", _envcfg("s", "FIOM"), since="1.12", storage="senvcfg",
         guard="envcfg",
     )
-    yield from _state_enables("s", g, 0x10C, guard="stateen")
 
     g = "supervisor trap handling"
     bits = _whole("VALUE", "for software")
@@ -755,7 +738,6 @@ def _hypervisor_registers() -> Iterator[Csr]:
         0x60A, "henvcfg", "environment when V=1", _HENVCFG, "h1.0", storage="henvcfg",
         gate=Gate("menvcfg", _WITHHELD), after="csr_after_henvcfg", guard="envcfg",
     )
-    yield from _state_enables("h", g, 0x60C, guard="stateen", h_since="h1.0")
     doc = "what VS-mode's time is ahead of `time`, modulo 2^64"
     yield row(
         0x605, "htimedelta", doc, _whole("DELTA", doc), "h0.4+", storage="htimedelta", after="hart_timer_changed"
@@ -865,6 +847,27 @@ def _user_registers() -> Iterator[Csr]:
                   guard="counter")  # fmt: skip
 
 
+def _state_enable_registers() -> Iterator[Csr]:
+    """Sections "State Enable Extensions" and "State Enable 0 Registers" of Smstateen."""
+
+    def row(first: int, level: str, i: int, doc: str, **more: Any) -> Csr:
+        name = f"{level}stateen{i}"
+        return Csr(first + i, name, "state enables", doc, _stateen(level, i), since="1.12", **more)
+
+    for i in range(4):
+        yield row(
+            0x30C, "m", i, "state that modes below M may use", extension="Smstateen", storage="mstateen", slot=i,
+            after="csr_after_mstateen",
+        )  # fmt: skip
+    for i in range(4):
+        yield row(
+            0x60C, "h", i, "state that V=1 may use", extension="Smstateen", h_since="h1.0", storage="hstateen", slot=i,
+            gate=Gate(f"mstateen{i}", (1 << XLEN) - 1), guard="stateen",
+        )  # fmt: skip
+    for i in range(4):
+        yield row(0x10C, "s", i, "state that U-mode may use", extension="Ssstateen", guard="stateen")
+
+
 def _protection_registers() -> Iterator[Csr]:
     def row(number: int, name: str, doc: str, fields: tuple[Field, ...], array: str, slot: int) -> Csr:
         if slot >= PMP_ENTRIES:
@@ -905,6 +908,7 @@ CSRS: tuple[Csr, ...] = (
     *_hypervisor_registers(),
     *_virtual_supervisor_registers(),
     *_user_registers(),
+    *_state_enable_registers(),
     *_protection_registers(),
     *_debug_registers(),
 )

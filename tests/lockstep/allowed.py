@@ -38,7 +38,7 @@ AVOID: dict[str, int] = {
     **{f"mhpmcounter{i}": (1 << 64) - 1 for i in range(3, 32)},
     # "Virtual Supervisor Interrupt (vsip and vsie) Registers": Shlcofideleg is optional, Spike lacks it.
     "hideleg": 1 << 13,
-    # "State Enable 0 Registers": bits of state that a hart lacks are read-only zero. Spike has C and CSRIND all the same.
+    # "State Enable 0 Registers": bits of what a hart lacks are read-only zero. Spike has C and CSRIND all the same.
     "mstateen0": 1 | 1 << 60,
     "hstateen0": 1 | 1 << 60,
     "sstateen0": 1,

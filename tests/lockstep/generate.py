@@ -723,7 +723,8 @@ class Generator:
         def put(op: str, name: str, value: int) -> None:
             items.extend([li(5, value), encode(op, csr=csr_number(name), rs1=5)])
 
-        bits = rng.choice((1 << rng.choice((1, 5, 9, 13)), 1 << rng.choice((2, 6, 10)), rng.getrandbits(14) & ~(1 << 12)))
+        anything = rng.getrandbits(14) & ~(1 << 12)
+        bits = rng.choice((1 << rng.choice((1, 5, 9, 13)), 1 << rng.choice((2, 6, 10)), anything))
         if rng.random() < 0.7:
             self.wanted_mode = MODES.index("M")
             if rng.random() < 0.3:

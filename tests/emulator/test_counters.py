@@ -247,6 +247,13 @@ def test_it_is_pending_as_soon_as_the_run_ends_there() -> None:
     assert rig.csr("mip") & LCOFI and rig.csr("mhpmevent3") & OF
 
 
+def test_no_request_of_a_counted_event_while_of_is_set() -> None:
+    rig = Rig("sfence.vma; nop; nop", mhpmevent7=CODE["FENCES"] | OF, mhpmcounter7=ONES, mie=LCOFI, mstatus=MIE)
+    rig.run(3)
+    assert rig.trap() is None and not rig.csr("mip") & LCOFI
+    assert rig.csr("mhpmcounter7") == 0 and rig.csr("mhpmevent7") == CODE["FENCES"] | OF
+
+
 def test_no_request_while_of_is_set() -> None:
     rig = overflowing(5, mhpmevent3=CODE["INSTRUCTIONS"] | OF)
     rig.run(100)
@@ -296,9 +303,9 @@ def test_mcycle_and_minstret_request_nothing() -> None:
 )
 def test_a_counted_event_in_the_middle_of_a_block_interrupts_behind_it(fence: str) -> None:
     rig = Rig(
-        f"{nops(5)}{fence}\n{nops(20)}", mhpmevent7=CODE["FENCES"], mhpmcounter7=ONES, mie=LCOFI, mstatus=MIE,
+        f"{nops(5)}{fence}\n{nops(400)}", mhpmevent7=CODE["FENCES"], mhpmcounter7=ONES, mie=LCOFI, mstatus=MIE,
     )  # fmt: skip
-    rig.run(15)
+    rig.run(300)  # far enough that no end of a run cuts the blocks behind it short
     assert rig.trap() == (M, INTERRUPT | 13, 0)
     assert rig.csr("mepc") == BASE + 4 * 6
     assert rig.csr("mhpmevent7") & OF and rig.csr("mhpmcounter7") == 0
@@ -331,6 +338,16 @@ def test_a_wait_for_something_else_goes_on_over_an_overflow() -> None:
     rig.run(2)
     assert rig.hart.clock == 8001
     assert rig.csr("mip") & LCOFI and rig.csr("mhpmcounter3") == 3001
+
+
+def test_the_first_instruction_after_a_wait_sees_an_overflow_during_it() -> None:
+    rig = Rig("wfi; csrr a0, mip; nop", mie=1 << 7, mhpmevent3=CODE["CYCLES"], mhpmcounter3=-5000 & ONES)
+    rig.hart.mtimecmp = 80
+    rig.run(2)
+    assert rig.x("a0") == LCOFI | 1 << 7
+    rig = Rig("nop", mhpmevent3=CODE["CYCLES"], mhpmcounter3=-5000 & ONES)
+    rig.machine.sleep(8000)
+    assert rig.csr("mhpmevent3") & OF and rig.csr("mhpmcounter3") == 3000
 
 
 def test_restored_state_overflows_at_the_same_instruction() -> None:

@@ -424,6 +424,12 @@ class Hart:
         """Set an interrupt wire, by its bit of mip."""
         lib.hart_wire(self._h, bit, int(level))
 
+    def guest_wire(self, number: int, level: bool) -> None:
+        """Set the wire of a guest external interrupt: a bit of hgeip, 1 to the machine's `guest_interrupts`."""
+        if not 1 <= number <= self._h.geilen:
+            raise ConfigurationError(f"there is no guest external interrupt {number}: this hart has {self._h.geilen}")
+        lib.hart_guest_wire(self._h, number, int(level))
+
     def flush_translation(self) -> None:
         """As a full HFENCE: page tables were changed in memory."""
         lib.hart_flush(self._h)
@@ -550,6 +556,6 @@ class Hart:
                 raise ValueError("events")
         except (TypeError, ValueError, OverflowError, KeyError, struct.error) as error:
             raise StateError(f"{what}: a value does not fit ({str(error)[:80]})") from None
-        fresh.index = self.index
+        fresh.index, fresh.geilen = self.index, h.geilen
         ffi.buffer(h)[:] = ffi.buffer(fresh)
         lib.hart_refresh(h)

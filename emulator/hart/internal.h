@@ -164,6 +164,7 @@ struct core {
     bool mmio_store;
     u64 mmio_address, mmio_value;
     u64 mode_mark;    /* instructions retired when the present mode was entered */
+    u64 filtered, counting, armed; /* sets of counters, see counters.c */
     u32 pmp_count;    /* entries up to the last that is not OFF */
     struct { u64 low, high; u8 cfg; } pmp[PMP_COUNT]; /* inclusive bounds */
     u8 pmp_default;   /* R, W, X of M-mode where no entry matches */
@@ -214,6 +215,16 @@ void flush_code(machine *m);
 
 /* interpret.c */
 enum status interpret(core *c, block *b, u64 pc, i64 *left);
+
+/* counters.c */
+void counters_changed(core *c); /* what they count, or their cells, was written from outside */
+void counters_check(core *c);   /* the clock has moved: note overflows */
+void counters_leave(core *c, u64 retired); /* around a change of mode */
+void counters_enter(core *c, u64 retired);
+bool count_event(core *c, u32 event);
+void count_trap(core *c, u64 cause, u32 mode);
+
+static inline bool count(core *c, u32 event) { return UNLIKELY(c->counting) && count_event(c, event); }
 
 /* system.c: traps, and the primitives that the descriptions name */
 enum status raise(core *c, u64 cause, u64 tval);

@@ -58,6 +58,13 @@ void machine_free(machine *m) {
 
 hart *machine_hart(machine *m, uint32_t index) { return index < m->harts ? &m->cores[index]->h : NULL; }
 
+void machine_set_guest_interrupts(machine *m, uint32_t count) {
+    for (u32 i = 0; i < m->harts; i++) {
+        m->cores[i]->h.geilen = count < MAX_GEILEN ? count : MAX_GEILEN;
+        hart_refresh(&m->cores[i]->h);
+    }
+}
+
 int machine_add_region(machine *m, uint64_t base, uint64_t size, void *host, int writable) {
     if (m->regions == REGIONS || !size || (base | size) & 4095 || base + size < base) return -1;
     for (u32 i = 0; i < m->regions; i++)
@@ -195,6 +202,7 @@ static void sleep_until(core *c, u64 clock) {
     if (clock <= c->h.clock) return;
     c->h.idle += clock - c->h.clock;
     c->h.clock = clock;
+    if (UNLIKELY(c->armed)) counters_check(c);
 }
 
 void machine_sleep(machine *m, uint64_t until) {
@@ -206,6 +214,8 @@ void machine_sleep(machine *m, uint64_t until) {
 
 void hart_refresh(hart *h) {
     core *c = core_of(h);
+    csr_fit(h);
+    counters_changed(c);
     pmp_refresh(c);
     drop_quick(c);
     hart_context_changed(h);
@@ -216,9 +226,10 @@ void hart_refresh(hart *h) {
 }
 
 void hart_reset(hart *h, uint64_t pc) {
-    const u32 index = h->index;
+    const u32 index = h->index, geilen = h->geilen;
     memset(h, 0, sizeof *h);
     h->index = index;
+    h->geilen = geilen;
     h->pc = pc;
     h->prv = PRV_M;
     h->reservation = NEVER;
@@ -245,6 +256,11 @@ void hart_flush(hart *h) { flush_translations(core_of(h)); }
 void hart_wire(hart *h, uint32_t bit, int level) {
     if (level) h->lines |= 1ull << (bit & 63);
     else h->lines &= ~(1ull << (bit & 63));
+}
+
+void hart_guest_wire(hart *h, uint32_t number, int level) {
+    if (level) h->guest_lines |= 1ull << (number & 63);
+    else h->guest_lines &= ~(1ull << (number & 63));
 }
 
 /* --- running ------------------------------------------------------------------------------------------------------------------ */
@@ -325,8 +341,9 @@ static enum turn take_turn(core *c, u64 *budget, u64 end, hart_exit *out) {
             }
         }
         u64 slice = end - h->clock;
-        const u64 alarm = hart_next_timer(h);
+        const u64 alarm = hart_next_timer(h), overflow = hart_next_overflow(h, false);
         if (alarm - h->clock < slice) slice = alarm - h->clock;
+        if (overflow - h->clock < slice) slice = overflow - h->clock;
         if (*budget < slice) slice = *budget;
         if (slice > CHUNK) slice = CHUNK;
         if (alone) slice = 1;
@@ -341,6 +358,7 @@ static enum turn take_turn(core *c, u64 *budget, u64 end, hart_exit *out) {
         enum status status = b ? interpret(c, b, h->pc, &left) : c->status;
         c->single = false;
         h->clock = c->limit - (u64)left;
+        if (UNLIKELY(c->armed)) counters_check(c);
         *budget -= h->clock - start;
         c->at_break = status == BREAK;
         switch (status) {

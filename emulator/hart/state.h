@@ -130,6 +130,7 @@ typedef struct hart {
     uint64_t mtimecmp;     /* the ACLINT's comparator; MTIP = time >= mtimecmp */
     uint32_t host_modes;   /* bit per mode index: a trap into that mode is an EXIT_TRAP */
     uint32_t halted;       /* not started, or stopped by the caller: run() passes it over */
+    uint32_t geilen;       /* guest external interrupts that the hart has, numbered from 1; kept over reset */
     uint64_t trap_mark;    /* instructions retired when the last trap was taken */
     uint64_t trap_run;     /* traps since, with nothing retired between */
     uint64_t retired[5];   /* by mode index; hart_settle() brings the current mode up to date */

@@ -40,8 +40,11 @@ EVERYTHING: Final = (1 << 64) - 1
 class Rig:
     """A machine whose PMP permits everything, with a program at BASE."""
 
-    def __init__(self, text: str = "", *, harts: int = 1, memory: int = 4 << 20, mode: Mode = M, **csrs: int) -> None:
-        self.machine = Machine(memory=memory, harts=harts)
+    def __init__(
+        self, text: str = "", *, harts: int = 1, memory: int = 4 << 20, mode: Mode = M, guest_interrupts: int = 0,
+        **csrs: int,
+    ) -> None:  # fmt: skip
+        self.machine = Machine(memory=memory, harts=harts, guest_interrupts=guest_interrupts)
         self.hart: Hart = self.machine.harts[0]
         for hart in self.machine.harts:
             hart.set_csr("pmpaddr0", ONES)

@@ -68,7 +68,7 @@ static uint64_t any(rng *r) {
 typedef struct layout {
     bool exact, stale; /* stale implies exact */
     bool alone;        /* one machine */
-    uint32_t harts, regions, devices;
+    uint32_t harts, regions, devices, guest_interrupts;
     struct { uint64_t base, size; int writable; } region[MOST_REGIONS];
     struct { uint64_t base, size; } device[2];
 } layout;
@@ -333,6 +333,7 @@ static void choose_shape(rng *r) {
     shape.stale = kind < 20;
     shape.alone = kind >= 95;
     shape.harts = chance(r, 50) ? 1 : 2 + (uint32_t)below(r, MOST_HARTS - 1);
+    shape.guest_interrupts = chance(r, 50) ? 0 : (uint32_t)below(r, 64);
     shape.regions = 3 + (uint32_t)below(r, 2);
     const uint64_t base = bases[below(r, COUNT(bases))];
     uint64_t size = CODE + PAGE * (2 + below(r, 40));
@@ -360,6 +361,7 @@ static void choose_shape(rng *r) {
 static rig *new_rig(void) {
     rig *g = calloc(1, sizeof *g);
     if (!g || !(g->m = machine_new(shape.harts))) fail("no memory");
+    machine_set_guest_interrupts(g->m, shape.guest_interrupts);
     for (uint32_t i = 0; i < shape.regions; i++) {
         /* Exactly the size, so that the sanitizer sees what lies behind. */
         g->memory[i] = calloc(1, shape.region[i].size);

@@ -41,7 +41,6 @@ _LATER_OPTIONS = {
     "--h-version": "V",
     "--priv-version": "V",
     "--profile": "FILE",
-    "--signature": "FILE",
     "--gdb": "[HOST:]PORT",
     "--record": "FILE",
 }
@@ -107,6 +106,15 @@ def count(most: int) -> Callable[[str], int]:
     return convert
 
 
+def power_of_two(most: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        if text not in {str(1 << bit) for bit in range(most.bit_length())}:
+            raise argparse.ArgumentTypeError(f"{text!r}: a power of two from 1 to {most}")
+        return int(text)
+
+    return convert
+
+
 def parser() -> argparse.ArgumentParser:
     top = _Parser(
         prog="rvtui",
@@ -130,6 +138,12 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--vcpus", type=count(64), metavar="N", help="virtual CPUs of each VM")
     run.add_argument("--dtb", metavar="FILE", help="the device tree to hand to the firmware instead of our own")
     run.add_argument("--dump-dtb", metavar="FILE", help="write the machine's device tree to FILE and end")
+    run.add_argument(
+        "--signature", metavar="FILE", help="when the guest ends: what is from begin_signature to end_signature, in hex"
+    )
+    run.add_argument(
+        "--signature-granularity", type=power_of_two(64), metavar="N", help="bytes in a line of it: 4 (default), 8, 16"
+    )
     run.add_argument("--isa", metavar="NAME", help="what the harts implement; only rv64gch is available yet")
     run.add_argument("--jit", choices=("auto", "on", "off"), default="auto", help="the translator (not available yet)")
     run.add_argument("--paused", action="store_true", help="open the application with the machine standing still")
@@ -239,6 +253,10 @@ def _demonstration() -> int:
 def _run(options: argparse.Namespace) -> int:
     from rvtui import machines
 
+    if options.signature is not None and not options.headless:
+        raise UsageError("--signature needs --headless: it is written when the guest ends")
+    if options.signature_granularity is not None and options.signature is None:
+        raise UsageError("--signature-granularity needs --signature")
     if options.jit == "on":
         raise UsageError("--jit on: not available yet")
     if options.isa is not None and options.isa.lower() not in ("rv64gch", "rv64gc_h", "rv64"):
@@ -248,15 +266,21 @@ def _run(options: argparse.Namespace) -> int:
             raise UsageError(f"--bare boots one firmware: what is {options.guests[0]!r} for?")
         if options.vcpus is not None:
             raise UsageError("--vcpus is for VMs; the bare machine has --harts")
-        machine, tree = machines.bare(
+        machine, tree, image = machines.bare(
             options.bare, memory=options.memory or 128 << 20, harts=options.harts or 1, dtb=options.dtb
         )
         title = options.bare
         if options.dump_dtb is not None:
             machines.write_file(options.dump_dtb, tree)
             return 0
+        if options.signature is not None:
+            from rvtui.signature import WORD, Signature
+
+            width = options.signature_granularity or WORD
+            options.signature = Signature.of(options.signature, image, machine.memory, width)
     else:
-        for option, value in (("--harts", options.harts), ("--dtb", options.dtb), ("--dump-dtb", options.dump_dtb)):
+        for option in ("--harts", "--dtb", "--dump-dtb", "--signature"):
+            value = getattr(options, option[2:].replace("-", "_"))
             if value is not None:
                 raise UsageError(f"{option} is for the bare machine: use it with --bare")
         if not options.guests:
@@ -285,7 +309,8 @@ def _headless(machine: object, options: argparse.Namespace) -> int:
 
     if options.save is not None:
         machines.check_writable(options.save)
-    return headless.run(machine, limit=options.instructions, save=options.save)  # type: ignore[arg-type]
+    signature = getattr(options, "signature", None)
+    return headless.run(machine, limit=options.instructions, save=options.save, signature=signature)  # type: ignore[arg-type]
 
 
 def _snapshot(options: argparse.Namespace) -> int:

@@ -112,7 +112,7 @@ def _misaligned_atomic(difference: Difference, context: Context) -> bool:
     word = context.word
     if word is None or word & 0x7F != 0x2F:
         return False
-    return context.x[word >> 15 & 31] & (7 if word >> 12 & 1 else 3) != 0
+    return context.x[word >> 15 & 31] & (1 << (word >> 12 & 7)) - 1 != 0
 
 
 def _inhibiting_write(difference: Difference, context: Context) -> bool:

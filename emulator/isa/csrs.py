@@ -417,7 +417,10 @@ def _envcfg(level: str, *live: str) -> tuple[Field, ...]:
             ("STCE", 63, 1, f"{'vstimecmp' if level == 'h' else 'stimecmp'} in {below}", None, "Sstc"),
         ]
     return tuple(
-        Field(name, low, width, Kind.RW if name in live else Kind.FIXED, doc, values, extension=extension)
+        Field(
+            name, low, width, Kind.FIXED if name not in live else Kind.LEGAL if values else Kind.RW, doc, values,
+            legal=tuple(values or ()), extension=extension,
+        )
         for name, low, width, doc, values, extension in rows
     )
 
@@ -476,8 +479,9 @@ _HGATP = (
     _rw("VMID", 44, 14, "virtual-machine identifier"),
     Field("MODE", 60, 4, Kind.LEGAL, "translation scheme", _HGATP_MODE, legal=(0, 8, 9, 10)),
 )
-_MENVCFG = _envcfg("m", "FIOM", "ADUE", "STCE")
-_HENVCFG = _envcfg("h", "FIOM", "ADUE", "STCE")
+_CACHE = ("CBIE", "CBCFE", "CBZE")
+_MENVCFG = _envcfg("m", "FIOM", *_CACHE, "ADUE", "STCE")
+_HENVCFG = _envcfg("h", "FIOM", *_CACHE, "ADUE", "STCE")
 _WITHHELD = sum(field.mask for field in _HENVCFG if field.name in ("DTE", "ADUE", "PBMTE", "STCE"))
 _FFLAGS = (
     _bit("NX", 0, "inexact"),
@@ -581,7 +585,8 @@ def _supervisor_registers() -> Iterator[Csr]:
     yield Csr(0x106, "scounteren", g, "counters readable in U-mode", _COUNTERS, storage="scounteren", since="1.10")
 
     g = "supervisor configuration"
-    yield Csr(0x10A, "senvcfg", g, "environment of U-mode", _envcfg("s", "FIOM"), since="1.12", storage="senvcfg")
+    bits = _envcfg("s", "FIOM", *_CACHE)
+    yield Csr(0x10A, "senvcfg", g, "environment of U-mode", bits, since="1.12", storage="senvcfg")
 
     g = "supervisor trap handling"
     bits = _whole("VALUE", "for software")

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from . import csrs
 from .description import ISA, Compressed, Instruction, Layout
 from .expression import Effect, Value
+from .zfa import CONSTANTS
 
 ABI_NAMES = (
     "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5",
@@ -94,6 +95,8 @@ class Decoded:
             return known.name if known else f"{value:#x}"
         if name == "rm":
             return ROUNDING[value]
+        if name == "constant":
+            return CONSTANTS[value]
         if name in ("pred", "succ"):
             return "".join(letter for bit, letter in zip((8, 4, 2, 1), "iorw", strict=True) if value & bit) or "0"
         if name == "imm" and self.target_offset is not None:
@@ -138,15 +141,20 @@ def _is_relative(value: object) -> bool:
     return isinstance(value, Value) and value.op == "add" and getattr(value.args[0], "op", "") == "pc"
 
 
+def _bucket(word: int) -> int:
+    """Where the forms of a word are listed."""
+    return word & 0x7F if word & 3 == 3 else 0x100 | word & 3
+
+
 @cache
 def _forms() -> dict[int, list[tuple[Layout, Instruction, Compressed | None, Mapping[str, tuple[int, ...]]]]]:
     """Candidates by the low seven bits (by quadrant for 16-bit forms), narrower patterns first."""
     table: dict[int, list[tuple[Layout, Instruction, Compressed | None, Mapping[str, tuple[int, ...]]]]] = {}
     for insn in ISA.instructions.values():
-        table.setdefault(insn.layout.match & 0x7F, []).append((insn.layout, insn, None, insn.never))
+        table.setdefault(_bucket(insn.layout.match), []).append((insn.layout, insn, None, insn.never))
     for short in ISA.compressed.values():
         entry = (short.layout, ISA.instructions[short.target], short, short.never)
-        table.setdefault(0x100 | short.layout.match & 3, []).append(entry)
+        table.setdefault(_bucket(short.layout.match), []).append(entry)
     for entries in table.values():
         entries.sort(key=lambda entry: -entry[0].mask.bit_count())
     return table
@@ -157,7 +165,7 @@ def decode(word: int) -> Decoded | None:
     """Decode the instruction in the low 16 or 32 bits of `word`; None where no instruction has that form."""
     wide = word & 3 == 3
     word &= 0xFFFFFFFF if wide else 0xFFFF
-    for layout, insn, short, never in _forms().get(word & 0x7F if wide else 0x100 | word & 3, ()):
+    for layout, insn, short, never in _forms().get(_bucket(word), ()):
         if word & layout.mask != layout.match:
             continue
         values = layout.extract(word)
@@ -192,6 +200,8 @@ def _say(value: object, d: Decoded, hart: Registers) -> str:
     match value:
         case int():
             return _number(value)
+        case Value("operand", ("constant",)):
+            return CONSTANTS[d.operands["constant"]]
         case Value("operand", (name,)):
             return _number(d.operands[name])
         case Value("x", (operand,)):

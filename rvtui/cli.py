@@ -22,7 +22,6 @@ _LATER = {
     "replay": "replaying a recording",
     "compare": "comparing versions of the H extension",
     "lint": "checking an ELF",
-    "isa": "the instruction set reference",
     "conformance": "the conformance run",
     "bench": "the benchmark",
     "images": "the list of images",
@@ -31,6 +30,14 @@ _LATER = {
     "share": "sharing a session",
     "watch": "watching a shared session",
 }
+_ISA_EXAMPLES = """\
+examples:
+  rvtui isa                    every extension, and which profiles want it
+  rvtui isa RVA23S64           one profile: mandatory, optional, missing
+  rvtui isa hlv.w              an instruction: pattern, meaning, chapter
+  rvtui isa vsstatus           a CSR: number, privilege, fields, history
+  rvtui isa diff h0.6 h1.0     what changed between two versions
+"""
 _LATER_SNAPSHOT = ("list", "tree", "diff", "delete", "prune", "export", "import")
 _LATER_OPTIONS = {
     "--kernel": "F",
@@ -166,6 +173,13 @@ def parser() -> argparse.ArgumentParser:
     save.add_argument("file", metavar="FILE")
     save.add_argument("guests", nargs="+", metavar="GUEST")
     save.add_argument("--instructions", type=number, metavar="N", required=True, help="how many to run before")
+    isa = commands.add_parser(
+        "isa", help="what the harts implement", allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_ISA_EXAMPLES,
+        description="What the harts implement, by profile; or one extension, instruction, CSR or profile.",
+    )  # fmt: skip
+    isa.add_argument("names", nargs="*", metavar="NAME", help="V, sh1add.uw, hstatus, 0x600, RVA23S64; or diff A B")
+    isa.add_argument("--json", action="store_true", help="one JSON object; what is in it: pydoc rvtui.isa")
     for name in _LATER_SNAPSHOT:
         later = parts.add_parser(name, help="not available yet", add_help=False)
         later.add_argument("rest", nargs=argparse.REMAINDER)
@@ -240,6 +254,10 @@ def _main(arguments: list[str]) -> int:
             return _run(options)
         case "snapshot":
             return _snapshot(options)
+        case "isa":
+            from rvtui import isa
+
+            return isa.main(options.names, as_json=options.json)
     raise AssertionError(options.command)
 
 

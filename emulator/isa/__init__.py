@@ -11,7 +11,7 @@ from . import (  # noqa: F401
     a, c, csrs, f_d, h, m, privileged, rv64i, zabha, zacas, zawrs, zba, zbb, zbc, zbkb, zbkx, zbs, zcb, zfa, zfh,
     zicbo, zicond, zicsr, zihint, zimop,
 )  # fmt: skip
-from .decoder import ABI_NAMES, FLOAT_NAMES, Decoded, decode
+from .decoder import ABI_NAMES, FLOAT_NAMES, Decoded, decode, sentence
 from .description import ISA
 
-__all__ = ["ABI_NAMES", "FLOAT_NAMES", "ISA", "Decoded", "csrs", "decode"]
+__all__ = ["ABI_NAMES", "FLOAT_NAMES", "ISA", "Decoded", "csrs", "decode", "sentence"]

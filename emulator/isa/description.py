@@ -134,6 +134,7 @@ class Instruction:
     aliases: tuple[tuple[str, Mapping[str, int | str]], ...]  # syntax, and the operand values that select it
     common: bool  # frequent in compiled code: worth a fused handler with its neighbour
     doc: str
+    source: str  # first sentence of the module that describes it: the chapter of the manual
 
     @property
     def ends_block(self) -> bool:
@@ -169,6 +170,11 @@ _NOTHING: Mapping[str, tuple[int, ...]] = {}
 def extension_of(module: str) -> str:
     """Each module of descriptions names its extension by a module constant."""
     return str(sys.modules[module].EXTENSION)
+
+
+def source_of(module: str) -> str:
+    """Each module of descriptions begins with the name of its chapter."""
+    return (sys.modules[module].__doc__ or "").strip().split("\n")[0]
 
 
 def instruction(
@@ -209,7 +215,7 @@ def instruction(
         ISA.instructions[title] = Instruction(
             title, syntax, pattern, layout, extension or extension_of(body.__module__), tuple(trace.effects),
             tuple(p for p in parameters if p not in context), never,
-            tuple((aliases or {}).items()), common, inspect.getdoc(body) or "",
+            tuple((aliases or {}).items()), common, inspect.getdoc(body) or "", source_of(body.__module__),
         )  # fmt: skip
         return body
 

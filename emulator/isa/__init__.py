@@ -8,8 +8,31 @@ from __future__ import annotations
 
 # Each module registers what it describes; the order decides nothing but the numbering of handlers.
 from . import (  # noqa: F401
-    a, c, csrs, f_d, h, m, privileged, rv64i, zabha, zacas, zawrs, zba, zbb, zbc, zbkb, zbkx, zbs, zcb, zfa, zfh,
-    zicbo, zicond, zicsr, zihint, zimop,
+    a,
+    c,
+    csrs,
+    f_d,
+    h,
+    m,
+    privileged,
+    rv64i,
+    zabha,
+    zacas,
+    zawrs,
+    zba,
+    zbb,
+    zbc,
+    zbkb,
+    zbkx,
+    zbs,
+    zcb,
+    zfa,
+    zfh,
+    zicbo,
+    zicond,
+    zicsr,
+    zihint,
+    zimop,
 )  # fmt: skip
 from .decoder import ABI_NAMES, FLOAT_NAMES, Decoded, decode
 from .description import ISA

@@ -5,7 +5,8 @@
         x[rd] = x[rs1] + imm
 
 The pattern lists the fields from bit 31 (or 15) down: literal bits, registers, immediates with the bits they carry.
-Immediates are sign-extended from their highest bit unless the field is called `uimm`, `shamt` or `csr`. `constant` numbers a floating-point constant (Zfa).
+Immediates are sign-extended from their highest bit unless the field is called `uimm`, `shamt` or `csr`. `constant` is
+the number of a floating-point constant (Zfa).
 """
 
 from __future__ import annotations

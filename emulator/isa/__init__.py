@@ -1,7 +1,7 @@
 """Instructions and CSRs of the hart: descriptions, and what can be read off them.
 
-    >>> decode(0x00150513).text
-    'addi a0, a0, 1'
+>>> decode(0x00150513).text
+'addi a0, a0, 1'
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ from . import (  # noqa: F401
     zicsr,
     zihint,
     zimop,
-)  # fmt: skip
+    zkn,
+    zks,
+)
 from .decoder import ABI_NAMES, FLOAT_NAMES, Decoded, decode
 from .description import ISA
 

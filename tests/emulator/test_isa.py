@@ -162,7 +162,8 @@ def test_the_upper_half_of_a_word_behind_a_short_instruction_is_ignored() -> Non
 
 ABSENT_FROM_CAPSTONE = {
     "Zba", "Zbb", "Zbs", "H", "Svinval", "Zbc", "Zbkb", "Zbkx", "Zicond", "Zimop", "Zcmop", "Zcb", "Zihintpause",
-    "Zihintntl", "Zicbop", "Zicbom", "Zicboz", "Zawrs", "Zacas", "Zabha", "Zfh", "Zfhmin", "Zfa",
+    "Zihintntl", "Zicbop", "Zicbom", "Zicboz", "Zawrs", "Zacas", "Zabha", "Zfh", "Zfhmin", "Zfa", "Zkne", "Zknd",
+    "Zknh", "Zksed", "Zksh",
 }  # fmt: skip
 TWO_ADDRESS = {
     "c.addi",
@@ -334,7 +335,8 @@ def test_extensions_agree_with_gnu_as(text: str, word: int) -> None:
 
 ASSEMBLED_BY_LLVM = {
     "Zbc", "Zbkb", "Zbkx", "Zicond", "Zimop", "Zcmop", "Zcb", "Zihintpause", "Zihintntl", "Zicbop", "Zicbom", "Zicboz",
-    "Zawrs", "Zacas", "Zabha", "Zfh", "Zfhmin", "Zfa",
+    "Zawrs", "Zacas", "Zabha", "Zfh", "Zfhmin", "Zfa", "Zkne", "Zknd",
+    "Zknh", "Zksed", "Zksh",
 }  # fmt: skip
 
 

@@ -45,9 +45,11 @@ def slots(insn: Instruction) -> dict[str, str]:
                 places[name] = "a"
             case "rs1" | "uimm" | "constant":
                 places[name] = "b"
+            case "rnum":
+                places[name] = "c"
             case "rs2":
                 places[name] = "a" if wide else "c"
-            case "rs3":
+            case "rs3" | "bs":
                 places[name] = "d"
             case "rm":
                 places[name] = "e"

@@ -1,6 +1,7 @@
 /* The interpreter: threaded dispatch over decoded operations. The handlers are generated from emulator/isa. */
 
 #include "internal.h"
+#include "crypto.h"
 #include "integer.h"
 #include "softfloat.h"
 

@@ -5,7 +5,8 @@
         x[rd] = x[rs1] + imm
 
 The pattern lists the fields from bit 31 (or 15) down: literal bits, registers, immediates with the bits they carry.
-Immediates are sign-extended from their highest bit unless the field is called `uimm`, `shamt` or `csr`. `constant` numbers a floating-point constant (Zfa).
+Immediates are sign-extended from their highest bit unless the field is called `uimm`, `shamt` or `csr`. `constant` is
+the number of a floating-point constant (Zfa).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .expression import Effect, HartPrimitives, Memory, ProgramCounter, Register
 #: Widths of the fields that are not immediates. A quote marks a register of the compressed three-bit form (x8..x15).
 FIELD_WIDTHS = {
     "rd": 5, "rs1": 5, "rs2": 5, "rs3": 5, "rm": 3, "aq": 1, "rl": 1, "csr": 12, "uimm": 5, "shamt": 6, "shamtw": 5,
-    "fm": 4, "constant": 5, "pred": 4, "succ": 4, "rd'": 3, "rs1'": 3, "rs2'": 3,
+    "fm": 4, "constant": 5, "rnum": 4, "bs": 2, "pred": 4, "succ": 4, "rd'": 3, "rs1'": 3, "rs2'": 3,
 }  # fmt: skip
 SIGNED = "imm"
 

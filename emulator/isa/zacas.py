@@ -21,9 +21,7 @@ describe("w", "010", 32)
 describe("d", "011", 64)
 
 
-@instruction(
-    "amocas.q rd, rs2, (rs1)", "00101 aq rl rs2 rs1 100 rd 0101111", never={"rd": ODD, "rs2": ODD}
-)
+@instruction("amocas.q rd, rs2, (rs1)", "00101 aq rl rs2 rs1 100 rd 0101111", never={"rd": ODD, "rs2": ODD})
 def amocas_q(x, mem, rd, rs1, rs2):
     """Pairs of registers, the even one the low half; a pair that begins at x0 reads as zero and is not written."""
     mem.do("compare_and_swap_pair", x[rs1], rd, rs2)

@@ -28,9 +28,7 @@ for _rs2, _name in enumerate(("p1", "pall", "s1", "all"), 2):
 
 
 def describe_prefetch(kind: str, operation: str) -> None:
-    @instruction(
-        f"prefetch.{kind} imm(rs1)", f"imm[11:5] {operation} rs1 110 00000 0010011", extension="Zicbop"
-    )
+    @instruction(f"prefetch.{kind} imm(rs1)", f"imm[11:5] {operation} rs1 110 00000 0010011", extension="Zicbop")
     def prefetch():
         """Raises no exception whatever the address ("Cache Management Operations", section "Traps")."""
 

@@ -3,7 +3,7 @@ gives them a meaning."""
 
 from __future__ import annotations
 
-from .description import compressed, instruction
+from .description import instruction
 
 EXTENSION = "Zimop"
 

@@ -21,6 +21,7 @@ M, HS, U, VS, VU = Mode.M, Mode.HS, Mode.U, Mode.VS, Mode.VU
 ILLEGAL, VIRTUAL = 2, 22
 
 STCE, ADUE = 1 << 63, 1 << 61
+CACHES = 0xF0  # CBIE, CBCFE, CBZE
 FS_INITIAL, FS_DIRTY, SD = 1 << 13, 3 << 13, 1 << 63
 TVM, VTVM = 1 << 20, 1 << 20
 CY, TM, IR = 1, 2, 4
@@ -279,8 +280,11 @@ LEGAL = [
     ("hcounteren", "hcounteren", [ONES], 7),
     ("scounteren", "scounteren", [ONES], 7),
     ("mcountinhibit: time never stands still", "mcountinhibit", [ONES], 5),
-    ("menvcfg", "menvcfg", [ONES], STCE | ADUE | 1),
-    ("senvcfg", "senvcfg", [ONES], 1),
+    ("menvcfg", "menvcfg", [ONES], STCE | ADUE | CACHES | 1),
+    ("senvcfg", "senvcfg", [ONES], CACHES | 1),
+    ("CBIE cannot be 2", "menvcfg", [0x10, 0xE0], 0xD0),
+    ("CBIE can be 3", "senvcfg", [0x10, 0x30], 0x30),
+    ("CBIE of henvcfg cannot be 2", "henvcfg", [0x30, 0x20], 0x30),
     ("mtvec keeps its mode when that is reserved", "mtvec", [HANDLER | 1, BASE | 2], BASE | 1),
     ("vstvec", "vstvec", [BASE | 1], BASE | 1),
     ("mepc is even", "mepc", [ONES], ONES - 1),
@@ -327,13 +331,13 @@ def test_every_writable_bit_can_be_set_and_cleared() -> None:
 def test_henvcfg_has_only_what_menvcfg_grants() -> None:
     rig = Rig(menvcfg=STCE, henvcfg=0)
     rig.set(henvcfg=ONES)
-    assert rig.csr("henvcfg") == STCE | 1
+    assert rig.csr("henvcfg") == STCE | CACHES | 1
     rig.set(menvcfg=STCE | ADUE)
-    assert rig.csr("henvcfg") == STCE | 1, "the write to a withheld bit was ignored"
+    assert rig.csr("henvcfg") == STCE | CACHES | 1, "the write to a withheld bit was ignored"
     rig.set(henvcfg=ONES)
-    assert rig.csr("henvcfg") == STCE | ADUE | 1
+    assert rig.csr("henvcfg") == STCE | ADUE | CACHES | 1
     rig.set(menvcfg=0)
-    assert rig.csr("henvcfg") == 1
+    assert rig.csr("henvcfg") == CACHES | 1, "what the registers say of caches is their own"
 
 
 def test_sstatus_is_a_view_of_mstatus() -> None:

@@ -88,7 +88,7 @@ def carryless(a: int, b: int) -> int:
 
 
 def crossbar(a: int, b: int, bits: int) -> int:
-    """"Zbkx": a look-up of each element of b in a."""
+    """ "Zbkx": a look-up of each element of b in a."""
     elements, indices = ([v >> bits * i & (1 << bits) - 1 for i in range(64 // bits)] for v in (a, b))
     return sum(elements[index] << bits * i for i, index in enumerate(indices) if index < len(elements))
 

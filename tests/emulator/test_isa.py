@@ -1,22 +1,27 @@
 """The descriptions of instructions: encodings, the disassembler and the explaining sentences.
 
-Encodings are checked against themselves (both directions), against Capstone where it knows the extension, and against
-words that GNU as made of the others.
+Encodings are checked against themselves (both directions), against Capstone where it knows the extension, against words
+that GNU as made of others, and against LLVM's assembler for the rest.
 """
 
 from __future__ import annotations
 
+import random
 import re
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from itertools import combinations
+from pathlib import Path
 
 import capstone
 import pytest
-from assembler import AssemblyError, assemble, encode
+from assembler import AssemblyError, assemble, encode, float_operands
+from elftools.elf.elffile import ELFFile
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from emulator.isa import ISA, decode
+from emulator.isa import ABI_NAMES, FLOAT_NAMES, ISA, decode
 from emulator.isa.description import SIGNED, Compressed, Instruction
 
 FORMS: list[Instruction | Compressed] = [*ISA.instructions.values(), *ISA.compressed.values()]
@@ -157,7 +162,8 @@ def test_the_upper_half_of_a_word_behind_a_short_instruction_is_ignored() -> Non
 
 ABSENT_FROM_CAPSTONE = {
     "Zba", "Zbb", "Zbs", "H", "Svinval", "Zbc", "Zbkb", "Zbkx", "Zicond", "Zimop", "Zcmop", "Zcb", "Zihintpause",
-    "Zihintntl", "Zicbop", "Zicbom", "Zicboz", "Zawrs", "Zacas", "Zabha", "Zfh", "Zfhmin", "Zfa",
+    "Zihintntl", "Zicbop", "Zicbom", "Zicboz", "Zawrs", "Zacas", "Zabha", "Zfh", "Zfhmin", "Zfa", "Zkne", "Zknd",
+    "Zknh", "Zksed", "Zksh",
 }  # fmt: skip
 TWO_ADDRESS = {
     "c.addi",
@@ -327,9 +333,68 @@ def test_extensions_agree_with_gnu_as(text: str, word: int) -> None:
     assert found is not None and found.text.replace(", ", ",") == text
 
 
-def test_the_words_cover_what_capstone_does_not() -> None:
+ASSEMBLED_BY_LLVM = {
+    "Zbc", "Zbkb", "Zbkx", "Zicond", "Zimop", "Zcmop", "Zcb", "Zihintpause", "Zihintntl", "Zicbop", "Zicbom", "Zicboz",
+    "Zawrs", "Zacas", "Zabha", "Zfh", "Zfhmin", "Zfa", "Zkne", "Zknd",
+    "Zknh", "Zksed", "Zksh",
+}  # fmt: skip
+
+
+def short_text(form: Compressed, word: int) -> str:
+    """A 16-bit form in its own syntax."""
+    values, floats = form.layout.extract(word), float_operands(form)
+
+    def operand(match: re.Match[str]) -> str:
+        name = match[0]
+        return str(values[name]) if name == "uimm" else (FLOAT_NAMES if name in floats else ABI_NAMES)[values[name]]
+
+    name, _, rest = form.syntax.partition(" ")
+    return f"{name} {re.sub(r'[a-z]+[0-9]?', operand, rest)}"
+
+
+def test_encodings_agree_with_the_assembler_of_llvm(tmp_path: Path) -> None:
+    """What the disassembler writes of random words, assembled by LLVM (in ziglang), gives the same words."""
+    generator = random.Random(1)
+    lines, wanted, names = [], b"", set()
+    for form in FORMS:
+        for _ in range(12 if form.extension in ASSEMBLED_BY_LLVM else 0):
+            word = form.layout.match | generator.getrandbits(8 * form.layout.length) & ~form.layout.mask
+            found = decode(word)
+            if found is None or (found.compressed or found.instruction) is not form:
+                continue
+            names.add(form.name)
+            lines.append(short_text(form, word) if isinstance(form, Compressed) else found.text)
+            wanted += word.to_bytes(form.layout.length, "little")
+    assert names == {form.name for form in FORMS if form.extension in ASSEMBLED_BY_LLVM}
+    arch = ", ".join(f"+{name.lower()}" for name in sorted(ASSEMBLED_BY_LLVM | {"D", "C", "M", "A", "Zba", "Zbb"}))
+    source, made = tmp_path / "words.s", tmp_path / "words.o"
+    source.write_text("\n".join([".option norelax", f".option arch, {arch}", *lines, ""]))
+    command = [
+        sys.executable,
+        "-m",
+        "ziglang",
+        "cc",
+        "-target",
+        "riscv64-freestanding",
+        "-c",
+        str(source),
+        "-o",
+        str(made),
+    ]
+    subprocess.run(command, check=True)
+    with made.open("rb") as file:
+        code = ELFFile(file).get_section_by_name(".text").data()
+    at = 0
+    for line in lines:
+        length = 4 if wanted[at] & 3 == 3 else 2
+        assert code[at : at + length] == wanted[at : at + length], line
+        at += length
+    assert code == wanted
+
+
+def test_capstone_gnu_as_or_llvm_knows_every_form() -> None:
     covered = {text.split()[0] for text in WORDS}
-    missing = {form.name for form in FORMS if form.extension in ABSENT_FROM_CAPSTONE} - covered
+    missing = {form.name for form in FORMS if form.extension in ABSENT_FROM_CAPSTONE - ASSEMBLED_BY_LLVM} - covered
     assert not missing
 
 

@@ -499,8 +499,8 @@ def test_comparisons(fp: Library, fmt: Format) -> None:
             u, v = (
                 (-math.inf if value.negative else math.inf) if value.exact is None else value.exact for value in (x, y)
             )
-            results = {"eq": (u == v, 0)} | {name: (u < v, 0) for name in ("lt", "ltq")}
-            results |= {name: (u <= v, 0) for name in ("le", "leq")}
+            results = {"eq": (u == v, 0)} | dict.fromkeys(("lt", "ltq"), (u < v, 0))
+            results |= dict.fromkeys(("le", "leq"), (u <= v, 0))
         for name, (holds, flags) in results.items():
             fp.check(f"test_{name}", (a, b), (fmt.width,), (int(holds), flags))
 

@@ -17,7 +17,7 @@ from typing import Any
 VERSION = "0.0.5.dev20"
 ISA = (
     "rv64imafdch_zicbom_zicbop_zicboz_zicclsm_zicntr_zicond_zicsr_zifencei_zihintntl_zihintpause_zimop_zabha_zacas_zawrs"
-    "_zfa_zfh_zcb_zcmop_zba_zbb_zbc_zbkb_zbkx_zbs_sstc_svinval_svadu"
+    "_zfa_zfh_zcb_zcmop_zba_zbb_zbc_zbkb_zbkx_zbs_zkn_zks_sstc_svinval_svadu"
 )
 RAM_BASE = 0x8000_0000
 CLINT = 0x200_0000

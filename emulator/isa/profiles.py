@@ -41,7 +41,6 @@ def _all(*names: str) -> bool:
     return all(name in BY_NAME and BY_NAME[name].implemented for name in names)
 
 
-_SHARED_K: Final = ("Zbkb", "Zbkc", "Zbkx")
 _PARTS: Final = {
     part.name: part
     for part in (
@@ -58,8 +57,6 @@ _PARTS: Final = {
         _part("Sdtrig", "debug triggers", False),
         _part("Sspm", "pointer masking in S-mode, as M-mode chooses", _all("Smnpm")),
         _part("Supm", "pointer masking in U-mode, as the system chooses", _all("Ssnpm")),
-        _part("Zkn", "scalar cryptography, NIST: AES and SHA-2", _all(*_SHARED_K, "Zknd", "Zkne", "Zknh")),
-        _part("Zks", "scalar cryptography, ShangMi: SM3 and SM4", _all(*_SHARED_K, "Zksed", "Zksh")),
         _part("Zvbb", "vectors: basic bit manipulation", False),
         _part("Zvbc", "vectors: carry-less multiplication", False),
         _part("Zvfbfmin", "vectors: conversions of BF16", False),

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from emulator.errors import ConfigurationError, LoadError
+from emulator.isa.extensions import isa_string
+from emulator.isa.zicbo import BLOCK
 
 if TYPE_CHECKING:
     from emulator.bus import Device
@@ -28,7 +30,7 @@ DEPTH_LIMIT: Final = 32
 NAME_LIMIT: Final = 255
 """Characters of a node's or property's name (the specification wants at most 31)."""
 
-DEFAULT_ISA: Final = "rv64imafdch_zicsr_zifencei_zba_zbb_zbs_sstc"
+DEFAULT_ISA: Final = isa_string()
 
 Value = int | str | bytes | bool | Sequence[int] | Sequence[str]
 """A property: an int is one 32-bit cell, a sequence its cells or strings, True an empty property."""
@@ -287,11 +289,13 @@ def _cpus(tree: Tree, isa: str, mmu: str, timebase: int) -> Node:
     cpus = Node("cpus", {"#address-cells": 1, "#size-cells": 0, "timebase-frequency": timebase})
     cluster = Node("cluster0")
     extensions = isa_extensions(isa)
+    blocks = {f"riscv,{name[2:]}-block-size": BLOCK for name in ("zicbom", "zicbop", "zicboz") if name in extensions}
     for hart in range(tree.harts):
         handle = tree.phandle(f"cpu{hart}")
         cpu = cpus.add(Node(f"cpu@{hart:x}", {
             "device_type": "cpu", "reg": hart, "status": "okay", "compatible": "riscv", "riscv,isa": isa,
-            "riscv,isa-base": "rv64i", "riscv,isa-extensions": extensions, "mmu-type": mmu, "phandle": handle,
+            "riscv,isa-base": "rv64i", "riscv,isa-extensions": extensions, "mmu-type": mmu, **blocks,
+            "phandle": handle,
         }))  # fmt: skip
         cpu.add(Node("interrupt-controller", {
             "#interrupt-cells": 1, "#address-cells": 0, "interrupt-controller": True,

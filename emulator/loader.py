@@ -140,6 +140,8 @@ class Image:
     symbols: Symbols = field(default_factory=Symbols)
     tohost: int | None = None
     fromhost: int | None = None
+    signature: tuple[int, int] | None = None
+    """Where begin_signature and end_signature are."""
 
     @property
     def start(self) -> int:
@@ -290,6 +292,9 @@ def parse_elf(data: bytes, name: str) -> Image:
                 return address - segment.virtual + segment.physical
         return address
 
+    begin, end = symbols.find("begin_signature"), symbols.find("end_signature")
+    at = physical(begin)
+    signature = None if begin is None or end is None or at is None else (at, at + end - begin)
     return Image(
         name,
         "elf",
@@ -298,6 +303,7 @@ def parse_elf(data: bytes, name: str) -> Image:
         symbols,
         physical(symbols.find("tohost")),
         physical(symbols.find("fromhost")),
+        signature,
     )
 
 

@@ -22,7 +22,6 @@ _LATER = {
     "replay": "replaying a recording",
     "compare": "comparing versions of the H extension",
     "lint": "checking an ELF",
-    "isa": "the instruction set reference",
     "conformance": "the conformance run",
     "bench": "the benchmark",
     "images": "the list of images",
@@ -31,6 +30,14 @@ _LATER = {
     "share": "sharing a session",
     "watch": "watching a shared session",
 }
+_ISA_EXAMPLES = """\
+examples:
+  rvtui isa                    every extension, and which profiles want it
+  rvtui isa RVA23S64           one profile: mandatory, optional, missing
+  rvtui isa hlv.w              an instruction: pattern, meaning, chapter
+  rvtui isa vsstatus           a CSR: number, privilege, fields, history
+  rvtui isa diff h0.6 h1.0     what changed between two versions
+"""
 _LATER_SNAPSHOT = ("list", "tree", "diff", "delete", "prune", "export", "import")
 _LATER_OPTIONS = {
     "--kernel": "F",
@@ -41,7 +48,6 @@ _LATER_OPTIONS = {
     "--h-version": "V",
     "--priv-version": "V",
     "--profile": "FILE",
-    "--signature": "FILE",
     "--gdb": "[HOST:]PORT",
     "--record": "FILE",
 }
@@ -107,6 +113,15 @@ def count(most: int) -> Callable[[str], int]:
     return convert
 
 
+def power_of_two(most: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        if text not in {str(1 << bit) for bit in range(most.bit_length())}:
+            raise argparse.ArgumentTypeError(f"{text!r}: a power of two from 1 to {most}")
+        return int(text)
+
+    return convert
+
+
 def parser() -> argparse.ArgumentParser:
     top = _Parser(
         prog="rvtui",
@@ -130,6 +145,12 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--vcpus", type=count(64), metavar="N", help="virtual CPUs of each VM")
     run.add_argument("--dtb", metavar="FILE", help="the device tree to hand to the firmware instead of our own")
     run.add_argument("--dump-dtb", metavar="FILE", help="write the machine's device tree to FILE and end")
+    run.add_argument(
+        "--signature", metavar="FILE", help="when the guest ends: what is from begin_signature to end_signature, in hex"
+    )
+    run.add_argument(
+        "--signature-granularity", type=power_of_two(64), metavar="N", help="bytes in a line of it: 4 (default), 8, 16"
+    )
     run.add_argument("--isa", metavar="NAME", help="what the harts implement; only rv64gch is available yet")
     run.add_argument("--jit", choices=("auto", "on", "off"), default="auto", help="the translator (not available yet)")
     run.add_argument("--paused", action="store_true", help="open the application with the machine standing still")
@@ -152,6 +173,13 @@ def parser() -> argparse.ArgumentParser:
     save.add_argument("file", metavar="FILE")
     save.add_argument("guests", nargs="+", metavar="GUEST")
     save.add_argument("--instructions", type=number, metavar="N", required=True, help="how many to run before")
+    isa = commands.add_parser(
+        "isa", help="what the harts implement", allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_ISA_EXAMPLES,
+        description="What the harts implement, by profile; or one extension, instruction, CSR or profile.",
+    )  # fmt: skip
+    isa.add_argument("names", nargs="*", metavar="NAME", help="V, sh1add.uw, hstatus, 0x600, RVA23S64; or diff A B")
+    isa.add_argument("--json", action="store_true", help="one JSON object; what is in it: pydoc rvtui.isa")
     for name in _LATER_SNAPSHOT:
         later = parts.add_parser(name, help="not available yet", add_help=False)
         later.add_argument("rest", nargs=argparse.REMAINDER)
@@ -226,6 +254,10 @@ def _main(arguments: list[str]) -> int:
             return _run(options)
         case "snapshot":
             return _snapshot(options)
+        case "isa":
+            from rvtui import isa
+
+            return isa.main(options.names, as_json=options.json)
     raise AssertionError(options.command)
 
 
@@ -239,6 +271,10 @@ def _demonstration() -> int:
 def _run(options: argparse.Namespace) -> int:
     from rvtui import machines
 
+    if options.signature is not None and not options.headless:
+        raise UsageError("--signature needs --headless: it is written when the guest ends")
+    if options.signature_granularity is not None and options.signature is None:
+        raise UsageError("--signature-granularity needs --signature")
     if options.jit == "on":
         raise UsageError("--jit on: not available yet")
     if options.isa is not None and options.isa.lower() not in ("rv64gch", "rv64gc_h", "rv64"):
@@ -248,15 +284,21 @@ def _run(options: argparse.Namespace) -> int:
             raise UsageError(f"--bare boots one firmware: what is {options.guests[0]!r} for?")
         if options.vcpus is not None:
             raise UsageError("--vcpus is for VMs; the bare machine has --harts")
-        machine, tree = machines.bare(
+        machine, tree, image = machines.bare(
             options.bare, memory=options.memory or 128 << 20, harts=options.harts or 1, dtb=options.dtb
         )
         title = options.bare
         if options.dump_dtb is not None:
             machines.write_file(options.dump_dtb, tree)
             return 0
+        if options.signature is not None:
+            from rvtui.signature import WORD, Signature
+
+            width = options.signature_granularity or WORD
+            options.signature = Signature.of(options.signature, image, machine.memory, width)
     else:
-        for option, value in (("--harts", options.harts), ("--dtb", options.dtb), ("--dump-dtb", options.dump_dtb)):
+        for option in ("--harts", "--dtb", "--dump-dtb", "--signature"):
+            value = getattr(options, option[2:].replace("-", "_"))
             if value is not None:
                 raise UsageError(f"{option} is for the bare machine: use it with --bare")
         if not options.guests:
@@ -285,7 +327,8 @@ def _headless(machine: object, options: argparse.Namespace) -> int:
 
     if options.save is not None:
         machines.check_writable(options.save)
-    return headless.run(machine, limit=options.instructions, save=options.save)  # type: ignore[arg-type]
+    signature = getattr(options, "signature", None)
+    return headless.run(machine, limit=options.instructions, save=options.save, signature=signature)  # type: ignore[arg-type]
 
 
 def _snapshot(options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from emulator.errors import EmulatorError
 from emulator.hart import Access, Mode
@@ -75,6 +75,10 @@ COMMANDS: dict[str, Command] = {}
 _ALIASES: dict[str, str] = {}
 
 
+Carrier = TypeVar("Carrier", bound=Callable[..., str | None])
+"""What carries out a command: returns text for the user, or nothing."""
+
+
 def command(
     name: str,
     help: str,
@@ -82,10 +86,10 @@ def command(
     example: str = "",
     changes: bool = False,
     aliases: tuple[str, ...] = (),
-) -> Callable[[Callable[..., str | None]], Callable[..., str | None]]:
+) -> Callable[[Carrier], Carrier]:
     """Register the decorated function."""
 
-    def register(function: Callable[..., str | None]) -> Callable[..., str | None]:
+    def register(function: Carrier) -> Carrier:
         COMMANDS[name] = Command(name, help, function, arguments, example or name, changes, aliases)
         for alias in aliases:
             _ALIASES[alias] = name

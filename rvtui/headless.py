@@ -16,6 +16,7 @@ from emulator.hart import ExitReason
 from emulator.machine import Machine
 from rvtui.cli import STOPPED
 from rvtui.runner import Runner, Watch
+from rvtui.signature import Signature
 from rvtui.subjects import console_names, consoles
 from rvtui.text import clean
 
@@ -134,12 +135,16 @@ def _typing(source: Input) -> Iterator[None]:
         signal.signal(signal.SIGTTOU, old)
 
 
-def run(machine: Machine, *, limit: int | None = None, save: str | None = None) -> int:
-    """Run to the end, or for `limit` instructions; then save, if asked to. Returns the exit code."""
+def run(
+    machine: Machine, *, limit: int | None = None, save: str | None = None, signature: Signature | None = None
+) -> int:
+    """Run to the end, or for `limit` instructions; then save, if asked to. Returns the exit code.
+
+    `signature` is written where the guest ended, whatever its code, and not where it was stopped."""
     output, source = Output(machine), Input(machine)
     runner = Runner(machine, pace=source.terminal)
     target = None if limit is None else machine.executed + limit
-    code, reason = 0, ""
+    code, reason, ended = 0, "", False
     with _typing(source), Watch(runner):
         while True:
             if limit is not None and target is not None and machine.executed >= target:
@@ -165,10 +170,13 @@ def run(machine: Machine, *, limit: int | None = None, save: str | None = None) 
                     code = 1
                 if code:
                     reason = exit.message or f"the guest ended with code {exit.code}"
+                ended = True
                 break
             code, reason = STOPPED, exit.message or "trap loop: traps follow traps and nothing retires"
             break
         output.finish()
+    if signature is not None and ended:
+        signature.write(machine.memory)
     if save is not None:
         import snapshots
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from emulator import guests, loader
 from emulator.errors import ConfigurationError, LoadError
+from emulator.loader import Image
 from emulator.machine import RAM_BASE, Machine
 from emulator.vmm import Hypervisor
 
@@ -55,8 +56,8 @@ def with_guests(names: Sequence[str], *, memory: int = VM_MEMORY, vcpus: int = 1
     return machine
 
 
-def bare(firmware: str, *, memory: int, harts: int, dtb: str | None) -> tuple[Machine, bytes]:
-    """The bare machine with `firmware` in M-mode at its entry, and the device tree that it is handed."""
+def bare(firmware: str, *, memory: int, harts: int, dtb: str | None) -> tuple[Machine, bytes, Image]:
+    """The bare machine with `firmware` in M-mode at its entry; the device tree that it is handed; what was loaded."""
     path = find(firmware, bare=True)
     if _has_form(path):
         image = loader.read_image(path)
@@ -70,7 +71,7 @@ def bare(firmware: str, *, memory: int, harts: int, dtb: str | None) -> tuple[Ma
     if dtb is not None and tree[:4] != DEVICE_TREE_MAGIC:
         raise LoadError(f"{dtb}: no flattened device tree (it begins with {tree[:4].hex() or 'nothing'}, not d00dfeed)")
     machine.boot(image.entry, tree)
-    return machine, tree
+    return machine, tree, image
 
 
 def _has_form(path: Path) -> bool:
@@ -94,15 +95,23 @@ def _name(path: Path, taken: set[str]) -> str:
 
 
 def write_file(path: str, data: bytes) -> None:
-    """Whole or not at all. Raises ConfigurationError."""
+    """Whole or not at all, unless it is a device or pipe. Raises ConfigurationError."""
     target = Path(path)
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
+        if _is_stream(target):
+            target.write_bytes(data)
+            return
         beside.write_bytes(data)
         beside.replace(target)
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _is_stream(target: Path) -> bool:
+    """/dev/stdout and the like must not be replaced by a file."""
+    return target.exists() and (not target.is_file() or target.parent == Path("/dev"))
 
 
 def check_writable(path: str) -> None:
@@ -113,5 +122,5 @@ def check_writable(path: str) -> None:
         raise ConfigurationError(f"{path}: is a directory; name a file to save to")
     if not folder.is_dir():
         raise ConfigurationError(f"{path}: there is no directory {folder}")
-    if not os.access(folder, os.W_OK):
+    if not os.access(target if _is_stream(target) else folder, os.W_OK):
         raise ConfigurationError(f"{path}: directory {folder} is not writable")

@@ -34,10 +34,11 @@ static const form *find_form(u32 word) {
     return NULL;
 }
 
-/* "Transformed Instruction or Pseudoinstruction for mtinst or htinst": of loads, stores, atomics and HLV, HLVX, HSV; 0 of others.
+/* "Transformed Instruction or Pseudoinstruction for mtinst or htinst": of loads, stores, atomics, HLV, HLVX and HSV, and by
+   "Cache Management Operations", section "Traps", of cache-block operations; 0 of others.
    `offset`: from the address of the access to the one that faulted. */
 u32 transformed(u32 word, u32 offset) {
-    enum { LOAD = 0x03, LOAD_FP = 0x07, STORE = 0x23, STORE_FP = 0x27, AMO = 0x2f, SYSTEM_ = 0x73 };
+    enum { LOAD = 0x03, LOAD_FP = 0x07, MISC_MEM = 0x0f, STORE = 0x23, STORE_FP = 0x27, AMO = 0x2f, SYSTEM_ = 0x73 };
     const form *f = find_form(word);
     if (!f) return 0;
     const u32 full = f->expand ? f->expand(word) : word;
@@ -46,6 +47,7 @@ u32 transformed(u32 word, u32 offset) {
     case LOAD: case LOAD_FP: kept = full & 0x7fff; break;
     case STORE: case STORE_FP: kept = full & 0x01f0707f; break;
     case AMO: kept = full & ~(31u << 15); break;
+    case MISC_MEM: return full & 0xfff0707f;
     case SYSTEM_:
         if ((full >> 12 & 7) != 4) return 0;
         kept = full & ~(31u << 15);

@@ -43,11 +43,13 @@ def slots(insn: Instruction) -> dict[str, str]:
         match name:
             case "rd":
                 places[name] = "a"
-            case "rs1" | "uimm":
+            case "rs1" | "uimm" | "constant":
                 places[name] = "b"
+            case "rnum":
+                places[name] = "c"
             case "rs2":
                 places[name] = "a" if wide else "c"
-            case "rs3":
+            case "rs3" | "bs":
                 places[name] = "d"
             case "rm":
                 places[name] = "e"
@@ -87,6 +89,8 @@ class Body:
                 return f"{value & 0xFFFFFFFFFFFFFFFF:#x}ull"
             case Value("operand", (name,)):
                 return "(u64)(i64)op->imm" if places[name] == "imm" else f"(u64)op->{places[name]}"
+            case Value("x", (Value("operand", ("rd",)),)):
+                return f"x[op->{places['rd']} & 31]"  # where x0 is meant, rd names the sink
             case Value("x", (Value("operand", (name,)),)):
                 return self.base if self.base and places[name] == "b" else f"x[op->{places[name]}]"
             case Value("x", (int() as number,)):

@@ -1,4 +1,4 @@
-/* Integer functions that the descriptions call: RISC-V's corner cases of division, wide products, bit counts. */
+/* Integer functions that the descriptions call: RISC-V's corner cases of division, wide products, bits and permutations. */
 #ifndef RVTUI_INTEGER_H
 #define RVTUI_INTEGER_H
 
@@ -37,7 +37,43 @@ static inline u64 or_combine_bytes(u64 a) {
     return (a & low) * 0xff;
 }
 
+/* Zbkb: the bits of each byte in reverse order. */
+static inline u64 reverse_bits_of_bytes(u64 a) {
+    a = (a >> 4 & 0x0f0f0f0f0f0f0f0full) | (a & 0x0f0f0f0f0f0f0f0full) << 4;
+    a = (a >> 2 & 0x3333333333333333ull) | (a & 0x3333333333333333ull) << 2;
+    return (a >> 1 & 0x5555555555555555ull) | (a & 0x5555555555555555ull) << 1;
+}
+
+/* Zbc: the product over polynomials, its bits 63:0 and its bits 126:63. */
+static inline u64 carryless_product(u64 a, u64 b) {
+    u64 product = 0;
+    for (; b; b &= b - 1) product ^= a << __builtin_ctzll(b);
+    return product;
+}
+static inline u64 carryless_product_middle(u64 a, u64 b) {
+    u64 product = 0;
+    for (; b; b &= b - 1) product ^= a >> (63 - __builtin_ctzll(b));
+    return product;
+}
+
+/* Zbkx: element i of the result is the element of `a` that element i of `b` names, or zero. */
+static inline u64 permute_bytes(u64 a, u64 b) {
+    u64 result = 0;
+    for (u32 i = 0; i < 64; i += 8) {
+        const u64 index = b >> i & 0xff;
+        result |= (index < 8 ? a >> 8 * index & 0xff : 0) << i;
+    }
+    return result;
+}
+static inline u64 permute_nibbles(u64 a, u64 b) {
+    u64 result = 0;
+    for (u32 i = 0; i < 64; i += 4) result |= (a >> 4 * (b >> i & 15) & 15) << i;
+    return result;
+}
+
 /* F extension, "NaN Boxing of Narrower Values". */
+static inline u64 unbox16(u64 a) { return a >> 16 == 0xffffffffffffull ? (u16)a : 0x7e00u; }
+static inline u64 box16(u64 a) { return a | 0xffffffffffff0000ull; }
 static inline u64 unbox32(u64 a) { return a >> 32 == 0xffffffffu ? (u32)a : 0x7fc00000u; }
 static inline u64 box32(u64 a) { return a | 0xffffffff00000000ull; }
 

@@ -194,6 +194,10 @@ enum status store_conditional(core *c, u64 address, u64 value, u64 bits, u64 *ou
 enum status guest_load(core *c, u64 address, u64 bits, u64 *out);
 enum status guest_load_execute(core *c, u64 address, u64 bits, u64 *out);
 enum status guest_store(core *c, u64 address, u64 value, u64 bits);
+enum status compare_and_swap_pair(core *c, u64 address, u64 rd, u64 rs2);
+enum status cbo_inval(core *c, u64 address);
+enum status cbo_clean(core *c, u64 address);
+enum status cbo_zero(core *c, u64 address);
 void flush_translations(core *c);
 void flush_address(core *c, u64 address);
 void flush_stores(machine *m);
@@ -239,6 +243,7 @@ enum status do_ebreak(core *c);
 enum status do_mret(core *c);
 enum status do_sret(core *c);
 enum status do_wfi(core *c);
+enum status do_wrs_nto(core *c);
 enum status do_inval_order(core *c);
 enum status do_sfence_vma(core *c, u64 address, u64 asid, u64 rs1, u64 rs2);
 enum status do_hfence_vvma(core *c, u64 address, u64 asid, u64 rs1, u64 rs2);

@@ -1,6 +1,7 @@
 /* The interpreter: threaded dispatch over decoded operations. The handlers are generated from emulator/isa. */
 
 #include "internal.h"
+#include "crypto.h"
 #include "integer.h"
 #include "softfloat.h"
 
@@ -136,6 +137,14 @@ static void fp_make_dirty(core *c) {
 static inline u64 f32_widen(u64 a, u32 rm, u32 *flags) {
     (void)rm;
     return f32_to_f64(a, flags);
+}
+static inline u64 f16_widen32(u64 a, u32 rm, u32 *flags) {
+    (void)rm;
+    return f16_to_f32(a, flags);
+}
+static inline u64 f16_widen64(u64 a, u32 rm, u32 *flags) {
+    (void)rm;
+    return f16_to_f64(a, flags);
 }
 
 const void *const *handler_labels;

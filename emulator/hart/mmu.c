@@ -592,14 +592,17 @@ u32 instruction_bits(core *c, u64 pc) {
 
 /* --- loads and stores ------------------------------------------------------------------------------------------------ */
 
+static bool is_device(const machine *m, u64 physical) {
+    for (u32 i = 0; i < m->devices; i++)
+        if (physical - m->device[i].base < m->device[i].size) return true;
+    return false;
+}
+
 /* An access that no memory backs. Not a device either: access fault. Else the caller carries it out between two runs. */
 static enum status device_access(walk *k, u32 size, u64 *value) {
     core *c = k->c;
     const bool store = k->access == ACCESS_STORE;
-    bool found = false;
-    for (u32 i = 0; i < c->m->devices && !found; i++)
-        found = k->physical - c->m->device[i].base < c->m->device[i].size;
-    if (!found || k->physical & (size - 1) || k->w.hlvx) {
+    if (!is_device(c->m, k->physical) || k->physical & (size - 1) || k->w.hlvx) {
         access_fault(k);
         return trapped(c, k);
     }
@@ -792,6 +795,69 @@ enum status store_conditional(core *c, u64 address, u64 value, u64 bits, u64 *ou
     return OK;
 }
 
+/* AMOCAS.Q ("Zacas"): the pair that begins at x0 reads as zero and is not written. */
+enum status compare_and_swap_pair(core *c, u64 address, u64 rd, u64 rs2) {
+    static const u64 nothing[2];
+    u64 *const x = c->h.x, physical, old[2];
+    u8 *host = atomic_host(c, ACCESS_STORE, address, sizeof old, &physical);
+    if (!host) return c->status;
+    memcpy(old, host, sizeof old);
+    if (!memcmp(old, rd ? x + rd : nothing, sizeof old)) memcpy(host, rs2 ? x + rs2 : nothing, sizeof old);
+    if (rd) memcpy(x + rd, old, sizeof old);
+    return OK;
+}
+
+/* --- cache blocks: "Cache Management Operations" ---------------------------------------------------------------------- */
+
+enum { CACHE_BLOCK = 64 };
+
+/* "CSR controls for CMO instructions": `field` has its place in all three registers. */
+static enum status check_cbo(core *c, u64 field) {
+    const hart *h = &c->h;
+    const bool user = h->prv == PRV_U && !(h->csr.senvcfg & field);
+    if ((h->prv != PRV_M && !(h->csr.menvcfg & field)) || (user && !h->v)) return raise_illegal(c);
+    if (h->v && (!(h->csr.henvcfg & field) || user)) return raise(c, EXCEPTION_VIRTUAL_INSTRUCTION, 0);
+    return OK;
+}
+
+/* Translate, and go to the beginning of the block. Faults keep the address as rs1 has it. */
+static bool reach_block(walk *k) {
+    if (!resolve(k)) return false;
+    k->physical &= ~(u64)(CACHE_BLOCK - 1);
+    return pmp_allows(k->c, k->physical, CACHE_BLOCK, k->access, k->w.prv) || access_fault(k);
+}
+
+/* With no cache there is nothing to do but to check. What may load or store may manage the block, and nothing stores that
+   may not load; the exceptions are those of a store, though, and D is not looked at. */
+static enum status manage_block(core *c, u64 address, u64 field) {
+    const world w = data_world(c);
+    walk k = walk_of(c, &w, ACCESS_LOAD, c->load_tag, address);
+    if (check_cbo(c, field) != OK) return TRAP;
+    if (!reach_block(&k) || !(find_region(c->m, k.physical, 1) || is_device(c->m, k.physical) || access_fault(&k))) {
+        k.trap.cause += EXCEPTION_STORE_ACCESS - EXCEPTION_LOAD_ACCESS; /* the same distance for all three */
+        return trapped(c, &k);
+    }
+    return c->status = OK;
+}
+
+enum status cbo_inval(core *c, u64 address) { return manage_block(c, address, MENVCFG_CBIE); }
+enum status cbo_clean(core *c, u64 address) { return manage_block(c, address, MENVCFG_CBCFE); }
+
+/* A store of 64 bytes. Devices do not support it. */
+enum status cbo_zero(core *c, u64 address) {
+    if (check_cbo(c, MENVCFG_CBZE) != OK) return TRAP;
+    u8 *host = misaligned_hit(c->store, c->store_tag, address & ~(u64)(CACHE_BLOCK - 1), CACHE_BLOCK);
+    if (!host) {
+        const world w = data_world(c);
+        walk k = walk_of(c, &w, ACCESS_STORE, c->store_tag, address);
+        if (!reach_block(&k) || !(find_region(c->m, k.physical, CACHE_BLOCK) || access_fault(&k))) return trapped(c, &k);
+        host = ram(&k, CACHE_BLOCK, true);
+        if (!host) return c->status;
+    }
+    memset(host, 0, CACHE_BLOCK);
+    return c->status = OK;
+}
+
 /* V=1 raises virtual instruction before privilege is looked at; U-mode needs hstatus.HU. */
 static enum status guest_access(core *c, u32 access, u64 address, u64 bits, bool hlvx, void *data) {
     if (c->h.v) return raise(c, EXCEPTION_VIRTUAL_INSTRUCTION, 0);
@@ -826,12 +892,8 @@ int64_t hart_walk(hart *h, uint64_t address, uint32_t access, int32_t mode, walk
     k.record = out;
     memset(out, 0, sizeof *out);
     bool reached = reach(&k, 1);
-    if (reached && !find_region(c->m, k.physical, 1)) {
-        reached = false;
-        for (u32 i = 0; i < c->m->devices && !reached; i++)
-            reached = access != ACCESS_FETCH && k.physical - c->m->device[i].base < c->m->device[i].size;
-        if (!reached) access_fault(&k);
-    }
+    if (reached && !find_region(c->m, k.physical, 1))
+        reached = (access != ACCESS_FETCH && is_device(c->m, k.physical)) || access_fault(&k);
     out->physical = k.physical;
     out->guest_physical = k.guest_physical;
     out->page_bits = k.bits > 60 ? 60 : k.bits;

@@ -231,7 +231,7 @@ GENERIC uint64_t from_float(float value)
 
 #define TRY_HOST(operator) \
     do { \
-        if (rm == FP_RNE && *flags & FP_NX && is_normal(a, width) && is_normal(b, width)) { \
+        if (width != 16 && rm == FP_RNE && *flags & FP_NX && is_normal(a, width) && is_normal(b, width)) { \
             uint64_t host = width == 64 ? from_double(to_double(a) operator to_double(b)) \
                                         : from_float(to_float(a) operator to_float(b)); \
             if (above_smallest(host, width)) \
@@ -386,8 +386,8 @@ GENERIC uint64_t square_root(uint64_t a, unsigned width, unsigned rm, uint32_t *
 GENERIC uint64_t fused_multiply_add(uint64_t a, uint64_t b, uint64_t c, unsigned width, unsigned rm, uint32_t *flags)
 {
 #if FP_HOST_FMA
-    if (rm == FP_RNE && *flags & FP_NX && is_normal(a, width) && is_normal(b, width) && is_normal(c, width)
-        && host_has_fma()) {
+    if (width != 16 && rm == FP_RNE && *flags & FP_NX && is_normal(a, width) && is_normal(b, width)
+        && is_normal(c, width) && host_has_fma()) {
         uint64_t host = width == 64 ? host_fma64(a, b, c) : host_fma32(a, b, c);
         if (above_smallest(host, width))
             return host;
@@ -444,6 +444,13 @@ GENERIC uint64_t select_number(uint64_t a, uint64_t b, bool want_less, unsigned 
         return !is_nan(a, width) ? a : !is_nan(b, width) ? b : nan;
     }
     return (order(a, width) < order(b, width)) == want_less ? a : b;
+}
+
+/* Zfa: minimum and maximum of IEEE 754-2019, which a NaN always spoils. */
+GENERIC uint64_t select_or_nan(uint64_t a, uint64_t b, bool want_less, unsigned width, uint32_t *flags)
+{
+    return is_nan(a, width) || is_nan(b, width) ? nan_result(a, b, 0, width, flags)
+                                                : select_number(a, b, want_less, width, flags);
 }
 
 GENERIC bool both_zero(uint64_t a, uint64_t b, unsigned width)
@@ -503,6 +510,69 @@ GENERIC uint64_t to_integer(uint64_t a, unsigned width, unsigned kind, unsigned 
     if (negative)
         integer = -integer;
     return is_word ? (uint64_t)(int64_t)(int32_t)(uint32_t)integer : integer;
+}
+
+/* FCVTMOD.W.D: the low 32 bits of the integer, however large it is. The flags are those of FCVT.W.D. */
+GENERIC uint64_t to_word_modular(uint64_t a, unsigned width, uint32_t *flags)
+{
+    number x = unpack(a, width);
+    uint64_t integer = 0;
+    to_integer(a, width, FP_W, FP_RTZ, flags);
+    if (x.kind == FINITE && x.exponent >= 0 && x.exponent < 62 + 32)
+        integer = x.exponent < 62 ? x.significand >> (62 - x.exponent) : x.significand << (x.exponent - 62);
+    return (uint64_t)(int64_t)(int32_t)(uint32_t)(x.sign ? -integer : integer);
+}
+
+/* To an integer in the same format. `exact`: a result that differs from `a` raises inexact. */
+GENERIC uint64_t round_to_integral(uint64_t a, unsigned width, unsigned rm, bool exact, uint32_t *flags)
+{
+    unsigned fraction = fraction_bits(width);
+    uint64_t sign = a & sign_bit(width), magnitude = a ^ sign;
+    int exponent = (int)(magnitude >> fraction) - bias(width);
+    if (is_nan(a, width))
+        return nan_result(a, 0, 0, width, flags);
+    if (exponent >= (int)fraction || magnitude == 0)
+        return a;
+    uint64_t one = (uint64_t)bias(width) << fraction, half = one - (UINT64_C(1) << fraction);
+    if (exponent < 0) {
+        *flags |= exact ? FP_NX : 0;
+        bool up = rm == FP_RNE ? magnitude > half : rm == FP_RMM ? magnitude >= half : rm == (sign ? FP_RDN : FP_RUP);
+        return sign | (up ? one : 0);
+    }
+    uint64_t unit = UINT64_C(1) << ((int)fraction - exponent), rest = magnitude & (unit - 1);
+    if (rest == 0)
+        return a;
+    *flags |= exact ? FP_NX : 0;
+    /* A carry out of the fraction adds itself to the exponent. */
+    magnitude = (magnitude + rounding_increment(sign, unit, rm)) & ~(unit - 1);
+    if (rm == FP_RNE && rest == unit >> 1)
+        magnitude &= ~unit;
+    return sign | magnitude;
+}
+
+/* FLI, table "Immediate values loaded by the FLI.S instruction": exponents, and the upper two bits of the fraction. */
+GENERIC uint64_t immediate(uint64_t index, unsigned width)
+{
+    static const struct {
+        int8_t exponent;
+        uint8_t quarters;
+    } table[] = {
+        {0, 0}, {0, 0}, {-16, 0}, {-15, 0}, {-8, 0}, {-7, 0}, {-4, 0}, {-3, 0}, {-2, 0}, {-2, 1}, {-2, 2}, {-2, 3},
+        {-1, 0}, {-1, 1}, {-1, 2}, {-1, 3}, {0, 0}, {0, 1}, {0, 2}, {0, 3}, {1, 0}, {1, 1}, {1, 2}, {2, 0}, {3, 0},
+        {4, 0}, {7, 0}, {8, 0}, {15, 0}, {16, 0}, {0, 0}, {0, 0},
+    };
+    unsigned fraction = fraction_bits(width);
+    index &= 31;
+    if (index == 31)
+        return canonical_nan(width);
+    int exponent = table[index].exponent + bias(width);
+    if (index == 30 || exponent >= exponent_max(width))
+        return infinity(width);
+    if (index == 1)
+        return UINT64_C(1) << fraction;
+    if (exponent <= 0)
+        return UINT64_C(1) << ((int)fraction - 1 + exponent);
+    return signed_bits(index == 0, (uint64_t)exponent << fraction | (uint64_t)table[index].quarters << (fraction - 2), width);
 }
 
 GENERIC uint64_t from_integer(uint64_t value, unsigned kind, unsigned width, unsigned rm, uint32_t *flags)
@@ -578,6 +648,34 @@ GENERIC uint64_t convert(uint64_t a, unsigned from, unsigned to, unsigned rm, ui
     { \
         return !unordered(a, b, true, width, flags) && (order(a, width) <= order(b, width) || both_zero(a, b, width)); \
     } \
+    uint64_t f##width##_leq(uint64_t a, uint64_t b, uint32_t *flags) \
+    { \
+        return !unordered(a, b, false, width, flags) && (order(a, width) <= order(b, width) || both_zero(a, b, width)); \
+    } \
+    uint64_t f##width##_ltq(uint64_t a, uint64_t b, uint32_t *flags) \
+    { \
+        return !unordered(a, b, false, width, flags) && order(a, width) < order(b, width) && !both_zero(a, b, width); \
+    } \
+    uint64_t f##width##_minm(uint64_t a, uint64_t b, uint32_t *flags) \
+    { \
+        return select_or_nan(a, b, true, width, flags); \
+    } \
+    uint64_t f##width##_maxm(uint64_t a, uint64_t b, uint32_t *flags) \
+    { \
+        return select_or_nan(a, b, false, width, flags); \
+    } \
+    uint64_t f##width##_round(uint64_t a, unsigned rm, uint32_t *flags) \
+    { \
+        return round_to_integral(a, width, rm, false, flags); \
+    } \
+    uint64_t f##width##_roundnx(uint64_t a, unsigned rm, uint32_t *flags) \
+    { \
+        return round_to_integral(a, width, rm, true, flags); \
+    } \
+    uint64_t f##width##_constant(uint64_t index) \
+    { \
+        return immediate(index, width); \
+    } \
     uint64_t f##width##_class(uint64_t a) \
     { \
         return classify(a, width); \
@@ -591,8 +689,14 @@ GENERIC uint64_t convert(uint64_t a, unsigned from, unsigned to, unsigned rm, ui
         return from_integer(value, kind, width, rm, flags); \
     }
 
+FP_DEFINE(16)
 FP_DEFINE(32)
 FP_DEFINE(64)
+
+uint64_t f64_to_word_modular(uint64_t a, uint32_t *flags)
+{
+    return to_word_modular(a, 64, flags);
+}
 
 uint64_t f16_to_f32(uint64_t a, uint32_t *flags)
 {

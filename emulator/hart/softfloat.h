@@ -1,4 +1,4 @@
-/* IEEE 754 arithmetic for the F, D and Zfhmin extensions: binary16, binary32 and binary64 as bit patterns.
+/* IEEE 754 arithmetic for the F, D, Zfh and Zfa extensions: binary16, binary32 and binary64 as bit patterns.
  *
  * Manual: "F" Extension for Single-Precision Floating-Point and "D" Extension for Double-Precision Floating-Point.
  * Stateless. `rm` is a resolved rounding mode (0..4, never DYN; others act as RTZ). Exception flags are OR-ed into
@@ -23,6 +23,8 @@ enum fp_integer { FP_W = 0, FP_WU = 1, FP_L = 2, FP_LU = 3 };
 
 /* fma: a * b + c with one rounding. FMSUB, FNMSUB and FNMADD flip the sign bits of their operands first.
  * min, max: minimumNumber and maximumNumber of IEEE 754-2019. eq is quiet, lt and le are signaling; they return 0 or 1.
+ * leq, ltq: le and lt, quiet. minm, maxm: minimum and maximum of IEEE 754-2019, NaN where one operand is.
+ * round, roundnx: to an integer in the same format; roundnx raises inexact. constant: FLI, by its number.
  * class: the 10-bit mask of FCLASS.
  * to_int: the register value, W and WU sign-extended from 32 bits, saturated with NV when out of range.
  * from_int: reads the low 32 bits of `value` for W and WU. */
@@ -38,12 +40,23 @@ enum fp_integer { FP_W = 0, FP_WU = 1, FP_L = 2, FP_LU = 3 };
     uint64_t f##width##_eq(uint64_t a, uint64_t b, uint32_t *flags); \
     uint64_t f##width##_lt(uint64_t a, uint64_t b, uint32_t *flags); \
     uint64_t f##width##_le(uint64_t a, uint64_t b, uint32_t *flags); \
+    uint64_t f##width##_leq(uint64_t a, uint64_t b, uint32_t *flags); \
+    uint64_t f##width##_ltq(uint64_t a, uint64_t b, uint32_t *flags); \
+    uint64_t f##width##_minm(uint64_t a, uint64_t b, uint32_t *flags); \
+    uint64_t f##width##_maxm(uint64_t a, uint64_t b, uint32_t *flags); \
+    uint64_t f##width##_round(uint64_t a, unsigned rm, uint32_t *flags); \
+    uint64_t f##width##_roundnx(uint64_t a, unsigned rm, uint32_t *flags); \
+    uint64_t f##width##_constant(uint64_t index); \
     uint64_t f##width##_class(uint64_t a); \
     uint64_t f##width##_to_int(uint64_t a, unsigned kind, unsigned rm, uint32_t *flags); \
     uint64_t f##width##_from_int(uint64_t value, unsigned kind, unsigned rm, uint32_t *flags);
 
+FP_DECLARE(16)
 FP_DECLARE(32)
 FP_DECLARE(64)
+
+/* FCVTMOD.W.D: bits 31:0 of the integer, sign-extended. */
+uint64_t f64_to_word_modular(uint64_t a, uint32_t *flags);
 
 /* Between formats. Widening is always exact: only NV, from a signaling NaN, can come of it. */
 uint64_t f16_to_f32(uint64_t a, uint32_t *flags);
@@ -53,8 +66,11 @@ uint64_t f64_to_f32(uint64_t a, unsigned rm, uint32_t *flags);
 uint64_t f64_to_f16(uint64_t a, unsigned rm, uint32_t *flags);
 uint64_t f32_to_f16(uint64_t a, unsigned rm, uint32_t *flags);
 
-/* The same by width, 32 or 64: with a constant width each is one direct call. */
-#define FP_BY_WIDTH(operation, width, ...) ((width) == 32 ? f32_##operation(__VA_ARGS__) : f64_##operation(__VA_ARGS__))
+/* The same by width, 16, 32 or 64: with a constant width each is one direct call. */
+#define FP_BY_WIDTH(operation, width, ...) \
+    ((width) == 16   ? f16_##operation(__VA_ARGS__) \
+     : (width) == 32 ? f32_##operation(__VA_ARGS__) \
+                     : f64_##operation(__VA_ARGS__))
 
 static inline uint64_t fp_add(uint64_t a, uint64_t b, unsigned width, unsigned rm, uint32_t *flags)
 {
@@ -109,6 +125,41 @@ static inline uint64_t fp_lt(uint64_t a, uint64_t b, unsigned width, uint32_t *f
 static inline uint64_t fp_le(uint64_t a, uint64_t b, unsigned width, uint32_t *flags)
 {
     return FP_BY_WIDTH(le, width, a, b, flags);
+}
+
+static inline uint64_t fp_leq(uint64_t a, uint64_t b, unsigned width, uint32_t *flags)
+{
+    return FP_BY_WIDTH(leq, width, a, b, flags);
+}
+
+static inline uint64_t fp_ltq(uint64_t a, uint64_t b, unsigned width, uint32_t *flags)
+{
+    return FP_BY_WIDTH(ltq, width, a, b, flags);
+}
+
+static inline uint64_t fp_minm(uint64_t a, uint64_t b, unsigned width, uint32_t *flags)
+{
+    return FP_BY_WIDTH(minm, width, a, b, flags);
+}
+
+static inline uint64_t fp_maxm(uint64_t a, uint64_t b, unsigned width, uint32_t *flags)
+{
+    return FP_BY_WIDTH(maxm, width, a, b, flags);
+}
+
+static inline uint64_t fp_round(uint64_t a, unsigned width, unsigned rm, uint32_t *flags)
+{
+    return FP_BY_WIDTH(round, width, a, rm, flags);
+}
+
+static inline uint64_t fp_roundnx(uint64_t a, unsigned width, unsigned rm, uint32_t *flags)
+{
+    return FP_BY_WIDTH(roundnx, width, a, rm, flags);
+}
+
+static inline uint64_t fp_constant(uint64_t index, unsigned width)
+{
+    return FP_BY_WIDTH(constant, width, index);
 }
 
 static inline uint64_t fp_class(uint64_t a, unsigned width)

@@ -177,6 +177,14 @@ enum status do_wfi(core *c) {
     return LEAVE;
 }
 
+/* "Zawrs": open to every mode, U-mode too, but subject to TW and VTW as WFI is. */
+enum status do_wrs_nto(core *c) {
+    const hart *h = &c->h;
+    if (h->prv != PRV_M && h->csr.mstatus & MSTATUS_TW) return raise_illegal(c);
+    if (h->v && h->csr.hstatus & HSTATUS_VTW) return raise(c, EXCEPTION_VIRTUAL_INSTRUCTION, 0);
+    return OK;
+}
+
 /* --- fences ------------------------------------------------------------------------------------------------------------ */
 
 enum status do_fence_i(core *c) {

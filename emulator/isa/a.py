@@ -25,10 +25,14 @@ CHANGES: dict[str, tuple[str, Change]] = {
 }
 
 
-def describe(name: str, funct5: str, change: Change, suffix: str, funct3: str, bits: int) -> None:
+def describe(
+    name: str, funct5: str, change: Change, suffix: str, funct3: str, bits: int, extension: str = EXTENSION
+) -> None:
     """One AMO of one width. Sign extension of both sides keeps unsigned order too."""
 
-    @instruction(f"amo{name}.{suffix} rd, rs2, (rs1)", f"{funct5} aq rl rs2 rs1 {funct3} rd 0101111")
+    @instruction(
+        f"amo{name}.{suffix} rd, rs2, (rs1)", f"{funct5} aq rl rs2 rs1 {funct3} rd 0101111", extension=extension
+    )
     def amo(x, mem, rd, rs1, rs2):
         x[rd] = sext(mem.amo(x[rs1], bits, lambda old: change(sext(old, bits), sext(x[rs2], bits))), bits)
 

@@ -450,8 +450,8 @@ def _envcfg(level: str, *live: str) -> tuple[Field, ...]:
         ]
     return tuple(
         Field(
-            name, low, width, Kind.FIXED if name not in live else Kind.LEGAL if width > 1 else Kind.RW, doc, values,
-            extension=extension, legal=tuple(values or ()) if name in live and width > 1 else (),
+            name, low, width, Kind.FIXED if name not in live else Kind.LEGAL if values else Kind.RW, doc, values,
+            legal=tuple(values or ()), extension=extension,
         )
         for name, low, width, doc, values, extension in rows
     )  # fmt: skip
@@ -513,8 +513,9 @@ _HGATP = (
     _rw("VMID", 44, 14, "virtual-machine identifier"),
     Field("MODE", 60, 4, Kind.LEGAL, "translation scheme", _HGATP_MODE, legal=(0, 8, 9, 10)),
 )
-_MENVCFG = _envcfg("m", "FIOM", "PMM", "ADUE", "PBMTE", "STCE")
-_HENVCFG = _envcfg("h", "FIOM", "PMM", "ADUE", "PBMTE", "STCE")
+_CACHE = ("CBIE", "CBCFE", "CBZE")
+_MENVCFG = _envcfg("m", "FIOM", *_CACHE, "PMM", "ADUE", "PBMTE", "STCE")
+_HENVCFG = _envcfg("h", "FIOM", *_CACHE, "PMM", "ADUE", "PBMTE", "STCE")
 _WITHHELD = sum(field.mask for field in _HENVCFG if field.name in ("DTE", "ADUE", "PBMTE", "STCE"))
 _INHIBIT = tuple(
     _bit(f"{mode}INH", bit, f"does not count in {word}-mode")
@@ -681,9 +682,10 @@ def _supervisor_registers() -> Iterator[Csr]:
     yield Csr(0x106, "scounteren", g, "counters readable in U-mode", _COUNTERS, storage="scounteren", since="1.10")
 
     g = "supervisor configuration"
+    bits = _envcfg("s", "FIOM", *_CACHE, "PMM")
     yield Csr(
-        0x10A, "senvcfg", g, "environment of U-mode", _envcfg("s", "FIOM", "PMM"), since="1.12", storage="senvcfg",
-        guard="envcfg", after="hart_context_changed",
+        0x10A, "senvcfg", g, "environment of U-mode", bits, since="1.12", storage="senvcfg", guard="envcfg",
+        after="hart_context_changed",
     )
 
     g = "supervisor trap handling"

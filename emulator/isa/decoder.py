@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from . import csrs
 from .description import ISA, Compressed, Instruction, Layout
 from .expression import Effect, Value
+from .zfa import CONSTANTS
 
 ABI_NAMES = (
     "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5",
@@ -94,6 +95,8 @@ class Decoded:
             return known.name if known else f"{value:#x}"
         if name == "rm":
             return ROUNDING[value]
+        if name == "constant":
+            return CONSTANTS[value]
         if name in ("pred", "succ"):
             return "".join(letter for bit, letter in zip((8, 4, 2, 1), "iorw", strict=True) if value & bit) or "0"
         if name == "imm" and self.target_offset is not None:
@@ -138,15 +141,20 @@ def _is_relative(value: object) -> bool:
     return isinstance(value, Value) and value.op == "add" and getattr(value.args[0], "op", "") == "pc"
 
 
+def _bucket(word: int) -> int:
+    """Where the forms of a word are listed."""
+    return word & 0x7F if word & 3 == 3 else 0x100 | word & 3
+
+
 @cache
 def _forms() -> dict[int, list[tuple[Layout, Instruction, Compressed | None, Mapping[str, tuple[int, ...]]]]]:
     """Candidates by the low seven bits (by quadrant for 16-bit forms), narrower patterns first."""
     table: dict[int, list[tuple[Layout, Instruction, Compressed | None, Mapping[str, tuple[int, ...]]]]] = {}
     for insn in ISA.instructions.values():
-        table.setdefault(insn.layout.match & 0x7F, []).append((insn.layout, insn, None, insn.never))
+        table.setdefault(_bucket(insn.layout.match), []).append((insn.layout, insn, None, insn.never))
     for short in ISA.compressed.values():
         entry = (short.layout, ISA.instructions[short.target], short, short.never)
-        table.setdefault(0x100 | short.layout.match & 3, []).append(entry)
+        table.setdefault(_bucket(short.layout.match), []).append(entry)
     for entries in table.values():
         entries.sort(key=lambda entry: -entry[0].mask.bit_count())
     return table
@@ -157,7 +165,7 @@ def decode(word: int) -> Decoded | None:
     """Decode the instruction in the low 16 or 32 bits of `word`; None where no instruction has that form."""
     wide = word & 3 == 3
     word &= 0xFFFFFFFF if wide else 0xFFFF
-    for layout, insn, short, never in _forms().get(word & 0x7F if wide else 0x100 | word & 3, ()):
+    for layout, insn, short, never in _forms().get(_bucket(word), ()):
         if word & layout.mask != layout.match:
             continue
         values = layout.extract(word)
@@ -187,40 +195,78 @@ def _number(value: int) -> str:
     return str(short) if -4096 < short < 4096 else f"{value & MASK:#x}"
 
 
-def _say(value: object, d: Decoded, hart: Registers) -> str:
-    """The expression with register values filled in."""
+Leaf = Callable[[Value], str]
+"""How to say an operand, a register or pc."""
+
+
+def _values(d: Decoded, hart: Registers) -> Leaf:
+    """By the values that they have now; floating-point registers by their names."""
+
+    def leaf(value: Value) -> str:
+        match value:
+            case Value("operand", ("constant",)):
+                return CONSTANTS[d.operands["constant"]]
+            case Value("operand", (name,)):
+                return _number(d.operands[name])
+            case Value("x", (operand,)):
+                return _number(hart.x[_index(operand, d)])
+            case Value("f", (operand,)):
+                return f"{FLOAT_NAMES[_index(operand, d)]}"
+            case Value("pc"):
+                return f"{hart.pc:#x}"
+        return f"{hart.pc + d.length:#x}"
+
+    return leaf
+
+
+def _names(value: Value) -> str:
+    """By the names of the operands."""
+    match value:
+        case Value("operand", (name,)):
+            return str(name)
+        case Value("x" | "f" as file, (operand,)):
+            return _place(file, operand)
+        case Value("pc"):
+            return "pc"
+    return "(pc after it)"
+
+
+def _place(file: str, operand: object) -> str:
+    return f"{file}[{operand.args[0] if isinstance(operand, Value) else operand}]"
+
+
+def _say(value: object, leaf: Leaf) -> str:
+    """The expression."""
     match value:
         case int():
             return _number(value)
-        case Value("operand", (name,)):
-            return _number(d.operands[name])
-        case Value("x", (operand,)):
-            return _number(hart.x[_index(operand, d)])
-        case Value("f", (operand,)):
-            return f"{FLOAT_NAMES[_index(operand, d)]}"
-        case Value("pc"):
-            return f"{hart.pc:#x}"
-        case Value("next"):
-            return f"{hart.pc + d.length:#x}"
+        case Value("operand" | "x" | "f" | "pc" | "next"):
+            return leaf(value)
         case Value("sext" | "zext" as op, (inner, bits)):
-            return f"{op}({_say(inner, d, hart)}, {bits})"
+            return f"{op}({_open(inner, leaf)}, {bits})"
         case Value("load", (address, bits)):
-            return f"mem{bits}[{_say(address, d, hart)}]"
+            return f"mem{bits}[{_open(address, leaf)}]"
         case Value("amo", (address, bits, change)):
-            return f"mem{bits}[{_say(address, d, hart)}], then replaced by {_say(change, d, hart)}"
+            return f"mem{bits}[{_open(address, leaf)}], then replaced by {_say(change, leaf)}"
         case Value("old", _):
             return "old"
         case Value("not", (inner,)):
-            return f"~{_say(inner, d, hart)}"
+            return f"~{_say(inner, leaf)}"
         case Value("select", (condition, left, right)):
-            return f"({_say(left, d, hart)} if {_say(condition, d, hart)} else {_say(right, d, hart)})"
+            return f"({_say(left, leaf)} if {_say(condition, leaf)} else {_say(right, leaf)})"
         case Value("call" | "access", (name, *args)):
-            return f"{name}({', '.join(_say(a, d, hart) for a in args)})"
+            return f"{name}({', '.join(_open(a, leaf) for a in args)})"
         case Value("fp", (name, bits, args, _)):
-            return f"{name}{bits}({', '.join(_say(a, d, hart) for a in args)})"
+            return f"{name}{bits}({', '.join(_open(a, leaf) for a in args)})"
         case Value(op, (left, right)) if op in INFIX:
-            return f"({_say(left, d, hart)} {INFIX[op]} {_say(right, d, hart)})"
+            return f"({_say(left, leaf)} {INFIX[op]} {_say(right, leaf)})"
     return "?"
+
+
+def _open(value: object, leaf: Leaf) -> str:
+    """The expression without parentheses around all of it, for where nothing else stands beside it."""
+    text = _say(value, leaf)
+    return text[1:-1] if isinstance(value, Value) and (value.op in INFIX or value.op == "select") else text
 
 
 def _index(operand: object, d: Decoded) -> int:
@@ -295,32 +341,53 @@ def _csr_effect(name: str, value: str, d: Decoded) -> str:
     return "; ".join(said) or f"read {csr}"
 
 
-def _strip(text: str) -> str:
-    return text[1:-1] if text.startswith("(") and text.endswith(")") and text.count("(") == 1 else text
-
-
 def _effect(effect: Effect, d: Decoded, hart: Registers) -> str:
+    leaf = _values(d, hart)
     match effect:
         case Effect("x", (operand, value)):
-            name, said, result = ABI_NAMES[_index(operand, d)], _strip(_say(value, d, hart)), evaluate(value, d, hart)
+            name, said, result = ABI_NAMES[_index(operand, d)], _open(value, leaf), evaluate(value, d, hart)
             known = "" if result is None or _number(result) == said else f" = {_number(result)}"
             return f"{name} = {said}{known}"
         case Effect("f", (operand, value)):
-            return f"{FLOAT_NAMES[_index(operand, d)]} = {_strip(_say(value, d, hart))}"
+            return f"{FLOAT_NAMES[_index(operand, d)]} = {_open(value, leaf)}"
         case Effect("store", (address, value, bits)):
             where = evaluate(address, d, hart)
-            place = f"{where:#x}" if where is not None else _say(address, d, hart)
-            return f"mem{bits}[{place}] = {_say(value, d, hart)}"
+            place = f"{where:#x}" if where is not None else _say(address, leaf)
+            return f"mem{bits}[{place}] = {_say(value, leaf)}"
         case Effect("jump", (target, when)):
             where = evaluate(target, d, hart)
-            to = f"pc = {where:#x}" if where is not None else f"pc = {_say(target, d, hart)}"
+            to = f"pc = {where:#x}" if where is not None else f"pc = {_say(target, leaf)}"
             if when is None:
                 return to
             taken = evaluate(when, d, hart)
             verdict = "" if taken is None else ", taken" if taken else ", not taken"
-            return f"{to} if {_strip(_say(when, d, hart))}{verdict}"
+            return f"{to} if {_open(when, leaf)}{verdict}"
         case Effect("do", ("csr_write" | "csr_set" | "csr_clear" as name, _, value, *_)):
-            return _csr_effect(str(name), _say(value, d, hart), d)
+            return _csr_effect(str(name), _say(value, leaf), d)
         case Effect("do" | "access", (name, *_)):
             return str(name).replace("_", " ")
+    return effect.kind
+
+
+def sentence(insn: Instruction) -> str:
+    """What the instruction does, with the names of its operands: "x[rd] = x[rs1] + imm"."""
+    return "; ".join(_abstract(effect) for effect in insn.effects) or "no effect"
+
+
+_CSR_CHANGES = {"csr_write": "=", "csr_set": "|=", "csr_clear": "&= ~"}
+
+
+def _abstract(effect: Effect) -> str:
+    match effect:
+        case Effect("x" | "f" as file, (operand, value)):
+            return f"{_place(file, operand)} = {_open(value, _names)}"
+        case Effect("store", (address, value, bits)):
+            return f"mem{bits}[{_open(address, _names)}] = {_open(value, _names)}"
+        case Effect("jump", (target, when)):
+            to = f"pc = {_open(target, _names)}"
+            return to if when is None else f"{to} if {_open(when, _names)}"
+        case Effect("do", ("csr_write" | "csr_set" | "csr_clear" as name, _, value, *_)):
+            return f"x[rd] = csr; csr {_CSR_CHANGES[str(name)]} {_open(value, _names)}"
+        case Effect("do" | "access", (name, *args)):
+            return f"{name}({', '.join(_open(each, _names) for each in args)})" if args else str(name)
     return effect.kind

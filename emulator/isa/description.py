@@ -5,7 +5,8 @@
         x[rd] = x[rs1] + imm
 
 The pattern lists the fields from bit 31 (or 15) down: literal bits, registers, immediates with the bits they carry.
-Immediates are sign-extended from their highest bit unless the field is called `uimm`, `shamt` or `csr`.
+Immediates are sign-extended from their highest bit unless the field is called `uimm`, `shamt` or `csr`. `constant` is
+the number of a floating-point constant (Zfa).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .expression import Effect, HartPrimitives, Memory, ProgramCounter, Register
 #: Widths of the fields that are not immediates. A quote marks a register of the compressed three-bit form (x8..x15).
 FIELD_WIDTHS = {
     "rd": 5, "rs1": 5, "rs2": 5, "rs3": 5, "rm": 3, "aq": 1, "rl": 1, "csr": 12, "uimm": 5, "shamt": 6, "shamtw": 5,
-    "fm": 4, "pred": 4, "succ": 4, "rd'": 3, "rs1'": 3, "rs2'": 3,
+    "fm": 4, "constant": 5, "rnum": 4, "bs": 2, "pred": 4, "succ": 4, "rd'": 3, "rs1'": 3, "rs2'": 3,
 }  # fmt: skip
 SIGNED = "imm"
 
@@ -134,6 +135,7 @@ class Instruction:
     aliases: tuple[tuple[str, Mapping[str, int | str]], ...]  # syntax, and the operand values that select it
     common: bool  # frequent in compiled code: worth a fused handler with its neighbour
     doc: str
+    source: str  # first sentence of the module that describes it: the chapter of the manual
 
     @property
     def ends_block(self) -> bool:
@@ -169,6 +171,11 @@ _NOTHING: Mapping[str, tuple[int, ...]] = {}
 def extension_of(module: str) -> str:
     """Each module of descriptions names its extension by a module constant."""
     return str(sys.modules[module].EXTENSION)
+
+
+def source_of(module: str) -> str:
+    """Each module of descriptions begins with the name of its chapter."""
+    return (sys.modules[module].__doc__ or "").strip().split("\n")[0]
 
 
 def instruction(
@@ -209,7 +216,7 @@ def instruction(
         ISA.instructions[title] = Instruction(
             title, syntax, pattern, layout, extension or extension_of(body.__module__), tuple(trace.effects),
             tuple(p for p in parameters if p not in context), never,
-            tuple((aliases or {}).items()), common, inspect.getdoc(body) or "",
+            tuple((aliases or {}).items()), common, inspect.getdoc(body) or "", source_of(body.__module__),
         )  # fmt: skip
         return body
 

@@ -1,4 +1,4 @@
-"""F and D Extensions for Single- and Double-Precision Floating-Point: described once for both widths.
+"""F and D Extensions for Single- and Double-Precision Floating-Point: described once for all widths, half among them.
 
 Registers hold NaN-boxed patterns ("NaN Boxing of Narrower Values"): a single is read through `unbox`, which turns an
 improperly boxed value into the canonical NaN, and written through `box`.
@@ -18,11 +18,11 @@ INTEGERS = ("w", "wu", "l", "lu")
 
 
 def unbox(value: Value, bits: int) -> Value:
-    return value if bits == 64 else call("unbox32", value)
+    return value if bits == 64 else call(f"unbox{bits}", value)
 
 
 def box(value: Operand, bits: int) -> Operand:
-    return value if bits == 64 else call("box32", value)
+    return value if bits == 64 else call(f"box{bits}", value)
 
 
 def flip(value: Operand, bits: int) -> Value:
@@ -30,18 +30,19 @@ def flip(value: Operand, bits: int) -> Value:
     return Value("xor", (value, 1 << (bits - 1)))
 
 
-def describe(s: str, fmt: str, bits: int, extension: str) -> None:
-    """Everything that exists in both widths."""
+def describe(s: str, fmt: str, bits: int, extension: str, transfers: str | None = None) -> None:
+    """Everything that exists in every width. `transfers`: the extension of loads and stores, where it is another."""
+    transfers = transfers or extension
     sign = 1 << (bits - 1)
-    load_funct3 = {32: "010", 64: "011"}[bits]
-    load_name = {32: "w", 64: "d"}[bits]
+    load_funct3 = {16: "001", 32: "010", 64: "011"}[bits]
+    load_name = {16: "h", 32: "w", 64: "d"}[bits]
 
-    @instruction(f"fl{load_name} rd, imm(rs1)", f"imm[11:0] rs1 {load_funct3} rd 0000111", extension=extension)
+    @instruction(f"fl{load_name} rd, imm(rs1)", f"imm[11:0] rs1 {load_funct3} rd 0000111", extension=transfers)
     def load(f, x, mem, rd, rs1, imm):
         f[rd] = box(mem.load(x[rs1] + imm, bits), bits)
 
     @instruction(
-        f"fs{load_name} rs2, imm(rs1)", f"imm[11:5] rs2 rs1 {load_funct3} imm[4:0] 0100111", extension=extension
+        f"fs{load_name} rs2, imm(rs1)", f"imm[11:5] rs2 rs1 {load_funct3} imm[4:0] 0100111", extension=transfers
     )
     def store(f, x, mem, rs1, rs2, imm):
         mem.store(x[rs1] + imm, f[rs2], bits)

@@ -19,6 +19,7 @@ from functools import cache
 from emulator.isa import ABI_NAMES, FLOAT_NAMES, ISA, csrs
 from emulator.isa.description import Compressed, Instruction
 from emulator.isa.expression import Value
+from emulator.isa.zfa import CONSTANTS
 
 REGISTERS = {name: i for i, name in enumerate(ABI_NAMES)} | {f"x{i}": i for i in range(32)} | {"fp": 8}
 FLOATS = {name: i for i, name in enumerate(FLOAT_NAMES)} | {f"f{i}": i for i in range(32)}
@@ -237,6 +238,8 @@ def _operands(
             values[name] = csrs.BY_NAME[word].number if word in csrs.BY_NAME else value(word)
         elif name == "rm":
             values[name] = ROUNDING[word]
+        elif name == "constant":
+            values[name] = CONSTANTS.index(word)
         elif name in ("pred", "succ"):
             values[name] = sum(bit for bit, letter in zip((8, 4, 2, 1), "iorw", strict=True) if letter in word)
         elif name == "imm" and is_relative(template.form):

@@ -114,6 +114,8 @@ def tinst(text: str, offset: int = 0) -> int:
     kept = masks.get(word & 0x7F, 0)
     if word & 0x707F == 0x4073:
         kept = 0xFFF07FFF
+    if word & 0x707F == 0x200F:  # cache-block operations keep their number
+        return word & 0xFFF0707F
     return word & kept | (offset << 15 if kept else 0)
 
 

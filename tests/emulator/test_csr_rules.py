@@ -21,6 +21,7 @@ M, HS, U, VS, VU = Mode.M, Mode.HS, Mode.U, Mode.VS, Mode.VU
 ILLEGAL, VIRTUAL = 2, 22
 
 STCE, PBMTE, ADUE = 1 << 63, 1 << 62, 1 << 61
+ALWAYS = 3 << 32 | 0xF0 | 1  # PMM; CBIE, CBCFE, CBZE; FIOM: no register withholds them from another
 FS_INITIAL, FS_DIRTY, SD = 1 << 13, 3 << 13, 1 << 63
 TVM, VTVM = 1 << 20, 1 << 20
 CY, TM, IR = 1, 2, 4
@@ -296,12 +297,15 @@ LEGAL = [
     ("hcounteren", "hcounteren", [ONES], 0xFFFF_FFFF),
     ("scounteren", "scounteren", [ONES], 0xFFFF_FFFF),
     ("mcountinhibit: time never stands still", "mcountinhibit", [ONES], 0xFFFF_FFFD),
-    ("menvcfg", "menvcfg", [ONES], STCE | PBMTE | ADUE | 3 << 32 | 1),
-    ("senvcfg", "senvcfg", [ONES], 3 << 32 | 1),
+    ("menvcfg", "menvcfg", [ONES], STCE | PBMTE | ADUE | ALWAYS),
+    ("senvcfg", "senvcfg", [ONES], ALWAYS),
     ("PMM has no value 1", "menvcfg", [2 << 32, 1 << 32], 2 << 32),
     ("mseccfg", "mseccfg", [ONES], 3 << 32 | 7),
     ("mseccfg.PMM has no value 1", "mseccfg", [2 << 32, 1 << 32], 2 << 32),
     ("hstatus.HUPMM has no value 1", "hstatus", [3 << 48, 1 << 48], 3 << 48 | 2 << 32),
+    ("CBIE cannot be 2", "menvcfg", [0x10, 0xE0], 0xD0),
+    ("CBIE can be 3", "senvcfg", [0x10, 0x30], 0x30),
+    ("CBIE of henvcfg cannot be 2", "henvcfg", [0x30, 0x20], 0x30),
     ("mtvec keeps its mode when that is reserved", "mtvec", [HANDLER | 1, BASE | 2], BASE | 1),
     ("vstvec", "vstvec", [BASE | 1], BASE | 1),
     ("mepc is even", "mepc", [ONES], ONES - 1),
@@ -351,16 +355,15 @@ def test_every_writable_bit_can_be_set_and_cleared() -> None:
 
 
 def test_henvcfg_has_only_what_menvcfg_grants() -> None:
-    always = 3 << 32 | 1
     rig = Rig(menvcfg=STCE, henvcfg=0)
     rig.set(henvcfg=ONES)
-    assert rig.csr("henvcfg") == STCE | always
+    assert rig.csr("henvcfg") == STCE | ALWAYS
     rig.set(menvcfg=STCE | PBMTE | ADUE)
-    assert rig.csr("henvcfg") == STCE | always, "the write to a withheld bit was ignored"
+    assert rig.csr("henvcfg") == STCE | ALWAYS, "the write to a withheld bit was ignored"
     rig.set(henvcfg=ONES)
-    assert rig.csr("henvcfg") == STCE | PBMTE | ADUE | always
+    assert rig.csr("henvcfg") == STCE | PBMTE | ADUE | ALWAYS
     rig.set(menvcfg=0)
-    assert rig.csr("henvcfg") == always
+    assert rig.csr("henvcfg") == ALWAYS
 
 
 def test_sstatus_is_a_view_of_mstatus() -> None:

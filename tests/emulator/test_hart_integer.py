@@ -1,17 +1,21 @@
 """Integer instructions: every one against an independent reference, through the hart and through `evaluate`.
 
-The reference is written from the unprivileged manual's chapters on RV64I, M and B, on Python's unbounded integers.
+The reference is written from the unprivileged manual's chapters on RV64I, M, B, Zbkb, Zbkx and Zicond, on Python's
+unbounded integers.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import reduce
+from operator import xor
 
 import pytest
 from assembler import encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig import BASE, DATA, FS, LOAD_MISALIGNED, ONES, STORE_MISALIGNED, M, Rig
+from rig import BASE, DATA, FS, ILLEGAL, LOAD_MISALIGNED, ONES, STORE_ACCESS, STORE_MISALIGNED, M, Rig
 
 from emulator.isa import ISA, decode
 from emulator.isa.decoder import evaluate
@@ -78,6 +82,17 @@ def bytes_of(a: int) -> bytes:
     return u(a).to_bytes(8, "little")
 
 
+def carryless(a: int, b: int) -> int:
+    """The product of polynomials over GF(2), as long multiplication without carries."""
+    return reduce(xor, (a << i for i in range(64) if b >> i & 1), 0)
+
+
+def crossbar(a: int, b: int, bits: int) -> int:
+    """ "Zbkx": a look-up of each element of b in a."""
+    elements, indices = ([v >> bits * i & (1 << bits) - 1 for i in range(64 // bits)] for v in (a, b))
+    return sum(elements[index] << bits * i for i, index in enumerate(indices) if index < len(elements))
+
+
 #: name: (rs1, rs2) to rd; the immediate stands for rs2 in the immediate forms.
 REGISTER: dict[str, Callable[[int, int], int]] = {
     "add": lambda a, b: a + b,
@@ -130,6 +145,16 @@ REGISTER: dict[str, Callable[[int, int], int]] = {
     "bext": lambda a, b: a >> (b % 64) & 1,
     "binv": lambda a, b: a ^ 1 << b % 64,
     "bset": lambda a, b: a | 1 << b % 64,
+    "clmul": carryless,
+    "clmulh": lambda a, b: carryless(a, b) >> 64,
+    "clmulr": lambda a, b: carryless(a, b) >> 63,
+    "pack": lambda a, b: u(a, 32) + u(b, 32) * 2**32,
+    "packh": lambda a, b: u(a, 8) + u(b, 8) * 2**8,
+    "packw": lambda a, b: word(u(a, 16) + u(b, 16) * 2**16),
+    "xperm4": lambda a, b: crossbar(a, b, 4),
+    "xperm8": lambda a, b: crossbar(a, b, 8),
+    "czero.eqz": lambda a, b: a if b else 0,
+    "czero.nez": lambda a, b: 0 if b else a,
 }
 IMMEDIATE: dict[str, Callable[[int, int], int]] = {
     "addi": REGISTER["add"],
@@ -167,7 +192,9 @@ UNARY: dict[str, Callable[[int], int]] = {
     "zext.h": lambda a: u(a, 16),
     "orc.b": lambda a: int.from_bytes(bytes(0xFF if b else 0 for b in bytes_of(a)), "little"),
     "rev8": lambda a: int.from_bytes(bytes_of(a), "big"),
+    "brev8": lambda a: int.from_bytes(bytes(int(f"{b:08b}"[::-1], 2) for b in bytes_of(a)), "little"),
 }
+NEWER = ("Zbc", "Zbkb", "Zbkx", "Zicond")
 BRANCH: dict[str, Callable[[int, int], bool]] = {
     "beq": lambda a, b: a == b,
     "bne": lambda a, b: a != b,
@@ -211,7 +238,7 @@ def test_the_reference_covers_every_integer_instruction() -> None:
     described = {
         insn.name
         for insn in ISA.instructions.values()
-        if insn.extension in ("I", "M", "Zba", "Zbb", "Zbs")
+        if insn.extension in ("I", "M", "Zba", "Zbb", "Zbs", *NEWER)
         and insn.name not in ("ecall", "ebreak", "fence")
         and insn.layout.match & 0x7F not in (0x03, 0x23)
     }
@@ -315,7 +342,7 @@ INTEGER = [
     for insn in ISA.instructions.values()
     if insn.effects
     and all(effect.kind in ("x", "jump") for effect in insn.effects)
-    and insn.extension in ("I", "M", "Zba", "Zbb", "Zbs")
+    and insn.extension in ("I", "M", "Zba", "Zbb", "Zbs", *NEWER)
     and not insn.name.startswith("l")
 ] + [ISA.instructions["lui"]]
 
@@ -390,6 +417,19 @@ SHORT = [
     ("c.bnez a0, 0x7fffff00", "bne a0, zero, 0x7fffff00"),
     ("c.jr a4", "jalr zero, 0(a4)"),
     ("c.jalr a4", "jalr ra, 0(a4)"),
+    ("c.lbu a0, 3(a2)", "lbu a0, 3(a2)"),
+    ("c.lhu a0, 2(a2)", "lhu a0, 2(a2)"),
+    ("c.lh a0, 2(a2)", "lh a0, 2(a2)"),
+    ("c.sb a0, 3(a2)", "sb a0, 3(a2)"),
+    ("c.sh a0, 2(a2)", "sh a0, 2(a2)"),
+    ("c.zext.b a0", "andi a0, a0, 255"),
+    ("c.sext.b a1", "sext.b a1, a1"),
+    ("c.zext.h a1", "zext.h a1, a1"),
+    ("c.sext.h a0", "sext.h a0, a0"),
+    ("c.zext.w a1", "add.uw a1, a1, zero"),
+    ("c.not a0", "xori a0, a0, -1"),
+    ("c.mul a0, a1", "mul a0, a0, a1"),
+    *((f"c.ntl.{name}", f"ntl.{name}") for name in ("p1", "pall", "s1", "all")),
 ]
 
 
@@ -491,7 +531,7 @@ AMOS: dict[str, Callable[[int, int, int], int]] = {
 
 
 @pytest.mark.parametrize("ordering", ["", ".aq", ".rl", ".aqrl"])
-@pytest.mark.parametrize(("letter", "bits"), [("w", 32), ("d", 64)])
+@pytest.mark.parametrize(("letter", "bits"), [("b", 8), ("h", 16), ("w", 32), ("d", 64)])
 @pytest.mark.parametrize("name", AMOS)
 def test_atomic_operations(name: str, letter: str, bits: int, ordering: str) -> None:
     r = Rig(f"amo{name}.{letter}{ordering} a0, a2, (a1)")
@@ -521,15 +561,92 @@ def test_an_atomic_operation_may_use_one_register_for_all() -> None:
         ("sc.w a0, a2, (a1)", STORE_MISALIGNED),
         ("amoadd.d a0, a2, (a1)", STORE_MISALIGNED),
         ("lr.d a0, (a1)", LOAD_MISALIGNED),
+        ("amoadd.h a0, a2, -1(a1)", STORE_MISALIGNED),
+        ("amocas.h a0, a2, -1(a1)", STORE_MISALIGNED),
+        ("amocas.w a0, a2, (a1)", STORE_MISALIGNED),
+        ("amocas.d a0, a2, (a1)", STORE_MISALIGNED),
+        ("amocas.q a0, a2, 6(a1)", STORE_MISALIGNED),
     ],
 )
 @pytest.mark.parametrize("warm", [False, True])
 def test_atomics_must_be_aligned(text: str, cause: int, warm: bool) -> None:
-    r = Rig("sd zero, 0(a3)\nld t0, 0(a3)\n" * warm + text)
-    r.put(a1=DATA + 2, a3=DATA, a0=1)
+    offset = re.search(r"(-?\d+)\(", text)
+    at = DATA + 2 + int(offset[1] if offset else 0)
+    r = Rig("sd zero, 0(a3)\nld t0, 0(a3)\n" * warm + re.sub(r"-?\d+\(", "(", text))
+    r.put(a1=at, a3=DATA, a0=1)
     r.run(1 + 2 * warm + 0)
-    assert r.trap() == (M, cause, DATA + 2)
+    assert r.trap() == (M, cause, at)
     assert r.x("a0") == 1
+
+
+@pytest.mark.parametrize("ordering", ["", ".aqrl"])
+@pytest.mark.parametrize(("letter", "bits"), [("b", 8), ("h", 16), ("w", 32), ("d", 64)])
+def test_compare_and_swap(letter: str, bits: int, ordering: str) -> None:
+    """Only the low bits of both registers count, and the old value comes sign-extended."""
+    r = Rig(f"amocas.{letter}{ordering} a0, a2, (a1)")
+    high = 0x5A5A_5A5A_5A5A_5A5A << bits & ONES
+    for old in CORNERS[::3]:
+        for wanted in (u(old, bits) | high, old ^ 1, old ^ 1 << bits - 1):
+            new = 0x0123_4567_89AB_CDEF
+            r.store(DATA, old)
+            r.hart.pc = BASE
+            r.put(a0=wanted, a1=DATA, a2=new)
+            r.run(1)
+            same = u(old, bits) == u(wanted, bits)
+            assert r.load(DATA) == (old >> bits << bits | u(new, bits) if same else old)
+            assert r.x("a0") == u(s(old, bits))
+
+
+def test_compare_and_swap_with_x0_compares_with_zero_and_keeps_nothing() -> None:
+    for letter in "bhwd":
+        r = Rig(f"add zero, a2, a2\namocas.{letter} zero, a2, (a1)\namocas.{letter} zero, a3, (a1)\nmv a4, zero")
+        r.put(a1=DATA, a2=7, a3=9, a4=5)
+        r.run(4)
+        assert (r.load(DATA), r.x("a4")) == (7, 0)
+
+
+def test_compare_and_swap_of_a_pair() -> None:
+    for low, high in ((0, 0), (1, 0), (0, 1)):
+        r = Rig("amocas.q a0, a2, (a4)")
+        r.store(DATA, 11)
+        r.store(DATA + 8, 22)
+        r.put(a0=11 + low, a1=22 + high, a2=33, a3=44, a4=DATA)
+        r.run(1)
+        assert (r.load(DATA), r.load(DATA + 8)) == ((11, 22) if low or high else (33, 44))
+        assert (r.x("a0"), r.x("a1")) == (11, 22)
+
+
+def test_a_pair_that_begins_at_x0_is_zero_and_is_not_written() -> None:
+    r = Rig("amocas.q zero, a2, (a4)\namocas.q a0, zero, (a4)")
+    r.put(ra=5, a2=33, a3=44, a4=DATA, a0=33, a1=44)
+    r.run(1)
+    assert (r.load(DATA), r.load(DATA + 8), r.x("ra"), r.hart.x[0]) == (33, 44, 5, 0)
+    r.run(1)
+    assert (r.load(DATA), r.load(DATA + 8), r.x("a0"), r.x("a1")) == (0, 0, 33, 44)
+
+
+@pytest.mark.parametrize("operands", [{"rd": 11, "rs2": 12}, {"rd": 10, "rs2": 13}, {"rd": 1, "rs2": 12}])
+def test_an_odd_register_makes_no_pair(operands: dict[str, int]) -> None:
+    r = Rig()
+    code = encode("amocas.q", rs1=14, **operands)
+    assert decode(code) is None
+    r.store(BASE, code, 4)
+    r.put(a4=DATA)
+    r.run(1)
+    assert r.trap() == (M, ILLEGAL, code)
+
+
+def test_a_comparison_that_fails_needs_the_right_to_write() -> None:
+    """Zacas: "always requires write permissions". What is no memory takes none either."""
+    for text in ("amocas.d a0, a2, (a1)", "amocas.q a0, a2, (a1)", "amocas.b a0, a2, (a1)"):
+        r = Rig(text)
+        r.set(pmpaddr0=(DATA >> 2) + 1, pmpcfg0=0x1F_99)  # 16 bytes read-only, locked; then everything
+        r.set(pmpaddr1=ONES)
+        r.store(DATA, 1)
+        r.put(a0=2, a1=DATA)
+        r.run(1)
+        assert r.trap() == (M, STORE_ACCESS, DATA)
+        assert r.x("a0") == 2
 
 
 def test_load_reserved_and_store_conditional() -> None:

@@ -75,6 +75,7 @@ TEXT = {
     "hlv": "hlv.d a0, (a1)",
     "hlvx": "hlvx.wu a0, (a1)",
     "hsv": "hsv.d a2, (a1)",
+    **{name: f"{name} (a1)" for name in ("cbo.zero", "cbo.inval", "cbo.clean", "cbo.flush")},
 }
 VALUE = 0x0123_4567_89AB_0001  # begins with c.nop
 GUEST_TABLES = TABLES + 0x8_0000

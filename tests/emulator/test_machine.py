@@ -524,6 +524,11 @@ def test_breakpoints_change_nothing_else() -> None:
         ("lr.w a2, (a1)", READ, 0, 4, READ),
         ("c.sw a0, 0(a1)", WRITE, 0, 4, WRITE),
         ("fsw fa0, 0(a1)", WRITE, 0, 4, WRITE),
+        ("fsh fa0, 2(a1)", WRITE, 2, 2, WRITE),
+        ("amocas.q a2, a4, (a1)", WRITE, 0, 16, WRITE),
+        ("cbo.zero (a1)", WRITE, 0, 64, WRITE),
+        ("cbo.zero (a1)", READ, None, 0, 0),
+        ("cbo.flush (a1)", BOTH, None, 0, 0),
     ],
 )
 @pytest.mark.parametrize("warm", [False, True])

@@ -45,6 +45,8 @@ EXPORTS = """
 BINARY(add) BINARY(sub) BINARY(mul) BINARY(div) UNARY(sqrt)
 EXPORT(fma, (uint64_t a, uint64_t b, uint64_t c, unsigned w, unsigned rm, uint32_t *f), (a, b, c, w, rm, f))
 PICK(min) PICK(max) PICK(eq) PICK(lt) PICK(le)
+PICK(minm) PICK(maxm) PICK(leq) PICK(ltq) UNARY(round) UNARY(roundnx)
+EXPORT(constant, (uint64_t index, unsigned w), (index, w))
 EXPORT(class, (uint64_t a, unsigned w), (a, w))
 INTEGER(to_int) INTEGER(from_int)
 PLAIN(box32) PLAIN(box16) PLAIN(unbox32) PLAIN(unbox16)
@@ -83,7 +85,7 @@ class Format:
 
 
 F16, F32, F64 = Format(16, 10), Format(32, 23), Format(64, 52)
-REGISTER_FORMATS = pytest.mark.parametrize("fmt", [F32, F64], ids=["f32", "f64"])
+REGISTER_FORMATS = pytest.mark.parametrize("fmt", [F16, F32, F64], ids=["f16", "f32", "f64"])
 
 
 @dataclass(frozen=True)
@@ -492,12 +494,13 @@ def test_comparisons(fp: Library, fmt: Format) -> None:
         x, y = decode(a, fmt), decode(b, fmt)
         signaling = NV if x.signaling or y.signaling else 0
         if x.nan or y.nan:
-            results = {"eq": (0, signaling), "lt": (0, NV), "le": (0, NV)}
+            results = {"eq": (0, signaling), "lt": (0, NV), "le": (0, NV), "ltq": (0, signaling), "leq": (0, signaling)}
         else:
             u, v = (
                 (-math.inf if value.negative else math.inf) if value.exact is None else value.exact for value in (x, y)
             )
-            results = {"eq": (u == v, 0), "lt": (u < v, 0), "le": (u <= v, 0)}
+            results = {"eq": (u == v, 0)} | dict.fromkeys(("lt", "ltq"), (u < v, 0))
+            results |= dict.fromkeys(("le", "leq"), (u <= v, 0))
         for name, (holds, flags) in results.items():
             fp.check(f"test_{name}", (a, b), (fmt.width,), (int(holds), flags))
 
@@ -518,6 +521,8 @@ def test_minimum_and_maximum_number(fp: Library, fmt: Format) -> None:
         for name, pick in (("min", min), ("max", max)):
             wanted = pick(numbers, key=rank)[0] if numbers else fmt.nan
             fp.check(f"test_{name}", (a, b), (fmt.width,), (wanted, flags))
+            # Zfa: the same, except that any NaN makes a NaN.
+            fp.check(f"test_{name}m", (a, b), (fmt.width,), (wanted if len(numbers) == 2 else fmt.nan, flags))
 
 
 @REGISTER_FORMATS
@@ -597,6 +602,55 @@ def test_from_integer(fp: Library, fmt: Format, kind: int) -> None:
         for rm in MODES:
             wanted = round_exact(Fraction(integer), fmt, rm) if integer else (0, 0)
             fp.check("test_from_int", (raw & ((1 << 64) - 1),), (fmt.width, kind, rm), wanted)
+
+
+def expected_integral(bits: int, fmt: Format, rm: int) -> tuple[int, int]:
+    """Zfa, "Round-to-Integer Instructions": the result, and the flags of FROUNDNX."""
+    value = decode(bits, fmt)
+    if value.nan:
+        return fmt.nan, NV if value.signaling else 0
+    if not value.exact:
+        return bits, 0
+    whole, rest = divmod(abs(value.exact.numerator), value.exact.denominator)
+    integer = round_integer(whole, rest, value.exact.denominator, value.negative, rm)
+    pattern = round_exact(Fraction(integer), fmt, rm)[0] if integer else 0
+    return pattern | (fmt.sign if value.negative else 0), NX if rest else 0
+
+
+@REGISTER_FORMATS
+def test_rounding_to_an_integer_in_the_same_format(fp: Library, fmt: Format) -> None:
+    generator = random.Random(10)
+    inputs = edges(fmt) + both_signs(fmt, integer_borders(fmt))
+    inputs += [near(generator, fmt, fmt.emax + fmt.fraction // 2, fmt.fraction // 2 + 3) for _ in range(1500)]
+    if fmt is F16:
+        inputs = list(range(1 << 16))
+    for bits in inputs:
+        for rm in MODES:
+            pattern, flags = expected_integral(bits, fmt, rm)
+            fp.check("test_roundnx", (bits,), (fmt.width, rm), (pattern, flags))
+            fp.check("test_round", (bits,), (fmt.width, rm), (pattern, flags & ~NX))
+
+
+def test_modular_conversion(fp: Library) -> None:
+    """Zfa, "Modular Convert-to-Integer Instruction"."""
+    generator = random.Random(11)
+    inputs = edges(F64) + both_signs(F64, integer_borders(F64))
+    inputs += [near(generator, F64, F64.emax + 50, 56) for _ in range(3000)]
+    for bits in inputs:
+        value = decode(bits, F64)
+        flags = expected_integer(value, 0, RTZ)[1]
+        low = 0 if value.exact is None else math.trunc(value.exact) % (1 << 32)
+        fp.check("f64_to_word_modular", (bits,), (), ((low ^ 1 << 31) - (1 << 31) & (1 << 64) - 1, flags))
+
+
+@REGISTER_FORMATS
+def test_immediate_constants(fp: Library, fmt: Format) -> None:
+    """Zfa, table "Immediate values loaded by the FLI.S instruction", which 2^16 in binary16 exceeds."""
+    exact = [Fraction(-1), Fraction(2) ** fmt.emin, *(Fraction(2) ** n for n in (-16, -15, -8, -7, -4, -3))]
+    exact += [Fraction(n, 16) for n in (4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48)]
+    exact += [Fraction(2) ** n for n in (2, 3, 4, 7, 8, 15, 16)]
+    patterns = [round_exact(value, fmt, RNE)[0] for value in exact] + [fmt.infinity, fmt.nan]
+    assert [fp.plain("test_constant", index, fmt.width) for index in range(32)] == patterns
 
 
 def expected_conversion(bits: int, source: Format, target: Format, rm: int) -> tuple[int, int]:

@@ -123,7 +123,7 @@ def _misaligned_atomic(difference: Difference, context: Context) -> bool:
     word = context.word
     if word is None or word & 0x7F != 0x2F:
         return False
-    return context.x[word >> 15 & 31] & (7 if word >> 12 & 1 else 3) != 0
+    return context.x[word >> 15 & 31] & (1 << (word >> 12 & 7)) - 1 != 0
 
 
 def _inhibiting_write(difference: Difference, context: Context) -> bool:
@@ -202,11 +202,66 @@ def _overflow_first(difference: Difference, context: Context) -> bool:
     return bool(ready >> _LCOFI & 1) and context.csr("scause") in {_INTERRUPT | code for code in (2, 6, 10)}
 
 
+_ENVIRONMENTS = {csrs.BY_NAME[name].number: name for name in ("menvcfg", "senvcfg", "henvcfg")}
+
+
+def _reserved_cbie(difference: Difference, context: Context) -> bool:
+    word = context.word
+    if word is None or word & 0x7F != 0x73 or _ENVIRONMENTS.get(word >> 20) != difference.name:
+        return False
+    return not (difference.ours ^ difference.spike) & ~(3 << 4) and difference.spike >> 4 & 3 == 0
+
+
+def _cache_block(context: Context) -> int | None:
+    """The address that a cache-block operation was given."""
+    word = context.word
+    return None if word is None or word & 0x7FFF != 0x200F else context.x[word >> 15 & 31]
+
+
+def _zeroed_block_address(difference: Difference, context: Context) -> bool:
+    address, low = _cache_block(context), 64 if difference.name in _VALUES else 16
+    if address is None or difference.name not in (*_VALUES, "mtval2", "htval"):
+        return False
+    # Pointers to where it went wrong first: of the block's bytes, the first.
+    return context.word is not None and context.word >> 20 == 4 and difference.spike == difference.ours & -low
+
+
+def _cut_block(difference: Difference, context: Context) -> bool:
+    address = _cache_block(context)
+    if address is None:
+        return False
+    config = context.csr("pmpcfg0") | context.csr("pmpcfg2") << 64
+    for entry in range(16):
+        bounds = {1: (context.csr(f"pmpaddr{entry - 1}") if entry else 0, context.csr(f"pmpaddr{entry}"))}
+        value = context.csr(f"pmpaddr{entry}")
+        bounds |= {2: (value, value + 1), 3: (value & value + 1, (value | value + 1) + 1)}
+        for bound in bounds.get(config >> 8 * entry + 3 & 3, ()):
+            if bound & 15 and bound >> 4 & 63 == address >> 6 & 63:
+                return True
+    return False
+
+
 RULES: tuple[Rule, ...] = (
     Rule(
         "Spike takes LCOFI before VS-level interrupts",
         '"Hypervisor Interrupt (hvip, hip, and hie) Registers": SEI, SSI, STI, SGEI, VSEI, VSSI, VSTI, LCOFI',
         _overflow_first,
+        ends=True,
+    ),
+    Rule(
+        "CBIE written with its reserved value 2",
+        '"Machine Environment Configuration Register": a WARL field; this hart keeps the former value, Spike takes 0',
+        _reserved_cbie,
+    ),
+    Rule(
+        "Spike reports the beginning of the block that CBO.ZERO could not write",
+        '"Cache Management Operations", section "Traps": xtval is written with the value of rs1',
+        _zeroed_block_address,
+    ),
+    Rule(
+        "a cache block of which PMP grants one part otherwise than the rest",
+        '"Cache Management Operations", section "Traps": UNSPECIFIED; this hart asks PMP for the whole block',
+        _cut_block,
         ends=True,
     ),
     Rule(

@@ -57,6 +57,10 @@ INTEGERS = (
     1 << 32, 1 << 62, (1 << 63) - 1, 1 << 63, M64, M64 - 1, -128 & M64, -(1 << 31) & M64, 0x5555_5555_5555_5555,
     0x0123_4567_89AB_CDEF,
 )  # fmt: skip
+HALVES = (
+    0, 0x8000, 0x3C00, 0xBC00, 0x0001, 0x8001, 0x03FF, 0x0400, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00, 0x7E00, 0xFE00, 0x7C01,
+    0x3800, 0x3E00, 0x4100, 0x37FF, 0x6400, 0x63FF, 0x7800,
+)  # fmt: skip
 SINGLES = (
     0, 0x8000_0000, 0x3F80_0000, 0xBF80_0000, 0x0000_0001, 0x8000_0001, 0x007F_FFFF, 0x0080_0000, 0x7F7F_FFFF,
     0xFF7F_FFFF, 0x7F80_0000, 0xFF80_0000, 0x7FC0_0000, 0xFFC0_0000, 0x7F80_0001, 0x7FFF_FFFF, 0x4F00_0000,
@@ -88,8 +92,10 @@ def floating(rng: random.Random) -> int:
         return rng.choice(DOUBLES)
     if choice < 0.6:
         return 0xFFFF_FFFF << 32 | rng.choice(SINGLES)
-    if choice < 0.75:
+    if choice < 0.7:
         return 0xFFFF_FFFF << 32 | rng.getrandbits(32)
+    if choice < 0.85:
+        return 0xFFFF_FFFF_FFFF << 16 | rng.choice((rng.choice(HALVES), rng.getrandbits(16)))
     if choice < 0.95:
         # Exponents near each other, so that sums cancel and products stay finite.
         return rng.getrandbits(1) << 63 | (0x3FF + rng.randrange(-60, 60)) << 52 | rng.getrandbits(52)
@@ -112,7 +118,7 @@ def _instructions() -> dict[str, list[Instruction | Compressed]]:
             continue
         elif "jump" in effects:
             kinds["branch"].append(i)
-        elif effects <= {"x", "f"}:
+        elif effects <= {"x", "f"} or i.extension == "Zawrs":
             kinds["plain"].append(i)
         elif "fence" in i.name or "inval" in i.name:
             kinds["fence"].append(i)
@@ -131,7 +137,8 @@ def _instructions() -> dict[str, list[Instruction | Compressed]]:
 def _writes_x(name: str) -> bool:
     registry = ISA
     target = registry.compressed[name].target if name in registry.compressed else name
-    return any(effect.kind == "x" for effect in registry.instructions[target].effects)
+    i = registry.instructions[target]
+    return any(effect.kind == "x" or (effect.kind == "access" and "rd" in i.parameters) for effect in i.effects)
 
 
 class _Tables:
@@ -410,11 +417,15 @@ class Generator:
             values["rs1"] = rng.choice((8, 9))
         elif "rs1" in values:
             values["rs1"] = rng.choice(POINTERS)
-        if "imm" in values and rng.random() < 0.7:
+        if "imm" in values and i.extension != "Zicbop" and rng.random() < 0.7:
             values["imm"] = rng.choice((0, 8, -8, 16, 1, 2, 4, 3, -1))
         aligned = []
-        if i.extension == "A" and rng.random() < 0.998:
-            aligned = [encode("andi", rd=values["rs1"], rs1=values["rs1"], imm=-8)]
+        if i.extension in ("A", "Zacas", "Zabha") and rng.random() < 0.998:
+            aligned = [encode("andi", rd=values["rs1"], rs1=values["rs1"], imm=-16)]
+            if i.extension == "Zacas" and values["rs1"] != values["rd"] and rng.random() < 0.4:
+                # What is there, so that the comparison holds.
+                for half in range(2 if i.name == "amocas.q" and values["rd"] else 1):
+                    aligned.append(encode("ld", rd=values["rd"] + half, rs1=values["rs1"], imm=8 * half))
         return [*aligned, encode(i.name, **values)]
 
     def branch(self) -> list[bytes | Jump]:
@@ -561,7 +572,8 @@ class Generator:
     def _first_csrs(self, privileged: bool) -> list[tuple[str, int]]:
         rng = self.rng
         if not privileged:
-            return [("mcounteren", 7), ("scounteren", 7), ("mstatus", rng.choice((1, 2, 3)) << 13)]
+            caches = [("menvcfg", _cache_rights(rng)), ("senvcfg", _cache_rights(rng))]
+            return [("mcounteren", 7), ("scounteren", 7), *caches, ("mstatus", rng.choice((1, 2, 3)) << 13)]
         first = [
             ("medeleg", rng.choice((0, rng.getrandbits(24), rng.getrandbits(24)))),
             ("mideleg", rng.choice((0, 0x222, 0x2222))),
@@ -573,9 +585,9 @@ class Generator:
             *((f"{level}stateen{i}", rng.choice((0, M64, 3 << 62, 1 << 63))) for level in "mh" for i in range(4)),
             ("minstretcfg", rng.choice((0, 0, rng.getrandbits(5) << 58))),
             ("mcyclecfg", rng.choice((0, 0, rng.getrandbits(5) << 58))),
-            ("menvcfg", rng.choice((0, 1 << 63, rng.randrange(8) << 61)) | self._masking()),
-            ("henvcfg", rng.choice((0, 1 << 63, rng.randrange(8) << 61)) | self._masking()),
-            ("senvcfg", self._masking()),
+            ("menvcfg", rng.choice((0, 1 << 63, rng.randrange(8) << 61)) | self._masking() | _cache_rights(rng)),
+            ("henvcfg", rng.choice((0, 1 << 63, rng.randrange(8) << 61)) | self._masking() | _cache_rights(rng)),
+            ("senvcfg", self._masking() | _cache_rights(rng)),
             ("mseccfg", self._masking()),
             ("htimedelta", rng.choice((0, rng.getrandbits(64), rng.randrange(100)))),
             ("vsstatus", rng.choice((1, 2, 3)) << 13 | (rng.getrandbits(2) << 18)),
@@ -712,7 +724,7 @@ class Generator:
         name, bits = rng.choice((
             ("mstatus", 3 << 18), ("sstatus", 3 << 18), ("vsstatus", 3 << 18), ("hstatus", 3 << 8),
             ("menvcfg", 7 << 61 | 3 << 32), ("henvcfg", 7 << 61 | 3 << 32), ("senvcfg", 3 << 32), ("mseccfg", 3 << 32),
-            ("hstatus", 3 << 48),
+            ("hstatus", 3 << 48), ("menvcfg", 0xF0), ("henvcfg", 0xF0), ("senvcfg", 0xF0),
         ))  # fmt: skip
         self.wanted_mode = rng.choice((0, MODES.index("M"), MODES.index("HS")))
         items: list[bytes | Jump] = [li(5, rng.getrandbits(64) & bits)]
@@ -793,6 +805,11 @@ class Generator:
         if name == "pmpcfg2":
             value = value & ~(0xFF << 56) | 0x1F << 56
         return [li(5, value), csrw(name, 5), *self._fences()]
+
+
+def _cache_rights(rng: random.Random) -> int:
+    """CBIE, CBCFE and CBZE of an environment register, mostly all granted."""
+    return rng.choice((0xF0, 0xF0, 0xD0, rng.choice((0, 1, 3)) << 4 | rng.getrandbits(2) << 6))
 
 
 @cache

@@ -96,6 +96,8 @@ def transformations(word: int) -> set[int]:
         base = word & 0x0000_7FFF
     elif opcode in (0x23, 0x27):  # stores keep rs2, funct3, opcode
         base = word & 0x01F0_707F
+    elif opcode == 0x0F and funct3 == 2:  # cache-block operations keep their number
+        return {word & 0xFFF0_707F}
     elif opcode == 0x2F or (opcode == 0x73 and funct3 == 4):  # AMOs, HLV, HSV: all but rs1
         base = word & ~(31 << 15)
     else:

@@ -16,8 +16,9 @@ from typing import Any
 
 VERSION = "0.0.5.dev20"
 ISA = (
-    "rv64imafdch_zicsr_zifencei_zicntr_zihpm_zba_zbb_zbs_sstc_svinval_svadu_svnapot_svpbmt_ssnpm_smnpm_smmpm_smepmp"
-    "_zicclsm_smstateen_sscofpmf_smcntrpmf"
+    "rv64imafdch_zicbom_zicbop_zicboz_zicclsm_zicntr_zicond_zicsr_zifencei_zihintntl_zihintpause_zihpm_zimop_zabha_zacas"
+    "_zawrs_zfa_zfh_zcb_zcmop_zba_zbb_zbc_zbkb_zbkx_zbs_zkn_zks_sscofpmf_ssnpm_sstc_svinval_svadu_svnapot_svpbmt"
+    "_smcntrpmf_smepmp_smmpm_smnpm_smstateen"
 )
 RAM_BASE = 0x8000_0000
 CLINT = 0x200_0000

@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +55,37 @@ def elf(
     machine: int = 243,
     bits: int = 2,
     size: int | None = None,
+    physical: int | None = None,
+    symbols: Mapping[str, int] | None = None,
 ) -> bytes:
-    """A RISC-V ELF file with one segment; keyword arguments make it wrong."""
+    """A RISC-V ELF file with one segment and labels; the other keyword arguments make it wrong."""
     code = b"".join(word.to_bytes(4, "little") for word in words)
     header = b"\x7fELF" + bytes([bits, 1, 1]) + bytes(9)
+    sections, tail = _sections(0x1000 + len(code), symbols) if symbols else (0, b"")
     header += struct.pack(
-        "<HHIQQQIHHHHHH", 2, machine, 1, base if entry is None else entry, 64, 0, 0, 64, 56, 1, 64, 0, 0
-    )
-    program = struct.pack("<IIQQQQQQ", 1, 7, 0x1000, base, base, len(code), len(code) if size is None else size, 0x1000)
-    return (header + program).ljust(0x1000, b"\0") + code
+        "<HHIQQQIHHHHHH", 2, machine, 1, base if entry is None else entry, 64, sections, 0, 64, 56, 1, 64,
+        3 if symbols else 0, 0,
+    )  # fmt: skip
+    program = struct.pack(
+        "<IIQQQQQQ", 1, 7, 0x1000, base, base if physical is None else physical, len(code),
+        len(code) if size is None else size, 0x1000,
+    )  # fmt: skip
+    return (header + program).ljust(0x1000, b"\0") + code + tail
+
+
+def _sections(at: int, symbols: Mapping[str, int]) -> tuple[int, bytes]:
+    """A symbol table, its names, and the section headers, to stand from offset `at` on; and where the headers are."""
+    names, entries = b"\0", bytes(24)
+    for name, value in symbols.items():
+        entries += struct.pack("<IBBHQQ", len(names), 0x10, 0, 1, value, 0)
+        names += name.encode() + b"\0"
+    headers = bytes(64)
+    for kind, offset, length, link, each in (
+        (2, at, len(entries), 2, 24),
+        (3, at + len(entries), len(names), 0, 0),
+    ):
+        headers += struct.pack("<IIQQQQIIQQ", 0, kind, 0, 0, offset, length, link, 0, 8, each)
+    return at + len(entries) + len(names), entries + names + headers
 
 
 FLOOD = elf([li(17, 1), li(10, ord("x")), ECALL, jump(-8)])

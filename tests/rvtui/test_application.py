@@ -570,7 +570,7 @@ async def test_exits_have_kvms_names_and_counts() -> None:
 
 
 async def test_the_bare_machine_shows_modes_traps_and_events() -> None:
-    machine, _ = machines.bare("tiny-hypervisor", memory=64 << 20, harts=1, dtb=None)
+    machine, _, _ = machines.bare("tiny-hypervisor", memory=64 << 20, harts=1, dtb=None)
     async with opened(machine, (120, 40)) as desk:
         await desk.until(lambda: desk.session.view.finished)
         await desk.shows("guest 2 switched itself off")

@@ -438,6 +438,8 @@ class Machine:
     def _restore(self, state: Mapping[str, Any]) -> None:
         self.image = str(state["image"])
         self.executed = int(state["executed"])
+        if self.executed < 0:
+            raise StateError("saved state of the machine: it has executed less than nothing")
         halted = state["halted"]
         self.halted = None if halted is None else (int(halted[0]), str(halted[1]))
         self.symbols = Symbols(loader.Symbol(int(a), int(s), str(n), bool(f)) for a, s, n, f in state["symbols"])

@@ -47,8 +47,34 @@ def check(disassembler: capstone.Cs, word: int, length: int) -> None:
 
 def test_every_halfword_is_taken_as_the_disassembler_takes_it(disassembler: capstone.Cs) -> None:
     for word in range(1 << 16):
-        if word & 3 != 3:
+        if word & 0xE003 != 0x8000 and word & 3 != 3:  # Capstone 5 does not know Zcb
             check(disassembler, word, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "funct", "size", "signed", "offsets"),
+    [
+        ("c.lbu", 0b000_0, 1, False, (0, 2, 1, 3)),  # uimm[0|1] in bits 6:5
+        ("c.lhu", 0b001_0, 2, False, (0, 2)),
+        ("c.lh", 0b001_1, 2, True, (0, 2)),
+        ("c.sb", 0b010_0, 1, False, (0, 2, 1, 3)),
+        ("c.sh", 0b011_0, 2, False, (0, 2)),
+    ],
+)
+def test_bytes_and_halfwords_of_zcb(name: str, funct: int, size: int, signed: bool, offsets: tuple[int, ...]) -> None:
+    """Each as the figures of "Zcb" have it: funct6, rs1', and bit 6 that tells halfwords apart."""
+    for base in range(8):
+        for register in range(8):
+            for field, displacement in enumerate(offsets):
+                word = 1 << 15 | (funct >> 1) << 10 | base << 7 | (funct & 1) << 6 | field << 5 | register << 2
+                store = name.startswith("c.s")
+                assert decode(word) == Access(name, store, size, signed, 8 + register, 2, 8 + base, displacement)
+
+
+def test_other_halfwords_of_that_space_are_no_accesses() -> None:
+    for word in range(0x9000, 0xA000, 4):
+        assert decode(word) is None
+    assert decode(0x8C40) is None  # c.sh with bit 6
 
 
 def test_loads_and_stores_of_every_register(disassembler: capstone.Cs) -> None:

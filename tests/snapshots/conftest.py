@@ -66,7 +66,7 @@ class SmallMachine:
         if state["memory"] > 1 << 40:
             raise StateError(f"memory of {state['memory']} bytes is too much; use less")
         machine = cls(state.pop("memory"))
-        machine.clock, machine.executed = state.pop("clock") & MASK, state.pop("executed")
+        machine.clock, machine.executed = state.pop("clock") & MASK, state.pop("executed") & MASK
         machine.harts, machine.devices = state.pop("harts"), state.pop("devices")
         machine.extra = state
         return machine

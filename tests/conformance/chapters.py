@@ -1,0 +1,1 @@
+CHAPTERS = ("translation","access","entry","returns","fields","priority","guest_access","mprv",)

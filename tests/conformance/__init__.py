@@ -1,4 +1,7 @@
-"""The H extension as a list of rules, each tried on the hart. `python -m tests.conformance` writes the fidelity page."""
+"""The H extension as a list of rules, each tried on the hart.
+
+`python -m tests.conformance` writes the fidelity page.
+"""
 
 from __future__ import annotations
 

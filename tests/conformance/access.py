@@ -1,4 +1,4 @@
-"""Who may execute what: every CSR number and every privileged instruction, in every mode, against the model of rights.py.
+"""Who may execute what: every CSR number and privileged instruction, in every mode, against the model of rights.py.
 
 Each rule of this chapter states what the model says of a part of that; the cases compare the hart with the model.
 """
@@ -32,6 +32,7 @@ from .scene import MODES
 from .suite import grid, rule
 
 CAUSES = "Trap Cause Codes"
+SVINVAL = "Svinval Extension for Fine-Grained Address-Translation Cache Invalidation"
 ALL = (1 << 32) - 1
 IMPLEMENTED = BASE_CSRS | {
     number for numbers in OPTIONAL_CSRS.values() if any(n in BY_NUMBER for n in numbers) for number in numbers
@@ -97,7 +98,7 @@ OPEN = Enables()
 
 @rule(
     "access.csr.every",
-    "Every CSR number: absent, too privileged for HS-mode or read-only is illegal; what only V=1 forbids is virtual",
+    "Every CSR number: absent, too privileged for HS-mode, read-only: illegal; forbidden by V=1 alone: virtual",
     section=CAUSES,
     rows=(60, 63, 71),
     cases=grid(mode=MODES, block=range(0, 4096, 512)),
@@ -148,7 +149,7 @@ def _(mode: Mode, bit: int) -> None:
 
 @rule(
     "access.stimecmp",
-    "stimecmp and vstimecmp: menvcfg.STCE or mcounteren.TM 0 is illegal below M, henvcfg.STCE or hcounteren.TM 0 virtual",
+    "stimecmp, vstimecmp: menvcfg.STCE or mcounteren.TM 0 is illegal below M; henvcfg.STCE or hcounteren.TM 0 virtual",
     section="Supervisor Timer (stimecmp) Register",
     rows=(68,),
     cases=grid(mode=MODES, m_stce=(True, False), h_stce=(True, False), m_tm=(TM, 0), h_tm=(TM, 0), s_tm=(TM, 0)),
@@ -160,7 +161,7 @@ def _(mode: Mode, m_stce: bool, h_stce: bool, m_tm: int, h_tm: int, s_tm: int) -
 
 @rule(
     "access.float",
-    "With FS off in mstatus, or when V=1 in vsstatus, floating-point registers are illegal in every mode, never virtual",
+    "With FS off in mstatus, or when V=1 in vsstatus, floating point is illegal in every mode, never virtual",
     section=CAUSES,
     rows=(9, 71),
     cases=grid(mode=MODES, fs=(True, False), vs_fs=(True, False)),
@@ -177,7 +178,7 @@ def _(mode: Mode, fs: bool, vs_fs: bool) -> None:
 
 @rule(
     "access.csr.read_write",
-    "Only an instruction that writes needs a writable register: CSRRS and CSRRC with x0 or 0 never do, CSRRW always does",
+    "Only what writes needs a writable register: CSRRS and CSRRC with x0 or 0 never do, CSRRW always does",
     section="Zicsr Extension for Control and Status Register (CSR) Instructions",
     rows=(60,),
     cases=grid(mode=MODES, number=(0xF14, 0xC00, 0xE12, 0x340, 0x140, 0x240, 0x643, 0x003)),
@@ -279,13 +280,13 @@ RULES_OF: dict[str, tuple[str, str, tuple[int, ...], tuple[str, ...]]] = {
     ),
     "access.sfence": (
         "SFENCE.VMA and SINVAL.VMA: in HS-mode TVM makes them illegal, in VS-mode VTVM virtual; VU virtual, U illegal",
-        "Svinval",
+        SVINVAL,
         (66,),
         ("sfence.vma", "sfence.vma a1,a0", "sinval.vma"),
     ),
     "access.sfence.order": (
         "SFENCE.W.INVAL and SFENCE.INVAL.IR are never trapped by TVM or VTVM; VU-mode virtual, U-mode illegal",
-        "Svinval",
+        SVINVAL,
         (66,),
         ("sfence.w.inval", "sfence.inval.ir"),
     ),
@@ -305,7 +306,7 @@ RULES_OF: dict[str, tuple[str, str, tuple[int, ...], tuple[str, ...]]] = {
         "HLV, HLVX and HSV: virtual with V=1; legal in M-mode, HS-mode and, with HU, U-mode, else illegal",
         "Hypervisor Virtual-Machine Load and Store Instructions",
         (61, 62),
-        tuple(name for name in INSTRUCTIONS if name.startswith(("hlv.", "hlvx.hu", "hlvx.wu", "hsv.")) and " " not in name and name != "hlv.du"),
+        tuple(name for name, (_, judge) in INSTRUCTIONS.items() if judge.__name__ == "_guest_access"),
     ),
     "access.not_instructions": (
         "Encodings beside the privileged instructions are illegal in every mode, never virtual",
@@ -320,7 +321,13 @@ RULES_OF: dict[str, tuple[str, str, tuple[int, ...], tuple[str, ...]]] = {
 def instruction_rule(id: str) -> None:
     sentence, section, rows, names = RULES_OF[id]
 
-    @rule(id, f"{sentence}; under every other enabling bit", section=section, rows=rows, cases=grid(name=names, mode=MODES))
+    @rule(
+        id,
+        f"{sentence}; under every other enabling bit",
+        section=section,
+        rows=rows,
+        cases=grid(name=names, mode=MODES),
+    )
     def _(name: str, mode: Mode) -> None:
         word, judge = INSTRUCTIONS[name]
         bench = Bench(OPEN)

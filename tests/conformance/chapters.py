@@ -1,1 +1,18 @@
-CHAPTERS = ("translation","access","entry","returns","fields","priority","guest_access","mprv",)
+"""The chapters of the suite, a module each, in the order of the fidelity page."""
+
+from __future__ import annotations
+
+CHAPTERS = (
+    "fields",
+    "access",
+    "entry",
+    "returns",
+    "translation",
+    "priority",
+    "guest_access",
+    "mprv",
+    "fences",
+    "interrupts",
+    "timer",
+    "counters",
+)

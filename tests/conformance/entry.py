@@ -144,7 +144,7 @@ STACKS = {
 
 
 def check_entry(rig: Rig, origin: Mode, trap: Trap, steps: int = 1) -> Mode:
-    """Run into `trap`, delegated as the registers have it: all that changes is what the model says. The mode entered."""
+    """Run into `trap`: all that changes is what the model says. The mode that was entered."""
     before, epc = state(rig), trap.epc
     target = destination(origin, trap.cause, rig.csr("medeleg"), rig.csr("hedeleg"))
     rig.run(steps)
@@ -190,7 +190,8 @@ SIMPLE: dict[str, tuple[str, Callable[[Mode], Trap]]] = {
         "lr.w a0, (a2)", lambda m: Trap(LOAD_MISALIGNED, DATA + 2, True, tinst=explicit("lr.w a0, (a2)")),
     ),
     "store misaligned": (
-        "amoadd.d a0, a0, (a2)", lambda m: Trap(STORE_MISALIGNED, DATA + 2, True, tinst=explicit("amoadd.d a0, a0, (a2)")),
+        "amoadd.d a0, a0, (a2)",
+        lambda m: Trap(STORE_MISALIGNED, DATA + 2, True, tinst=explicit("amoadd.d a0, a0, (a2)")),
     ),
     "fetch access": ("jr a1", lambda m: Trap(FETCH_ACCESS, NOWHERE, True, NOWHERE)),
     "fetch access at 0": ("jr a3", lambda m: Trap(FETCH_ACCESS, 0, True, 0)),
@@ -208,7 +209,7 @@ def simple(name: str, origin: Mode, before: dict[str, int], medeleg: int, hedele
     "trap.entry",
     "Trap entry stacks mode, V and interrupt enable of the mode that takes it, and changes nothing else",
     section=ENTRY,
-    rows=(20, 21, 22, 25, 26, 34),
+    rows=(20, 21, 22, 25, 26, 34, 35),
     cases=grid(name=SIMPLE.keys(), origin=MODES, before=STACKS),
 )
 def _(name: str, origin: Mode, before: dict[str, int]) -> None:
@@ -219,7 +220,7 @@ def _(name: str, origin: Mode, before: dict[str, int]) -> None:
 
 @rule(
     "trap.delegation",
-    "An exception goes by its own bit of medeleg, then of hedeleg, and never to a less privileged mode than it came from",
+    "An exception goes by its own bit of medeleg, then of hedeleg, and never to a mode of less privilege",
     section=DELEGATION,
     rows=(5,),
     cases=grid(name=SIMPLE.keys(), origin=MODES),
@@ -251,7 +252,12 @@ VIRTUAL_IN = {
     },
 )
 def _(text: str, origin: Mode) -> None:
-    for medeleg, hedeleg in ((0, 0), (1 << VIRTUAL, ONES), (ONES & ~(1 << VIRTUAL), ONES), (1 << ILLEGAL, 1 << ILLEGAL)):
+    for medeleg, hedeleg in (
+        (0, 0),
+        (1 << VIRTUAL, ONES),
+        (ONES & ~(1 << VIRTUAL), ONES),
+        (1 << ILLEGAL, 1 << ILLEGAL),
+    ):
         for name, before in STACKS.items():
             rig = Rig(text, mode=origin, medeleg=medeleg, hedeleg=hedeleg, **before)
             rig.set(hstatus=before["hstatus"] | VTW | VTVM | VTSR, mcounteren=7, hcounteren=0)
@@ -286,7 +292,7 @@ FAULTS = ("one stage", "VS-stage", "G-stage", "walk", "access")
     "trap.pages",
     "Page, guest-page and access faults of translation: who takes them, and xtval, GVA, htval and htinst",
     section="Guest-Page Faults",
-    rows=(20, 26, 28, 32),
+    rows=(20, 26, 28, 32, 35),
     cases=grid(
         fault=FAULTS, kind=(FETCH, LOAD, STORE), origin=(HS, U, VS, VU), before=STACKS,
         deleg={"M": (0, 0), "HS": (ONES, 0), "VS": (ONES, ONES)},
@@ -474,5 +480,3 @@ def _(text: str) -> None:
     assert rig.trap() == (M, LOAD_GUEST if text[:2] in ("ld", "lr", "fl") else STORE_GUEST, ADDRESS)
     assert (rig.x("a0"), rig.hart.f[10]) == (77, 99)
     assert not rig.csr("mstatus") & 2 << 13 and not rig.csr("vsstatus") & 2 << 13
-
-

@@ -165,7 +165,9 @@ def _(value: int) -> None:
     "vsstatus.fields",
     "vsstatus has the fields of sstatus, and its own values for them",
     section=VSSTATUS,
-    cases=grid(value={"ones": ONES, "SIE": SIE, "SPIE": SPIE, "SPP": SPP, "SUM": SUM, "MXR": MXR, "FS": FS, "zeros": 0}),
+    cases=grid(
+        value={"ones": ONES, "SIE": SIE, "SPIE": SPIE, "SPP": SPP, "SUM": SUM, "MXR": MXR, "FS": FS, "zeros": 0}
+    ),
 )
 def _(value: int) -> None:
     assert written("vsstatus", ONES & ~value, value) & STATUS == value & STATUS
@@ -201,7 +203,8 @@ def _(fs: int, vs_fs: int) -> None:
     rows=(9,),
     cases=grid(
         text={
-            "fld": "fld fa0, 0(a1)", "flw": "flw fa0, 0(a1)", "fmv.d.x": "fmv.d.x fa0, a0", "fadd.d": "fadd.d fa0, fa0, fa1",
+            "fld": "fld fa0, 0(a1)", "flw": "flw fa0, 0(a1)", "fmv.d.x": "fmv.d.x fa0, a0",
+            "fadd.d": "fadd.d fa0, fa0, fa1",
             "fadd.s": "fadd.s fa0, fa0, fa1", "csrw fcsr": "csrw fcsr, a0", "csrw frm": "csrw frm, zero",
             "csrwi fflags": "csrwi fflags, 1", "fcvt.d.l": "fcvt.d.l fa0, a0", "feq.d": "feq.d a0, fa2, fa2",
         },
@@ -317,7 +320,7 @@ LEGAL_PPN = {8: PPN, 9: PPN, 10: PPN}
 @rule(
     "hgatp.modes",
     "hgatp takes Bare and Sv39x4, Sv48x4, Sv57x4 exactly as satp and vsatp take Bare, Sv39, Sv48, Sv57",
-    section="Shgatpa",
+    section="Shgatpa Extension for Translation Mode Support, Version 1.0",
     rows=(3,),
     cases=grid(mode=range(16)),
 )
@@ -506,7 +509,9 @@ def _(name: str, value: int) -> None:
     "scratch.holds",
     "vsscratch, sscratch and mscratch hold any value",
     section="Virtual Supervisor Scratch (vsscratch) Register",
-    cases=grid(name={"vsscratch": "vsscratch", "sscratch": "sscratch", "mscratch": "mscratch"}, value=(ONES, 0, 1 << 63)),
+    cases=grid(
+        name={"vsscratch": "vsscratch", "sscratch": "sscratch", "mscratch": "mscratch"}, value=(ONES, 0, 1 << 63)
+    ),
 )
 def _(name: str, value: int) -> None:
     assert written(name, ONES ^ value, value) == value
@@ -710,5 +715,3 @@ def _(mode: Mode) -> None:
     rig.run(1)
     assert (rig.hart.mode, rig.hart.pc) == (VS, HANDLER + 0x2000)
     assert rig.csr("mstatus") == before
-
-

@@ -56,7 +56,13 @@ def scene_for(mode: Mode, flags: int = LEAF, guest_flags: int = LEAF | USER, **c
     "The access is made with V=1 at the privilege of SPVP, whatever SPP, MPP, MPV and MPRV are, from M, HS and U alike",
     section=HLV,
     rows=(50,),
-    cases=grid(kind=KINDS, mode=MODES, spvp=(0, SPVP), user=(0, USER), status=(0, MPRV | 3 << 11, MPRV | MPV | SPP, MPRV | 1 << 11)),
+    cases=grid(
+        kind=KINDS,
+        mode=MODES,
+        spvp=(0, SPVP),
+        user=(0, USER),
+        status=(0, MPRV | 3 << 11, MPRV | MPV | SPP, MPRV | 1 << 11),
+    ),
 )
 def _(kind: str, mode: Mode, spvp: int, user: int, status: int) -> None:
     scene = scene_for(mode, LEAF | user, hstatus=HU | spvp, mstatus=status if mode is M else status & SPP)
@@ -283,5 +289,3 @@ def _() -> None:
         scene.rig.set(vsstatus=mxr)
         assert (scene.attempt("hlv", ADDRESS).cause is None) == good
         assert scene.attempt("hlvx", ADDRESS).cause is None
-
-

@@ -127,7 +127,7 @@ def _(mode: Mode, text: str) -> None:
 
 @rule(
     "priority.privilege",
-    "An instruction that may not be executed does not access memory: illegal or virtual comes before faults of the access",
+    "What may not be executed does not access memory: illegal or virtual instruction comes before faults",
     section=ORDER,
     rows=(61, 62),
     cases=grid(mode=(U, VS, VU), text=("hlv.d a0, (a1)", "hlvx.wu a0, (a1)", "hsv.d a0, (a1)")),
@@ -141,7 +141,9 @@ def _(mode: Mode, text: str) -> None:
     "priority.misaligned",
     "A misaligned atomic reports misalignment or its translation's fault, and misalignment where it translates",
     section=ORDER,
-    cases=grid(text={"lr": "lr.d a0, (a1)", "sc": "sc.d a0, a2, (a1)", "amo": "amoadd.d a0, a2, (a1)"}, fault=("VS", "G", "no")),
+    cases=grid(
+        text={"lr": "lr.d a0, (a1)", "sc": "sc.d a0, a2, (a1)", "amo": "amoadd.d a0, a2, (a1)"}, fault=("VS", "G", "no")
+    ),
 )
 def _(text: str, fault: str) -> None:
     scene = Scene(VS)

@@ -46,7 +46,9 @@ def check_return(rig: Rig, mode: Mode, pc: int, expected: dict[str, int]) -> Non
     "MRET goes to MPP with V=MPV, but M-mode when MPP=3; sets MPV=0, MPP=U, MIE=MPIE, MPIE=1, and MPRV=0 below M-mode",
     section=RETURN,
     rows=(38, 39, 54),
-    cases=grid(mpp={"U": 0, "S": 1, "M": 3}, mpv=(0, MPV), mpie=(0, MPIE), mie=(0, MIE), rest=(0, SIE | SPIE | SPP | MPRV)),
+    cases=grid(
+        mpp={"U": 0, "S": 1, "M": 3}, mpv=(0, MPV), mpie=(0, MPIE), mie=(0, MIE), rest=(0, SIE | SPIE | SPP | MPRV)
+    ),
 )
 def _(mpp: int, mpv: int, mpie: int, mie: int, rest: int) -> None:
     rig = Rig("mret", mstatus=mpp << 11 | mpv | mpie | mie | rest, mepc=DATA, sepc=BASE + 64, vsepc=BASE + 128)
@@ -73,9 +75,7 @@ def _(mode: Mode, spp: int, spv: int, spie: int, sie: int, rest: int) -> None:
     rig.set(mepc=BASE + 64, vsepc=BASE + 128)
     rig.hart.mode = mode
     before = state(rig)
-    status = fields(
-        before["mstatus"], spp=(SPP, 0), sie=(SIE, SIE if spie else 0), spie=(SPIE, SPIE), mprv=(MPRV, 0)
-    )
+    status = fields(before["mstatus"], spp=(SPP, 0), sie=(SIE, SIE if spie else 0), spie=(SPIE, SPIE), mprv=(MPRV, 0))
     hstatus = fields(before["hstatus"], spv=(SPV, 0))
     check_return(rig, Mode.of(int(bool(spp)), bool(spv)), DATA, before | {"mstatus": status, "hstatus": hstatus})
 

@@ -1,8 +1,8 @@
 """Who may do what: a model of the manual's access rules, which knows nothing of the hart.
 
-Sections "CSR Address Mapping Conventions", "Machine Counter-Enable (mcounteren) Register", "Hypervisor Counter-Enable
-(hcounteren) Register", "Virtualization Support in mstatus Register", "Hypervisor Status (hstatus) Register", "Trap Cause
-Codes", "Supervisor Timer (stimecmp) Register", "Svinval".
+Sections "CSR Address Mapping Conventions", "Machine Counter-Enable (mcounteren) Register", "Hypervisor
+Counter-Enable (hcounteren) Register", "Virtualization Support in mstatus Register", "Hypervisor Status (hstatus)
+Register", "Trap Cause Codes", "Supervisor Timer (stimecmp) Register", "Svinval".
 """
 
 from __future__ import annotations

@@ -207,11 +207,10 @@ class Scene:
 
 
 def guest_entry(scene: Scene, flags: int, gpa: int = GPA) -> tuple[int, int, int]:
-    """Move the guest's last-level table for ADDRESS to guest-physical `gpa`, mapped there with `flags`: (physical address
-    of its entry, the entry's guest-physical address, physical address of the G-stage entry)."""
+    """Move the guest's last-level table for ADDRESS to guest-physical `gpa`, mapped there with `flags`.
+
+    (Physical address of its entry, the entry's guest-physical address, physical address of the G-stage entry.)"""
     entry = scene.first.slot(ADDRESS)
     scene.rig.store(scene.first.slot(ADDRESS, 1), gpa >> 12 << 10 | 1)
     slot = scene.second.map(gpa, entry & ~0xFFF, flags)
     return entry, gpa | entry & 0xFFF, slot
-
-

@@ -46,7 +46,12 @@ _RULES: dict[str, Rule] = {}
 
 
 def rule(
-    id: str, sentence: str, *, section: str, rows: Iterable[int] = (), cases: Mapping[str, Mapping[str, Any]] | None = None
+    id: str,
+    sentence: str,
+    *,
+    section: str,
+    rows: Iterable[int] = (),
+    cases: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[Check], Check]:
     """State a rule. `rows`: the rows it covers of the table of what implementations got wrong (rows.py)."""
 

@@ -60,7 +60,7 @@ RWX = [sum(bits) for bits in product((0, R), (0, W), (0, X))]
 
 @rule(
     "translate.modes",
-    "Every mode of vsatp works with every mode of hgatp: an address goes through the VS-stage, then through the G-stage",
+    "Every mode of vsatp works with every mode of hgatp: an address goes through the VS-stage, then the G-stage",
     section=TWO_STAGES,
     rows=(3, 42, 43),
     cases=grid(vs=LEVELS, g=GUEST_LEVELS, mode=(VS, VU)),
@@ -125,7 +125,9 @@ def _(vs: int, g: int) -> None:
     first, second = Tables(rig, 5), Tables(rig, 5, guest=True, at=GUEST_TABLES)
     second.map(BASE, BASE, LEAF | USER, 1)
     offset = 0x00AB_CDEF_1234_5678
-    address = (offset & (1 << 12 + 9 * vs) - 1) | (0x0012_3456_789A_BCDE << 12 & ~((1 << 12 + 9 * vs) - 1)) & (1 << 56) - 1
+    address = (offset & (1 << 12 + 9 * vs) - 1) | (0x0012_3456_789A_BCDE << 12 & ~((1 << 12 + 9 * vs) - 1)) & (
+        1 << 56
+    ) - 1
     gpa_page = (0x0155_5555_5555_5555 & ~((1 << 12 + 9 * vs) - 1)) & (1 << 56) - 1
     gpa = gpa_page | address & (1 << 12 + 9 * vs) - 1
     physical_page = 0x00AA_AAAA_AAAA_A000 & ~((1 << 12 + 9 * g) - 1)

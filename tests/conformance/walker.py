@@ -100,7 +100,9 @@ class Walker:
 
         update = self.vs_adue if virtual else self.adue
         fault = Fault(PAGE[access])
-        return self._walk((satp & (1 << 44) - 1) << 12, address, levels, 9, access, access, allowed, update, locate, fault)
+        return self._walk(
+            (satp & (1 << 44) - 1) << 12, address, levels, 9, access, access, allowed, update, locate, fault
+        )
 
     def _second(self, gpa: int, kind: str, access: str, pseudo: int, hlvx: bool) -> int:
         """`kind`: what is asked of the entry; `access`: what the fault is reported as."""
@@ -182,4 +184,3 @@ def transformed(word: int, offset: int = 0) -> int:
         0x2F: 0xFFF0_7FFF, 0x73: 0xFFF0_7FFF,  # atomics, HLV and HSV: all but rs1
     }[word & 0x7F]  # fmt: skip
     return word & kept | offset << 15
-

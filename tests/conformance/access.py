@@ -47,7 +47,7 @@ class Bench:
 
     def __init__(self, enables: Enables) -> None:
         self.rig = Rig(stimecmp=(1 << 64) - 1, vstimecmp=(1 << 64) - 1)
-        for name in ("mstateen0", "hstateen0"):
+        for name in (f"{level}stateen{n}" for level in "mh" for n in range(4)):
             if name in BY_NAME:
                 self.rig.set(**{name: (1 << 64) - 1})
         self.rig.set(**enables.csrs)

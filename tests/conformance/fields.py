@@ -104,6 +104,17 @@ def _() -> None:
 
 
 @rule(
+    "hstatus.vsbe",
+    "Endianness is little at every level: VSBE, UBE of both status registers, SBE and MBE are read-only zero",
+    section=HSTATUS,
+)
+def _() -> None:
+    assert written("hstatus", ONES) & 1 << 5 == 0
+    assert written("mstatus", ONES & ~MPRV) & (1 << 6 | 3 << 36) == 0
+    assert written("sstatus", ONES) & 1 << 6 == 0 == written("vsstatus", ONES) & 1 << 6
+
+
+@rule(
     "mstatus.mpv",
     "MPV and GVA of mstatus can be written by software",
     section="Machine Status (mstatus and mstatush) Registers",

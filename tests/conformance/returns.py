@@ -118,3 +118,20 @@ def _(insn: str, user: bool) -> None:
     rig.run(3)
     assert rig.trap() == (M, 8 if user else 10, 0)
     assert (rig.x("a0"), rig.csr("mepc")) == (5, ADDRESS + 4)
+
+
+@rule(
+    "return.mret.machine",
+    "MRET with MPP=3 leaves V=0 even with MPV=1: M-mode then means the supervisor's registers, and its own privilege",
+    section=RETURN,
+    rows=(39,),
+    cases=grid(mpv=(0, MPV)),
+)
+def _(mpv: int) -> None:
+    rig = Rig("mret", mstatus=MPP | mpv, mepc=DATA, sscratch=5, vsscratch=6, hgatp=8 << 60 | 0x774)
+    rig.write(DATA, "csrr a0, sscratch\nld a2, 0(a1)\nhfence.gvma zero, zero\necall")
+    rig.put(a1=DATA)
+    rig.run(5)
+    assert rig.trap() == (M, 11, 0)
+    assert (rig.x("a0"), rig.x("a2")) == (5, rig.load(DATA))
+    assert rig.csr("mstatus") & (MPP | MPV) == MPP

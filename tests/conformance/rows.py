@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .chapters import LATER
+
 ROWS: dict[int, str] = {
     1: "hgatp with an unsupported MODE: the write is not dropped",
     2: "hgatp.PPN[1:0] read 0, and only they",
@@ -90,17 +92,14 @@ ROWS: dict[int, str] = {
 """A line for each."""
 
 WITHOUT_RULE: dict[int, str] = {
-    14: "no Smstateen yet",
     17: "RV64 has no mstatush",
     40: "no hardware errors are raised",
-    69: "no Smstateen yet",
     70: "no indirect register access (Smcsrind, AIA)",
     72: "no shadow stacks (Zicfiss)",
-    77: "no guest external interrupts yet",
     79: "no AIA",
     80: "no AIA",
     81: "no AIA",
-    82: "no Sscofpmf yet",
     83: "what a hypervisor must do, not the hart",
+    **{row: reason for reason, rows in LATER.values() for row in rows},
 }
 """Rows that no rule covers, and why."""

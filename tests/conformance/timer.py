@@ -71,6 +71,8 @@ def _(stce: int, compare: int) -> None:
         rig.run(1)
         expected = (STI if compare == 0 else 0) if stce else written
         assert rig.csr("mip") & STI == expected
+        rig.set(menvcfg=0)
+        assert rig.csr("mip") & STI == (0 if stce else written)  # what was ignored does not come up later
 
 
 @rule(

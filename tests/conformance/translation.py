@@ -233,6 +233,7 @@ def _(g: int, level: int, kind: str) -> None:
     scene = Scene(VS, 3, g)
     scene.first.map(ADDRESS, PAGE, LEAF)
     far = 1 << 12 + 9 * g + 2
+    scene.second.map(0, scene.first.slot(ADDRESS, level) & ~0xFFF, LEAF | USER)  # where it would lead without the bit
     scene.rig.store(scene.first.slot(ADDRESS, level + 1), far >> 12 << 10 | V)
     found = scene.check(kind, ADDRESS)
     index = ADDRESS >> (12 + 9 * level) & 511
@@ -249,6 +250,7 @@ def _(g: int, level: int, kind: str) -> None:
 def _(g: int) -> None:
     scene = Scene(VS, 3, g)
     far = 1 << 12 + 9 * g + 2
+    scene.second.map(0, scene.first.root, LEAF | USER)
     scene.rig.set(vsatp=8 << 60 | far >> 12)
     found = scene.execute("nop")
     assert (found.cause, found.tval, found.tinst) == (FETCH_GUEST, BASE, 0x3000)

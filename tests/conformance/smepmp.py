@@ -10,6 +10,7 @@ from .scene import ADDRESS, GPA, PAGE, Scene
 from .suite import grid, rule
 from .walker import ACCESS, FETCH, LOAD, STORE
 
+SECTION = "Smepmp Extension for PMP Enhancements for memory access and execution prevention in Machine mode"
 MML, RLB = 1, 4
 SHARED = {0b0010: 0b001, 0b0011: 0b011, 0b1010: 0b100, 0b1011: 0b100, 0b1111: 0b001}
 """By L, R, W, X: what supervisor and user may do (bits X, W, R) in regions that they share with M-mode."""
@@ -27,7 +28,7 @@ def rights(lrwx: int) -> int:
 @rule(
     "smepmp.table",
     "With mseccfg.MML the truth table for S and U holds for a guest's accesses and for HLV, HLVX and HSV",
-    section="Smepmp Extension for PMP Enhancements for memory access and execution prevention in Machine mode",
+    section=SECTION,
     rows=(50, 51),
     cases=grid(mode=(HS, U, VS, VU), lrwx=range(16)),
 )
@@ -39,7 +40,8 @@ def _(mode: Mode, lrwx: int) -> None:
         scene.first.map(ADDRESS, GPA if mode.virtual or guest else PAGE, LEAF | (0 if mode.privilege else USER))
         scene.second.map(GPA, PAGE, LEAF | USER)
         cfg = (lrwx & 8) << 4 | lrwx >> 2 & 1 | lrwx & 2 | (lrwx & 1) << 2
-        # MML first: R=0 with W=1 is reserved without it. RLB: locked entries may be written. Entry 1 lets S and U at everything, as entry 0 did.
+        # MML comes first, since R=0 with W=1 is reserved without it, and RLB, so that locked entries can be written.
+        # Entry 1 lets S and U at everything, as entry 0 did.
         scene.rig.set(pmpaddr1=ONES, pmpcfg0=0x1F << 8 | 0x1F, mseccfg=MML | RLB)
         scene.rig.set(pmpaddr0=PAGE >> 2 | 511, pmpcfg0=0x1F << 8 | 0x18 | cfg)
         found = scene.attempt(kind, ADDRESS)

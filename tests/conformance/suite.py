@@ -31,14 +31,16 @@ class Rule:
     check: Check
     cases: Mapping[str, Mapping[str, Any]]
 
-    def run(self) -> list[str]:
-        """Carry out every case; what went wrong, a line for each case that failed."""
+    def run(self, *, first: bool = False) -> list[str]:
+        """Carry out every case; a line for each that failed, or for the first."""
         broken = []
         for name, arguments in self.cases.items():
             try:
                 self.check(**arguments)
             except Exception as error:
                 broken.append(f"{self.id}[{name}]: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
+                if first:
+                    break
         return broken
 
 

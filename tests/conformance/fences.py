@@ -354,6 +354,28 @@ def _(what: tuple[Mode, str, int, int, int]) -> None:
 
 
 @rule(
+    "space.status.stages",
+    "The host's MXR counts for the G-stage at once while the guest's is 1, and the guest's for the VS-stage",
+    section=FENCES,
+    rows=(48, 57),
+    cases=grid(kind=(LOAD, "hlv")),
+)
+def _(kind: str) -> None:
+    scene = prepared(VS, hstatus=SPVP, vsstatus=MXR)
+    scene.mode = VS if kind == LOAD else HS
+    scene.second.map(GPA, PAGE, V | X | A | USER)
+    for mxr in (0, MXR, 0, MXR, 0):
+        scene.rig.set(mstatus=mxr)
+        assert look(scene, kind) == (VALUE if mxr else None)
+    scene = prepared(VS, hstatus=SPVP)
+    scene.mode = VS if kind == LOAD else HS
+    scene.first.map(ADDRESS, GPA, V | X | A)
+    for mxr in (0, MXR, 0, MXR, 0):
+        scene.rig.set(vsstatus=mxr)
+        assert look(scene, kind) == (VALUE if mxr else None)
+
+
+@rule(
     "fence.pmp",
     "Behind a change of PMP, SFENCE.VMA and HFENCE.GVMA without arguments make it count for every translation",
     section=FENCES,

@@ -191,6 +191,7 @@ def _(vs: int, mode: Mode, kind: str) -> None:
     width = 12 + 9 * vs
     scene = Scene(mode, vs, 5)
     for address in (1 << width - 1, 1 << width, 1 << 63, ONES >> 1 & ~0xFFF, ONES - (1 << width) - 0xFFF, 1 << 62):
+        scene.first.map(address, PAGE, LEAF)  # where it would lead without its high bits
         found = scene.check(kind, address)
         assert (found.cause, found.tval2) == (PAGE_FAULT[kind], 0)
     top = ONES & ~0xFFF

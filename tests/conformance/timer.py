@@ -73,6 +73,9 @@ def _(stce: int, compare: int) -> None:
         assert rig.csr("mip") & STI == expected
         rig.set(menvcfg=0)
         assert rig.csr("mip") & STI == (0 if stce else written)  # what was ignored does not come up later
+        rig.set(mip=STI)
+        rig.set(menvcfg=STCE)
+        assert rig.csr("mip") & STI == (STI if compare == 0 else 0)  # and the timer's signal is all that counts
 
 
 @rule(

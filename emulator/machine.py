@@ -26,6 +26,7 @@ from .devicetree import DEFAULT_ISA, flatten, machine_tree
 from .errors import ConfigurationError, LoadError, StateError
 from .hart._native import ffi, lib
 from .hart.hart import Exit, ExitReason, Hart, Mode
+from .isa.csrs import MAX_GEILEN
 from .loader import Image, Symbols
 from .memory import Memory, Region
 
@@ -93,21 +94,26 @@ class Breakpoints:
 class Machine:
     """A whole machine. Everything in it is deterministic in retired instructions.
 
-    `memory` is the size of RAM in bytes, a multiple of 4096 between 1 MiB and 256 GiB; `harts` 1 to 8.
+    `memory` is the size of RAM in bytes, a multiple of 4096 between 1 MiB and 256 GiB; `harts` 1 to 8;
+    `guest_interrupts` how many guest external interrupts each hart has (GEILEN), 0 to 63.
     """
 
     def __init__(
-        self, *, memory: int = 128 * MIB, harts: int = 1, ram_base: int = RAM_BASE, isa: str = DEFAULT_ISA
-    ) -> None:
+        self, *, memory: int = 128 * MIB, harts: int = 1, ram_base: int = RAM_BASE, isa: str = DEFAULT_ISA,
+        guest_interrupts: int = 0,
+    ) -> None:  # fmt: skip
         if not 1 <= harts <= 8:
             raise ConfigurationError(f"a machine has 1 to 8 harts, not {harts}")
         if not MIB <= memory <= 256 << 30 or memory & 4095:
             raise ConfigurationError(f"memory of {memory} bytes: it must be 1M to 256G, a multiple of 4K")
-        self.isa, self.ram_base = isa, ram_base
+        if not 0 <= guest_interrupts <= MAX_GEILEN:
+            raise ConfigurationError(f"a hart has 0 to {MAX_GEILEN} guest external interrupts, not {guest_interrupts}")
+        self.isa, self.ram_base, self.guest_interrupts = isa, ram_base, guest_interrupts
         native = lib.machine_new(harts)
         if native == ffi.NULL:
             raise ConfigurationError("this computer has no memory left for a machine")
         self._native = ffi.gc(native, lib.machine_free)
+        lib.machine_set_guest_interrupts(native, guest_interrupts)
         ram = Region("ram", ram_base, memory)
         self.memory = Memory([ram])
         self._buffers = []
@@ -397,6 +403,7 @@ class Machine:
                 "harts": len(self.harts),
                 "ram_base": self.ram_base,
                 "isa": self.isa,
+                "guest_interrupts": self.guest_interrupts,
             },
             "image": self.image,
             "executed": self.executed,
@@ -419,7 +426,7 @@ class Machine:
             config = state["config"]
             machine = cls(
                 memory=int(config["memory"]), harts=int(config["harts"]), ram_base=int(config["ram_base"]),
-                isa=str(config["isa"]),
+                isa=str(config["isa"]), guest_interrupts=int(config["guest_interrupts"]),
             )  # fmt: skip
             machine._restore(state)
         except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:

@@ -19,6 +19,7 @@ typedef struct form {
     u8 swap;          /* rs1 in b may change places with rs2: 1 in a, 2 in c */
     void (*extract)(op *o, u32 word);
     bool (*reserved)(u32 word);
+    u32 (*expand)(u32 word); /* of 16-bit forms: the instruction that they abbreviate */
 } form;
 
 /* Writes to x0 go where nobody looks. */
@@ -31,6 +32,27 @@ static const form *find_form(u32 word) {
     for (const form *f = forms + buckets[bucket]; f < forms + buckets[bucket + 1]; f++)
         if ((word & f->mask) == f->match) return f->reserved && f->reserved(word) ? NULL : f;
     return NULL;
+}
+
+/* "Transformed Instruction or Pseudoinstruction for mtinst or htinst": of loads, stores, atomics and HLV, HLVX, HSV; 0 of others.
+   `offset`: from the address of the access to the one that faulted. */
+u32 transformed(u32 word, u32 offset) {
+    enum { LOAD = 0x03, LOAD_FP = 0x07, STORE = 0x23, STORE_FP = 0x27, AMO = 0x2f, SYSTEM_ = 0x73 };
+    const form *f = find_form(word);
+    if (!f) return 0;
+    const u32 full = f->expand ? f->expand(word) : word;
+    u32 kept;
+    switch (full & 0x7f) {
+    case LOAD: case LOAD_FP: kept = full & 0x7fff; break;
+    case STORE: case STORE_FP: kept = full & 0x01f0707f; break;
+    case AMO: kept = full & ~(31u << 15); break;
+    case SYSTEM_:
+        if ((full >> 12 & 7) != 4) return 0;
+        kept = full & ~(31u << 15);
+        break;
+    default: return 0;
+    }
+    return (kept | (offset & 31) << 15) & ~(f->expand ? 2u : 0u);
 }
 
 /* --- pages and arena ------------------------------------------------------------------------------------------------ */

@@ -6,8 +6,8 @@ enum { LEVEL_U = 0, LEVEL_S = 1, LEVEL_HS = 2, LEVEL_M = 3 }; /* number bits 9:8
 
 #define BIT(n) (UINT64_C(1) << (n))
 
-/* Guest external interrupts are numbered from 1. */
-#define GUEST_LINES ((BIT(GEILEN) << 1) - 2)
+/* Section "Smstateen and Ssstateen Extensions": bit 63 of each register guards those of the levels below. */
+#define STATEEN_SE MSTATEEN0_SE0
 
 /* --- Access rights --- */
 
@@ -20,6 +20,10 @@ static bool barred_by_machine(hart *h, unsigned number, unsigned guard)
     case CSR_GUARD_STIMECMP:
     case CSR_GUARD_VSTIMECMP:
         return !(h->csr.menvcfg & MENVCFG_STCE) || !(h->csr.mcounteren & MCOUNTEREN_TM);
+    case CSR_GUARD_STATEEN:
+        return !(h->csr.mstateen[number & 3] & STATEEN_SE);
+    case CSR_GUARD_ENVCFG:
+        return !(h->csr.mstateen[0] & MSTATEEN0_ENVCFG);
     default:
         return false;
     }
@@ -35,6 +39,10 @@ static bool barred_in_guest(hart *h, unsigned number, unsigned guard)
         return !(h->csr.henvcfg & HENVCFG_STCE) || !(h->csr.hcounteren & HCOUNTEREN_TM);
     case CSR_GUARD_SATP:
         return h->csr.hstatus & HSTATUS_VTVM;
+    case CSR_GUARD_STATEEN:
+        return !(h->csr.hstateen[number & 3] & STATEEN_SE);
+    case CSR_GUARD_ENVCFG:
+        return !(h->csr.hstateen[0] & HSTATEEN0_ENVCFG);
     default:
         return false;
     }
@@ -93,7 +101,12 @@ uint64_t csr_read(hart *h, unsigned number)
     uint64_t value;
     number = substituted(h, number);
     value = entry_of(number)->read(h, number);
-    return number == CSR_TIME && h->v ? value + h->csr.htimedelta : value;
+    if (number == CSR_TIME && h->v)
+        return value + h->csr.htimedelta;
+    /* Section "Supervisor Count Overflow (scountovf) Register". */
+    if (number == CSR_SCOUNTOVF && h->prv != PRV_M)
+        return value & h->csr.mcounteren & (h->v ? h->csr.hcounteren : ~UINT64_C(0));
+    return value;
 }
 
 uint64_t csr_read_for_modify(hart *h, unsigned number)
@@ -141,6 +154,13 @@ void csr_after_menvcfg(hart *h)
     csr_after_henvcfg(h);
 }
 
+/* The same of hstateen under mstateen. sstateen is read-only zero: its bits are of what this hart has not. */
+void csr_after_mstateen(hart *h)
+{
+    for (unsigned i = 0; i < 4; i++)
+        h->csr.hstateen[i] &= h->csr.mstateen[i];
+}
+
 void csr_after_henvcfg(hart *h)
 {
     hart_context_changed(h);
@@ -156,7 +176,7 @@ void csr_after_fcsr(hart *h)
         h->csr.vsstatus |= VSSTATUS_FS;
 }
 
-/* --- Identity, time and counters --- */
+/* --- Identity and time --- */
 
 uint64_t csr_read_mhartid(hart *h, unsigned number)
 {
@@ -170,56 +190,41 @@ uint64_t csr_read_time(hart *h, unsigned number)
     return hart_time(h);
 }
 
-/* A running counter is stored as its distance from the clock, an inhibited one as its value. */
-static uint64_t cycles(hart *h)
-{
-    return h->csr.mcountinhibit & MCOUNTINHIBIT_CY ? 0 : h->clock;
-}
-
-static uint64_t instructions(hart *h)
-{
-    return h->csr.mcountinhibit & MCOUNTINHIBIT_IR ? 0 : h->clock - h->idle;
-}
-
-uint64_t csr_read_mcycle(hart *h, unsigned number)
-{
-    (void)number;
-    return h->csr.mcycle + cycles(h);
-}
-
-void csr_write_mcycle(hart *h, unsigned number, uint64_t value)
-{
-    (void)number;
-    h->csr.mcycle = value - cycles(h);
-}
-
-uint64_t csr_read_minstret(hart *h, unsigned number)
-{
-    (void)number;
-    return h->csr.minstret + instructions(h);
-}
-
-void csr_write_minstret(hart *h, unsigned number, uint64_t value)
-{
-    (void)number;
-    h->csr.minstret = value - instructions(h);
-}
-
-void csr_write_mcountinhibit(hart *h, unsigned number, uint64_t value)
-{
-    uint64_t cycle = csr_read_mcycle(h, CSR_MCYCLE);
-    uint64_t instret = csr_read_minstret(h, CSR_MINSTRET);
-    (void)number;
-    h->csr.mcountinhibit = value & (MCOUNTINHIBIT_CY | MCOUNTINHIBIT_IR);
-    csr_write_mcycle(h, CSR_MCYCLE, cycle);
-    csr_write_minstret(h, CSR_MINSTRET, instret);
-}
-
 /* --- Physical memory protection --- */
 
 static bool pmp_locked(hart *h, unsigned entry)
 {
-    return h->csr.pmpcfg[entry] & PMPCFG_L;
+    return h->csr.pmpcfg[entry] & PMPCFG_L && !(h->csr.mseccfg & MSECCFG_RLB);
+}
+
+/* Section "Machine Security Configuration (mseccfg) Register": RLB stays 0 once any entry is locked, MMWP and MML stay 1. */
+void csr_write_mseccfg(hart *h, unsigned number, uint64_t value)
+{
+    const uint64_t sticky = MSECCFG_MML | MSECCFG_MMWP;
+    uint64_t mask = sticky | MSECCFG_RLB;
+    (void)number;
+    if (!(h->csr.mseccfg & MSECCFG_RLB))
+        for (unsigned i = 0; i < PMP_COUNT; i++)
+            if (h->csr.pmpcfg[i] & PMPCFG_L)
+                mask &= ~MSECCFG_RLB;
+    value |= h->csr.mseccfg & sticky;
+    if ((value & MSECCFG_PMM) >> MSECCFG_PMM_SHIFT != 1)
+        mask |= MSECCFG_PMM;
+    h->csr.mseccfg = (h->csr.mseccfg & ~mask) | (value & mask);
+}
+
+void csr_after_mseccfg(hart *h)
+{
+    hart_pmp_changed(h);
+    hart_context_changed(h);
+}
+
+/* With MML: would the entry let M-mode execute? Such entries cannot be added ("Smepmp"), but with RLB. */
+static bool pmp_adds_code(uint8_t cfg)
+{
+    const unsigned rights = cfg & (PMPCFG_R | PMPCFG_W | PMPCFG_X);
+    return cfg & PMPCFG_L && rights != (PMPCFG_R | PMPCFG_W | PMPCFG_X)
+        && (rights & PMPCFG_X || rights == PMPCFG_W);
 }
 
 /* RV64: even numbers, eight entries each. */
@@ -243,8 +248,12 @@ void csr_write_pmpcfg(hart *h, unsigned number, uint64_t value)
         uint8_t byte = value >> 8 * i & (PMPCFG_R | PMPCFG_W | PMPCFG_X | PMPCFG_A | PMPCFG_L);
         if (pmp_locked(h, entry))
             continue;
-        if (!(byte & PMPCFG_R))
+        if (h->csr.mseccfg & MSECCFG_MML) {
+            if (!(h->csr.mseccfg & MSECCFG_RLB) && pmp_adds_code(byte))
+                continue;
+        } else if (!(byte & PMPCFG_R)) {
             byte &= (uint8_t)~PMPCFG_W; /* W without R is reserved */
+        }
         h->csr.pmpcfg[entry] = byte;
     }
 }
@@ -268,9 +277,33 @@ void csr_write_pmpaddr(hart *h, unsigned number, uint64_t value)
 
 #define HYPERVISOR_BITS (MIP_VSSIP | MIP_VSTIP | MIP_VSEIP)
 
+/* Section "Hypervisor Guest External Interrupt Registers": bits GEILEN to 1. */
+static uint64_t guest_interrupts(const hart *h)
+{
+    return (BIT(h->geilen) << 1) - 2;
+}
+
 static uint64_t guest_external(hart *h)
 {
-    return h->guest_lines & GUEST_LINES;
+    return h->guest_lines & guest_interrupts(h);
+}
+
+void csr_write_hgeie(hart *h, unsigned number, uint64_t value)
+{
+    (void)number;
+    h->csr.hgeie = value & guest_interrupts(h);
+}
+
+void csr_fit(hart *h)
+{
+    h->csr.mideleg &= ~MIDELEG_SGEI;
+    if (h->geilen)
+        h->csr.mideleg |= MIDELEG_SGEI;
+    else
+        h->csr.mie &= ~MIE_SGEIE;
+    h->csr.hgeie &= guest_interrupts(h);
+    if ((h->csr.hstatus & HSTATUS_VGEIN) >> HSTATUS_VGEIN_SHIFT > h->geilen)
+        h->csr.hstatus &= ~HSTATUS_VGEIN;
 }
 
 uint64_t csr_read_hgeip(hart *h, unsigned number)
@@ -323,7 +356,7 @@ uint64_t csr_modify_mip(hart *h, unsigned number)
 /* sip, hip and vsip are views of mip and end up here; mip.VSSIP is hip.VSSIP is hvip.VSSIP. */
 void csr_write_mip(hart *h, unsigned number, uint64_t value)
 {
-    uint64_t mask = MIP_SSIP | MIP_SEIP | (h->csr.menvcfg & MENVCFG_STCE ? 0 : MIP_STIP);
+    uint64_t mask = MIP_SSIP | MIP_SEIP | MIP_LCOFIP | (h->csr.menvcfg & MENVCFG_STCE ? 0 : MIP_STIP);
     (void)number;
     h->csr.mip = (h->csr.mip & ~mask) | (value & mask);
     h->csr.hvip = (h->csr.hvip & ~MIP_VSSIP) | (value & MIP_VSSIP);
@@ -363,7 +396,8 @@ int32_t hart_next_interrupt(hart *h, uint32_t *mode)
     taken = ready & h->csr.mideleg & h->csr.hideleg;
     if (taken && h->v && (h->prv == PRV_U || h->csr.vsstatus & VSSTATUS_SIE)) {
         *mode = 3;
-        return highest(taken) - 1; /* VSEI, VSTI, VSSI appear to VS-mode as SEI, STI, SSI */
+        int32_t code = highest(taken);
+        return code == INTERRUPT_LCOFI ? code : code - 1; /* VSEI, VSTI, VSSI appear to VS-mode as SEI, STI, SSI */
     }
     return -1;
 }
@@ -373,7 +407,7 @@ bool hart_wfi_wakes(hart *h)
     return pending(h, h->csr.mie) & h->csr.mie;
 }
 
-uint64_t hart_next_timer(hart *h)
+static uint64_t next_timer(hart *h)
 {
     uint64_t enabled = h->csr.mie;
     uint64_t time, next = UINT64_MAX;
@@ -402,4 +436,11 @@ uint64_t hart_next_timer(hart *h)
         }
     }
     return any ? hart_clock_at_time(h, next) : UINT64_MAX;
+}
+
+uint64_t hart_next_timer(hart *h)
+{
+    uint64_t timer = next_timer(h);
+    uint64_t overflow = h->csr.mie & MIE_LCOFIE ? hart_next_overflow(h, true) : UINT64_MAX;
+    return overflow < timer ? overflow : timer;
 }

@@ -29,14 +29,18 @@ void csr_write(hart *h, unsigned number, uint64_t value);
 
 /* All CSRs to their reset values. */
 void csr_reset(hart *h);
+/* Bring what depends on GEILEN in line with it. */
+void csr_fit(hart *h);
 
 /* Interrupts pending, as read from mip: wires, timers and bits that software set. */
 uint64_t hart_mip(hart *h);
 /* Is an interrupt pending that mie enables? Ends WFI, whatever the global enables and delegation. */
 bool hart_wfi_wakes(hart *h);
-/* The smallest clock after h->clock at which MTIP, STIP or VSTIP rises by itself; only those that mie enables.
-   UINT64_MAX: none will. */
+/* The smallest clock after h->clock at which MTIP, STIP, VSTIP or, while the hart waits, LCOFIP rises by itself; only those
+   that mie enables. UINT64_MAX: none will. */
 uint64_t hart_next_timer(hart *h);
+/* The clock at which the next counter overflows that would set OF, if the hart runs on, or `asleep`. UINT64_MAX: none. */
+uint64_t hart_next_overflow(hart *h, bool asleep);
 /* Also hart_next_interrupt, hart_csr_read and hart_csr_write, see native.h. */
 
 /* Provided by the rest of the hart. */
@@ -53,7 +57,9 @@ enum csr_guard {
     CSR_GUARD_VSTIMECMP,
     CSR_GUARD_SATP,
     CSR_GUARD_HGATP,
-    CSR_GUARD_FLOAT
+    CSR_GUARD_FLOAT,
+    CSR_GUARD_STATEEN,   /* the upper level's register of the same number, modulo 4 */
+    CSR_GUARD_ENVCFG     /* mstateen0, hstateen0 */
 };
 
 typedef struct {
@@ -73,18 +79,21 @@ uint64_t csr_read_mip(hart *h, unsigned number);
 uint64_t csr_modify_mip(hart *h, unsigned number);
 void csr_write_mip(hart *h, unsigned number, uint64_t value);
 uint64_t csr_read_hgeip(hart *h, unsigned number);
+void csr_write_hgeie(hart *h, unsigned number, uint64_t value);
 uint64_t csr_read_time(hart *h, unsigned number);
-uint64_t csr_read_mcycle(hart *h, unsigned number);
-void csr_write_mcycle(hart *h, unsigned number, uint64_t value);
-uint64_t csr_read_minstret(hart *h, unsigned number);
-void csr_write_minstret(hart *h, unsigned number, uint64_t value);
-void csr_write_mcountinhibit(hart *h, unsigned number, uint64_t value);
+uint64_t csr_read_counter(hart *h, unsigned number);
+void csr_write_counter(hart *h, unsigned number, uint64_t value);
+void csr_write_counter_setup(hart *h, unsigned number, uint64_t value);
+uint64_t csr_read_scountovf(hart *h, unsigned number);
 uint64_t csr_read_pmpcfg(hart *h, unsigned number);
 void csr_write_pmpcfg(hart *h, unsigned number, uint64_t value);
 uint64_t csr_read_pmpaddr(hart *h, unsigned number);
 void csr_write_pmpaddr(hart *h, unsigned number, uint64_t value);
+void csr_write_mseccfg(hart *h, unsigned number, uint64_t value);
+void csr_after_mseccfg(hart *h);
 void csr_after_menvcfg(hart *h);
 void csr_after_henvcfg(hart *h);
+void csr_after_mstateen(hart *h);
 void csr_after_fcsr(hart *h);
 
 #endif

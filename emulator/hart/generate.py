@@ -350,7 +350,8 @@ def decoder_c(registry: Registry) -> str:
         row = (
             f"{{{form.layout.mask:#x}u, {form.layout.match:#x}u, {numbers[target.name]}, {far.get(target.name, 0)}, "
             f"{int(target.ends_block)}, {int(needs_offset(target))}, {first_at.get(target.name, 0)}, "
-            f"{end_at.get(target.name, 0)}, {swap(target)}, extract_{extractor(form)}, {reserved(checks, extractors)}}}"
+            f"{end_at.get(target.name, 0)}, {swap(target)}, extract_{extractor(form)}, {reserved(checks, extractors)}, "
+            f"{expander(form, registry, extractors)}}}"
         )
         rows.append((bucket, row))
     rows.sort(key=lambda item: item[0])
@@ -381,6 +382,21 @@ def reserved(checks: str, functions: list[str]) -> str:
             return function.split()[2].partition("(")[0]
     name = f"reserved_{len(functions)}"
     functions.append(f"static bool {name}{text}")
+    return name
+
+
+def expander(form: Instruction | Compressed, registry: Registry, functions: list[str]) -> str:
+    """The name of the function that expands a 16-bit word to the 32 bits that it abbreviates, or NULL."""
+    if isinstance(form, Instruction):
+        return "NULL"
+    target = registry.instructions[form.target]
+    terms = [f"{target.layout.match:#x}u"]
+    for piece in target.layout.pieces:
+        source = form.arguments.get(piece.name, 0)
+        value = str(source) if isinstance(source, int) else field_c(form, quoted_name(form, source))
+        terms.append(f"((u32)({value}) >> {piece.at} & {(1 << piece.width) - 1:#x}u) << {piece.low}")
+    name = f"expand_{identifier(form.name)}"
+    functions.append(f"static u32 {name}(u32 w) {{ (void)w; return {' | '.join(terms)}; }}")
     return name
 
 

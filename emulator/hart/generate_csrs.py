@@ -46,6 +46,12 @@ typedef struct csr_state {{
 """
 
 
+def _place(csr: Csr) -> str:
+    """The C expression for what is stored behind a register."""
+    element = "" if csr.slot is None else f"[{csr.slot}]"
+    return f"h->csr.{csr.storage}{element}"
+
+
 def _field_defines(prefix: str, fields: tuple[Field, ...]) -> Iterator[tuple[str, str]]:
     for field in fields:
         name = f"{prefix}_{field.name}"
@@ -55,7 +61,10 @@ def _field_defines(prefix: str, fields: tuple[Field, ...]) -> Iterator[tuple[str
 
 def csr_defs_h() -> str:
     """Numbers (CSR_MSTATUS), masks in place (MSTATUS_SIE) and their lowest bits (MSTATUS_SIE_SHIFT), trap codes."""
-    rows: list[tuple[str, str]] = [("GEILEN", str(csrs.GEILEN)), ("PMP_COUNT", str(csrs.PMP_ENTRIES))]
+    rows: list[tuple[str, str]] = [("MAX_GEILEN", str(csrs.MAX_GEILEN)), ("PMP_COUNT", str(csrs.PMP_ENTRIES))]
+    rows += [("FIRST_COUNTER", str(csrs.FIRST_COUNTER)), ("COUNTERS", str(csrs.COUNTERS))]
+    rows += [(f"COUNT_{name}", str(code)) for code, (name, _) in csrs.EVENTS.items()]
+    rows.append(("EVENT_KINDS", str(max(csrs.EVENTS) + 1)))
     rows += [(f"EXCEPTION_{name}", str(code)) for code, (name, _) in csrs.EXCEPTIONS.items()]
     rows += [(f"INTERRUPT_{name}", str(code)) for code, (name, _) in csrs.INTERRUPTS.items()]
     rows.append(("INTERRUPT_PRIORITY", ", ".join(f"INTERRUPT_{name}" for name in csrs.INTERRUPT_PRIORITY)))
@@ -126,7 +135,7 @@ class _Functions:
         return name
 
     def _storage_reader(self, name: str, csr: Csr) -> None:
-        body = [f"uint64_t value = h->csr.{csr.storage};"]
+        body = [f"uint64_t value = {_place(csr)};"]
         for field in csr.fields:
             if field.kind is Kind.SUMMARY:
                 dirty = _hex(csr.field("FS").mask)
@@ -134,7 +143,7 @@ class _Functions:
         self._add(name, "", "uint64_t", *body, "return value;")
 
     def _storage_writer(self, name: str, csr: Csr) -> None:
-        old = f"h->csr.{csr.storage}"
+        old = _place(csr)
         body: list[str] = []
         for field in csr.fields:
             if field.kind is not Kind.LEGAL:
@@ -142,10 +151,13 @@ class _Functions:
             legal = _hex(sum(1 << value for value in field.legal))
             mask = _hex(field.mask)
             refuse = "return;" if field.veto else f"value = (value & ~{mask}) | ({old} & {mask});"
-            body.append(f"if (!({legal} >> ((value & {mask}) >> {field.low}) & 1)) {refuse}")
+            bad = f"!({legal} >> ((value & {mask}) >> {field.low}) & 1)"
+            if field.limit is not None:
+                bad = f"(value & {mask}) >> {field.low} > h->{field.limit}"
+            body.append(f"if ({bad}) {refuse}")
         mask = _hex(csr.write_mask)
         if csr.gate is not None:
-            mask = f"({mask} & (h->csr.{csr.gate.by} | ~{_hex(csr.gate.mask)}))"
+            mask = f"({mask} & ({_place(BY_NAME[csr.gate.by])} | ~{_hex(csr.gate.mask)}))"
         if csr.write_mask == (1 << csrs.XLEN) - 1 and csr.gate is None:
             body.append(f"{old} = value;")
         else:
@@ -155,25 +167,29 @@ class _Functions:
     @staticmethod
     def _view_mask(csr: Csr, mask: int) -> str:
         assert csr.view is not None
-        gate = f" & h->csr.{csr.view.gate}" if csr.view.gate else ""
-        return _hex(mask << csr.view.shift) + gate
+        gates = "".join(f" & {_place(BY_NAME[gate])}" for gate in csr.view.gates)
+        return _hex(csr.view.place(mask)) + gates
 
     def _view_reader(self, name: str, csr: Csr) -> None:
         assert csr.view is not None
-        base = BY_NAME[csr.view.of]
+        base, shift, unmoved = BY_NAME[csr.view.of], csr.view.shift, _hex(csr.view.unmoved)
         value = f"{self.reader(base)}(h, {base.number:#x}) & {self._view_mask(csr, csr.mask)}"
-        self._add(name, "", "uint64_t", f"return ({value}) >> {csr.view.shift};")
+        result = f"(value & ~{unmoved}) >> {shift} | (value & {unmoved})" if csr.view.unmoved else f"value >> {shift}"
+        self._add(name, "", "uint64_t", f"const uint64_t value = {value};", f"return {result};")
 
     def _view_writer(self, name: str, csr: Csr) -> None:
         assert csr.view is not None
-        base = BY_NAME[csr.view.of]
+        base, shift, unmoved = BY_NAME[csr.view.of], csr.view.shift, _hex(csr.view.unmoved)
         old = f"{self.modifier(base)}(h, {base.number:#x})"
+        moved = f"value << {shift}"
+        if csr.view.unmoved:
+            moved = f"(value & ~{unmoved}) << {shift} | (value & {unmoved})"
         self._add(
             name,
             ", uint64_t value",
             "void",
             f"uint64_t mask = {self._view_mask(csr, csr.write_mask)};",
-            f"uint64_t bits = ({old} & ~mask) | (value << {csr.view.shift} & mask);",
+            f"uint64_t bits = ({old} & ~mask) | (({moved}) & mask);",
             f"{self.writer(base)}(h, {base.number:#x}, bits);",
         )
 

@@ -256,6 +256,22 @@ SAVED: Final = (
 )  # fmt: skip
 
 
+def _filled(table: Any, entry: str, mark: int) -> bytes:
+    """The entries of a native table whose field `mark` is not 0, each after its place, packed."""
+    every = enumerate(struct.iter_unpack(entry, ffi.buffer(table)))
+    return b"".join(struct.pack("<L" + entry[1:], place, *fields) for place, fields in every if fields[mark])
+
+
+def _fill(table: Any, entry: str, packed: bytes) -> None:
+    """The reverse of `_filled`, into an empty table. ValueError or struct.error where it does not fit."""
+    target = ffi.buffer(table)
+    size = struct.calcsize(entry)
+    for place, *fields in struct.iter_unpack("<L" + entry[1:], packed):
+        if place * size >= len(target):
+            raise ValueError("lookaside")
+        struct.pack_into(entry, target, place * size, *fields)
+
+
 class Hart:
     """One hart of a machine. Made by `Machine`, which also owns what lies behind it."""
 
@@ -342,7 +358,7 @@ class Hart:
 
     @property
     def misses(self) -> tuple[int, int, int]:
-        """Lookaside misses of fetch, load, store since the machine was made: not part of its state."""
+        """Lookaside misses of fetch, load, store: each a walk of the page tables."""
         return int(self._h.misses[0]), int(self._h.misses[1]), int(self._h.misses[2])
 
     def traps(self) -> list[tuple[Mode, int, bool, int]]:
@@ -407,6 +423,12 @@ class Hart:
     def wire(self, bit: int, level: bool) -> None:
         """Set an interrupt wire, by its bit of mip."""
         lib.hart_wire(self._h, bit, int(level))
+
+    def guest_wire(self, number: int, level: bool) -> None:
+        """Set the wire of a guest external interrupt: a bit of hgeip, 1 to the machine's `guest_interrupts`."""
+        if not 1 <= number <= self._h.geilen:
+            raise ConfigurationError(f"there is no guest external interrupt {number}: this hart has {self._h.geilen}")
+        lib.hart_guest_wire(self._h, number, int(level))
 
     def flush_translation(self) -> None:
         """As a full HFENCE: page tables were changed in memory."""
@@ -487,6 +509,9 @@ class Hart:
             "retired": ffi.unpack(h.retired, 5),
             "traps": bytes(ffi.buffer(h.traps)),
             "ring": bytes(ffi.buffer(h.ring)),
+            "misses": ffi.unpack(h.misses, 3),
+            "contexts": _filled(h.contexts, "<QQLL", 3),
+            "known": _filled(h.known, "<QQ", 0),
             **{name: int(getattr(h, name)) for name in SAVED},
         }
 
@@ -494,14 +519,14 @@ class Hart:
         """Take over what `state()` gave. StateError, and nothing changed, where it does not fit."""
         h = self._h
         what = f"saved state of hart {self.index}"
-        wanted = {"index", "x", "f", "csr", "retired", "traps", "ring", *SAVED}
+        wanted = {"index", "x", "f", "csr", "retired", "traps", "ring", "misses", "contexts", "known", *SAVED}
         if not isinstance(state, Mapping) or set(state) != wanted:
             raise StateError(f"{what}: fields are missing or unknown")
         fresh = ffi.new("hart *")
         try:
             for name in SAVED:
                 setattr(fresh, name, state[name])
-            for name, length in (("x", 32), ("f", 32), ("retired", 5)):
+            for name, length in (("x", 32), ("f", 32), ("retired", 5), ("misses", 3)):
                 if len(state[name]) != length:
                     raise ValueError(name)
                 for i, value in enumerate(state[name]):
@@ -510,6 +535,8 @@ class Hart:
                 if len(state[name]) != ffi.sizeof(native):
                     raise ValueError(name)
                 ffi.buffer(native)[:] = state[name]
+            _fill(fresh.contexts, "<QQLL", state["contexts"])
+            _fill(fresh.known, "<QQ", state["known"])
             fields = dict(ffi.typeof("csr_state").fields)
             if set(state["csr"]) != set(fields):
                 raise ValueError("csr")
@@ -529,8 +556,6 @@ class Hart:
                 raise ValueError("events")
         except (TypeError, ValueError, OverflowError, KeyError, struct.error) as error:
             raise StateError(f"{what}: a value does not fit ({str(error)[:80]})") from None
-        fresh.index = self.index
-        for i in range(3):
-            fresh.misses[i] = h.misses[i]
+        fresh.index, fresh.geilen = self.index, h.geilen
         ffi.buffer(h)[:] = ffi.buffer(fresh)
         lib.hart_refresh(h)

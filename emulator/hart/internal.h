@@ -113,7 +113,15 @@ struct machine {
 
 /* --- core: a hart with what is derived from its state --------------------------------------------------------- */
 
-enum { TLB_SIZE = 1024, CONTEXTS = 512, JUMPS = 4096 };
+enum { JUMPS = 4096 };
+
+/* The quick form of a translation: `tag` as there, but of the address as the program gives it; low bits of a misaligned
+   address spoil it. Host address = address + `addend`. There is none without a `known` translation, but it may be dropped
+   at any time. */
+typedef struct tlb_entry {
+    u64 tag;
+    u64 addend;
+} tlb_entry;
 
 /* Where an indirect jump went: what a mispredicted one waits for is this one entry, handler address included. */
 typedef struct jump {
@@ -122,15 +130,9 @@ typedef struct jump {
     const void *handler;
 } jump;
 
-/* Everything besides the address that decides a translation. Its number is part of each lookaside tag. */
-typedef struct context {
-    u64 satp, hgatp;
-    u32 flags; /* prv, V, SUM, MXR..., see context_flags */
-    u32 used;
-} context;
-
 typedef struct trap_info {
     u64 cause, tval, tval2, tinst;
+    u32 offset;       /* of tval from the address of the access, where that is misaligned and reaches into another page */
     bool gva;
 } trap_info;
 
@@ -162,12 +164,11 @@ struct core {
     bool mmio_store;
     u64 mmio_address, mmio_value;
     u64 mode_mark;    /* instructions retired when the present mode was entered */
-    u32 contexts_used;
-    context contexts[CONTEXTS];
+    u64 filtered, counting, armed; /* sets of counters, see counters.c */
     u32 pmp_count;    /* entries up to the last that is not OFF */
     struct { u64 low, high; u8 cfg; } pmp[PMP_COUNT]; /* inclusive bounds */
+    u8 pmp_default;   /* R, W, X of M-mode where no entry matches */
     tlb_entry fetch[TLB_SIZE], load[TLB_SIZE], store[TLB_SIZE];
-    u8 fetch_bits[TLB_SIZE], load_bits[TLB_SIZE], store_bits[TLB_SIZE]; /* log2 of the larger page behind the entry, minus 12 */
     jump jumps[JUMPS];
     union {
         block block;
@@ -196,9 +197,12 @@ enum status guest_store(core *c, u64 address, u64 value, u64 bits);
 void flush_translations(core *c);
 void flush_address(core *c, u64 address);
 void flush_stores(machine *m);
+void drop_quick(core *c);
+void pmp_refresh(core *c);
 void flush_jumps(core *c);
 region *find_region(machine *m, u64 address, u64 size);
 u32 instruction_bits(core *c, u64 pc);
+u32 transformed(u32 word, u32 offset);
 
 /* code.c */
 block *find_block(core *c, u64 pc);
@@ -211,6 +215,16 @@ void flush_code(machine *m);
 
 /* interpret.c */
 enum status interpret(core *c, block *b, u64 pc, i64 *left);
+
+/* counters.c */
+void counters_changed(core *c); /* what they count, or their cells, was written from outside */
+void counters_check(core *c);   /* the clock has moved: note overflows */
+void counters_leave(core *c, u64 retired); /* around a change of mode */
+void counters_enter(core *c, u64 retired);
+bool count_event(core *c, u32 event);
+void count_trap(core *c, u64 cause, u32 mode);
+
+static inline bool count(core *c, u32 event) { return UNLIKELY(c->counting) && count_event(c, event); }
 
 /* system.c: traps, and the primitives that the descriptions name */
 enum status raise(core *c, u64 cause, u64 tval);

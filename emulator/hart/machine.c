@@ -58,6 +58,13 @@ void machine_free(machine *m) {
 
 hart *machine_hart(machine *m, uint32_t index) { return index < m->harts ? &m->cores[index]->h : NULL; }
 
+void machine_set_guest_interrupts(machine *m, uint32_t count) {
+    for (u32 i = 0; i < m->harts; i++) {
+        m->cores[i]->h.geilen = count < MAX_GEILEN ? count : MAX_GEILEN;
+        hart_refresh(&m->cores[i]->h);
+    }
+}
+
 int machine_add_region(machine *m, uint64_t base, uint64_t size, void *host, int writable) {
     if (m->regions == REGIONS || !size || (base | size) & 4095 || base + size < base) return -1;
     for (u32 i = 0; i < m->regions; i++)
@@ -148,7 +155,7 @@ int machine_watch(machine *m, uint64_t address, uint64_t length, uint32_t kinds)
         const u64 last = (m->watch[n].address + m->watch[n].length - 1 - at->base) >> 12;
         for (u64 page = first; page <= last; page++) at->flags[page] |= PAGE_WATCHED;
     }
-    for (u32 n = 0; n < m->harts; n++) flush_translations(m->cores[n]);
+    for (u32 n = 0; n < m->harts; n++) drop_quick(m->cores[n]);
     return 0;
 }
 
@@ -195,6 +202,7 @@ static void sleep_until(core *c, u64 clock) {
     if (clock <= c->h.clock) return;
     c->h.idle += clock - c->h.clock;
     c->h.clock = clock;
+    if (UNLIKELY(c->armed)) counters_check(c);
 }
 
 void machine_sleep(machine *m, uint64_t until) {
@@ -206,8 +214,10 @@ void machine_sleep(machine *m, uint64_t until) {
 
 void hart_refresh(hart *h) {
     core *c = core_of(h);
-    hart_pmp_changed(h); /* flushes */
-    memset(c->contexts, 0, sizeof c->contexts);
+    csr_fit(h);
+    counters_changed(c);
+    pmp_refresh(c);
+    drop_quick(c);
     hart_context_changed(h);
     c->mode_mark = h->clock - h->idle;
     c->mmio = MMIO_NONE;
@@ -216,9 +226,10 @@ void hart_refresh(hart *h) {
 }
 
 void hart_reset(hart *h, uint64_t pc) {
-    const u32 index = h->index;
+    const u32 index = h->index, geilen = h->geilen;
     memset(h, 0, sizeof *h);
     h->index = index;
+    h->geilen = geilen;
     h->pc = pc;
     h->prv = PRV_M;
     h->reservation = NEVER;
@@ -247,6 +258,11 @@ void hart_wire(hart *h, uint32_t bit, int level) {
     else h->lines &= ~(1ull << (bit & 63));
 }
 
+void hart_guest_wire(hart *h, uint32_t number, int level) {
+    if (level) h->guest_lines |= 1ull << (number & 63);
+    else h->guest_lines &= ~(1ull << (number & 63));
+}
+
 /* --- running ------------------------------------------------------------------------------------------------------------------ */
 
 void machine_stop(machine *m) { m->stop = 1; }
@@ -254,6 +270,19 @@ void machine_stop(machine *m) { m->stop = 1; }
 static void leave(hart_exit *out, core *c, u32 reason) {
     out->reason = reason;
     out->hart = c->h.index;
+}
+
+/* What the trap tells of its instruction: the bits in xtval of illegal and virtual ones, and for explicit accesses to memory
+   the transformation in xtinst, where no pseudoinstruction stands there already. */
+static void describe_instruction(core *c) {
+    enum { ACCESSES = 1 << EXCEPTION_LOAD_MISALIGNED | 1 << EXCEPTION_LOAD_ACCESS | 1 << EXCEPTION_STORE_MISALIGNED |
+                      1 << EXCEPTION_STORE_ACCESS | 1 << EXCEPTION_LOAD_PAGE | 1 << EXCEPTION_STORE_PAGE |
+                      1 << EXCEPTION_LOAD_GUEST_PAGE | 1 << EXCEPTION_STORE_GUEST_PAGE };
+    const u64 cause = c->trap.cause;
+    if (cause == EXCEPTION_ILLEGAL_INSTRUCTION || cause == EXCEPTION_VIRTUAL_INSTRUCTION)
+        c->trap.tval = instruction_bits(c, c->h.pc);
+    else if (ACCESSES >> cause & 1 && !c->trap.tinst)
+        c->trap.tinst = transformed(instruction_bits(c, c->h.pc), c->trap.offset);
 }
 
 /* A trap: true when the caller has to look. */
@@ -312,8 +341,9 @@ static enum turn take_turn(core *c, u64 *budget, u64 end, hart_exit *out) {
             }
         }
         u64 slice = end - h->clock;
-        const u64 alarm = hart_next_timer(h);
+        const u64 alarm = hart_next_timer(h), overflow = hart_next_overflow(h, false);
         if (alarm - h->clock < slice) slice = alarm - h->clock;
+        if (overflow - h->clock < slice) slice = overflow - h->clock;
         if (*budget < slice) slice = *budget;
         if (slice > CHUNK) slice = CHUNK;
         if (alone) slice = 1;
@@ -328,11 +358,12 @@ static enum turn take_turn(core *c, u64 *budget, u64 end, hart_exit *out) {
         enum status status = b ? interpret(c, b, h->pc, &left) : c->status;
         c->single = false;
         h->clock = c->limit - (u64)left;
+        if (UNLIKELY(c->armed)) counters_check(c);
         *budget -= h->clock - start;
         c->at_break = status == BREAK;
         switch (status) {
         case TRAP:
-            if (c->trap.cause == EXCEPTION_ILLEGAL_INSTRUCTION || c->trap.cause == EXCEPTION_VIRTUAL_INSTRUCTION) c->trap.tval = instruction_bits(c, h->pc);
+            describe_instruction(c);
             if (trap(c, c->trap.cause, &c->trap, exception_mode(c, c->trap.cause), budget, out)) return TURN_EXIT;
             break;
         case MMIO:

@@ -8,14 +8,16 @@
 
 enum { PTE_V = 1, PTE_R = 2, PTE_W = 4, PTE_X = 8, PTE_U = 16, PTE_A = 64, PTE_D = 128 };
 #define PTE_PPN(pte) ((pte) >> 10 & 0xfffffffffffull)
-/* N and PBMT are reserved while Svnapot and Svpbmt are not implemented; 60:54 always are. */
-#define PTE_RESERVED 0xffc0000000000000ull
+#define PTE_N (1ull << 63)
+#define PTE_PBMT (3ull << 61)
+#define PTE_RESERVED (0x7full << 54)
 
 /* On whose behalf an access is made. */
 typedef struct world {
     u32 prv, v;
     bool sum, mxr, gmxr; /* gmxr: MXR as the G-stage sees it */
     bool hlvx;
+    u32 pmm;             /* pointer masking, as in PMM fields */
 } world;
 
 typedef struct walk {
@@ -24,6 +26,8 @@ typedef struct walk {
     u32 access;
     bool probe;          /* looking must change nothing */
     walk_record *record;
+    u64 tag;             /* of the translation context; 0: neither from the lookaside nor into it */
+    u64 given;           /* the address before pointer masking */
     u64 address;
     u64 physical, guest_physical;
     u32 bits;            /* log2 of the smaller page of both stages */
@@ -33,14 +37,24 @@ typedef struct walk {
 
 /* --- worlds and contexts -------------------------------------------------------------------------------------- */
 
+/* "Pointer Masking and Privilege Modes": configured by the next higher mode. "Memory Accesses Subject to Pointer Masking":
+   not where MXR is in effect, which it never is in M-mode. */
+static u32 masking(core *c, u32 prv, u32 v, bool mxr) {
+    if (prv == PRV_M) return (u32)((c->h.csr.mseccfg & MSECCFG_PMM) >> MSECCFG_PMM_SHIFT);
+    if (mxr) return 0;
+    if (prv == PRV_U) return (u32)((c->h.csr.senvcfg & SENVCFG_PMM) >> SENVCFG_PMM_SHIFT);
+    return (u32)(((v ? c->h.csr.henvcfg : c->h.csr.menvcfg) & MENVCFG_PMM) >> MENVCFG_PMM_SHIFT);
+}
+
 static world world_of(core *c, u32 prv, u32 v) {
     const u64 mstatus = c->h.csr.mstatus, vsstatus = c->h.csr.vsstatus;
-    const bool mxr = mstatus & MSTATUS_MXR;
+    const bool gmxr = mstatus & MSTATUS_MXR, mxr = gmxr || (v && vsstatus & MSTATUS_MXR);
     return (world){
         .prv = prv, .v = v,
         .sum = (v ? vsstatus : mstatus) & MSTATUS_SUM,
-        .mxr = mxr || (v && vsstatus & MSTATUS_MXR),
-        .gmxr = mxr,
+        .mxr = mxr,
+        .gmxr = gmxr,
+        .pmm = masking(c, prv, v, mxr),
     };
 }
 
@@ -55,8 +69,34 @@ static world data_world(core *c) {
     return world_of(c, prv, v);
 }
 
-/* HLV, HLVX, HSV: V=1 at the privilege that hstatus.SPVP names ("Hypervisor Virtual-Machine Load and Store Instructions"). */
-static world guest_world(core *c) { return world_of(c, c->h.csr.hstatus & HSTATUS_SPVP ? PRV_S : PRV_U, 1); }
+/* HLV, HLVX, HSV: V=1 at the privilege that hstatus.SPVP names ("Hypervisor Virtual-Machine Load and Store Instructions").
+   In U-mode, hstatus.HUPMM masks pointers "as though in VU-mode"; those of HLVX are never masked. */
+static world guest_world(core *c, bool hlvx) {
+    const u64 hstatus = c->h.csr.hstatus;
+    world w = world_of(c, hstatus & HSTATUS_SPVP ? PRV_S : PRV_U, 1);
+    if (c->h.prv == PRV_U && w.prv == PRV_U) w.pmm = w.mxr ? 0 : (u32)((hstatus & HSTATUS_HUPMM) >> HSTATUS_HUPMM_SHIFT);
+    if (hlvx) w.pmm = 0;
+    w.hlvx = hlvx;
+    return w;
+}
+
+static walk walk_of(core *c, const world *w, u32 access, u64 tag, u64 address) {
+    walk k = {.c = c, .w = *w, .access = access, .tag = tag, .given = address, .address = address};
+    if (UNLIKELY(w->pmm) && access != ACCESS_FETCH) {
+        /* "The \"Ignore\" Transformation": a virtual address is sign-extended, a physical one zero-extended. */
+        static const u8 pmlen[] = {0, 0, 7, 16};
+        const u32 by = pmlen[w->pmm];
+        const bool physical = w->prv == PRV_M || !((w->v ? c->h.csr.vsatp : c->h.csr.satp) >> 60);
+        k.address = physical ? address << by >> by : (u64)((i64)(address << by) >> by);
+    }
+    return k;
+}
+
+static u32 slot_of(u64 address) { return address >> 12 & (TLB_SIZE - 1); }
+
+static tlb_entry *quick_entries(core *c, u32 access) {
+    return access == ACCESS_FETCH ? c->fetch : access == ACCESS_LOAD ? c->load : c->store;
+}
 
 static void flush_array(tlb_entry *entries) { memset(entries, 0, TLB_SIZE * sizeof *entries); }
 
@@ -67,33 +107,39 @@ void flush_jumps(core *c) {
     key_jumps(c);
 }
 
-void flush_translations(core *c) {
+/* The quick forms go, what is known stays: nothing that a program could notice. */
+void drop_quick(core *c) {
     flush_jumps(c);
     flush_array(c->fetch);
     flush_array(c->load);
     flush_array(c->store);
 }
 
-void flush_stores(machine *m) {
-    for (u32 i = 0; i < m->harts; i++) flush_array(m->cores[i]->store);
+void flush_translations(core *c) {
+    drop_quick(c);
+    memset(c->h.known, 0, sizeof c->h.known);
 }
 
-static void flush_page(tlb_entry *entries, const u8 *bits, u64 address) {
-    for (u32 i = 0; i < TLB_SIZE; i++)
-        if ((entries[i].tag ^ address) >> (bits[i] + 12) == 0) entries[i].tag = 0;
+void flush_stores(machine *m) {
+    for (u32 i = 0; i < m->harts; i++) flush_array(m->cores[i]->store);
 }
 
 /* Drop what was derived from the leaf that maps `address`, in any address space: more than asked for is allowed. */
 void flush_address(core *c, u64 address) {
     flush_jumps(c);
-    flush_page(c->fetch, c->fetch_bits, address);
-    flush_page(c->load, c->load_bits, address);
-    flush_page(c->store, c->store_bits, address);
+    for (u32 access = ACCESS_FETCH; access <= ACCESS_STORE; access++) {
+        translation *known = c->h.known[access];
+        for (u32 i = 0; i < TLB_SIZE; i++) {
+            if ((known[i].tag ^ address) >> (known[i].page & 63)) continue;
+            known[i].tag = 0;
+            quick_entries(c, access)[i].tag = 0;
+        }
+    }
 }
 
 /* The number of the translation context, shifted into the place that tags have for it. Never 0. */
 static u64 context_tag(core *c, const world *w, bool data) {
-    context want = {0};
+    translation_context want = {0};
     want.used = 1;
     want.flags = w->prv | w->v << 2;
     if (w->prv != PRV_M) {
@@ -102,17 +148,20 @@ static u64 context_tag(core *c, const world *w, bool data) {
         if (data) want.flags |= (u32)w->sum << 3 | (u32)w->mxr << 4 | (u32)w->gmxr << 5;
         want.flags |= (u32)(c->h.csr.menvcfg >> MENVCFG_ADUE_SHIFT & 1) << 6;
         want.flags |= (u32)(c->h.csr.henvcfg >> MENVCFG_ADUE_SHIFT & 1) << 7;
+        want.flags |= (u32)(c->h.csr.menvcfg >> MENVCFG_PBMTE_SHIFT & 1) << 8;
+        want.flags |= (u32)(c->h.csr.henvcfg >> MENVCFG_PBMTE_SHIFT & 1) << 9;
     }
+    if (data) want.flags |= w->pmm << 10;
     u64 hash = (want.satp ^ want.hgatp * 31 ^ want.flags * 0x9e3779b9ull) * 0x9e3779b97f4a7c15ull >> 55; /* ASIDs are high bits */
     for (u32 probe = 0; probe < 8; probe++, hash++) {
         const u32 number = (u32)(hash & (CONTEXTS - 1));
-        context *have = &c->contexts[number];
+        translation_context *have = &c->h.contexts[number];
         if (!number) continue;
         if (!have->used) *have = want;
         if (have->satp == want.satp && have->hgatp == want.hgatp && have->flags == want.flags) return (u64)number << 3;
     }
     /* Crowded: begin anew. */
-    memset(c->contexts, 0, sizeof c->contexts);
+    memset(c->h.contexts, 0, sizeof c->h.contexts);
     flush_translations(c);
     return context_tag(c, w, data);
 }
@@ -135,8 +184,12 @@ void hart_context_changed(hart *h) {
 
 enum { PMP_R = 1, PMP_W = 2, PMP_X = 4, PMP_L = 128 };
 
-void hart_pmp_changed(hart *h) {
-    core *c = core_of(h);
+/* Entries as ranges of addresses, and what M-mode may where none matches (mseccfg.MMWP, MML: "Smepmp Physical Memory
+   Protection Rules"). */
+void pmp_refresh(core *c) {
+    const hart *h = &c->h;
+    const u64 mseccfg = h->csr.mseccfg;
+    c->pmp_default = mseccfg & MSECCFG_MMWP ? 0 : mseccfg & MSECCFG_MML ? PMP_R | PMP_W : PMP_R | PMP_W | PMP_X;
     c->pmp_count = 0;
     for (u32 i = 0; i < PMP_COUNT; i++) {
         const u8 cfg = h->csr.pmpcfg[i];
@@ -164,7 +217,25 @@ void hart_pmp_changed(hart *h) {
         c->pmp[i].cfg = cfg;
         if (cfg >> 3 & 3) c->pmp_count = i + 1;
     }
-    flush_translations(c);
+}
+
+void hart_pmp_changed(hart *h) {
+    pmp_refresh(core_of(h));
+    flush_translations(core_of(h));
+}
+
+/* What a matching entry grants to an effective privilege mode: R, W, X. */
+static u8 pmp_rights(const core *c, u8 cfg, bool machine) {
+    const bool locked = cfg & PMP_L;
+    const u8 rights = cfg & (PMP_R | PMP_W | PMP_X);
+    if (!(c->h.csr.mseccfg & MSECCFG_MML)) return machine && !locked ? PMP_R | PMP_W | PMP_X : rights;
+    /* The table of "Smepmp Physical Memory Protection Rules": shared regions first. */
+    if ((cfg & (PMP_R | PMP_W)) == PMP_W) {
+        if (locked) return PMP_X | (machine && cfg & PMP_X ? PMP_R : 0);
+        return PMP_R | (machine || cfg & PMP_X ? PMP_W : 0);
+    }
+    if (locked && rights == (PMP_R | PMP_W | PMP_X)) return PMP_R;
+    return machine == locked ? rights : 0;
 }
 
 /* "Priority and Matching Logic": the lowest entry that touches any byte decides, and must hold all of them. */
@@ -174,10 +245,9 @@ static bool pmp_allows(core *c, u64 address, u64 size, u32 access, u32 prv) {
     for (u32 i = 0; i < c->pmp_count; i++) {
         if (c->pmp[i].low > last || c->pmp[i].high < address) continue;
         if (c->pmp[i].low > address || c->pmp[i].high < last) return false;
-        if (prv == PRV_M && !(c->pmp[i].cfg & PMP_L)) return true;
-        return c->pmp[i].cfg & needed[access];
+        return pmp_rights(c, c->pmp[i].cfg, prv == PRV_M) & needed[access];
     }
-    return prv == PRV_M;
+    return prv == PRV_M && c->pmp_default & needed[access];
 }
 
 /* Does one answer hold for the whole page? */
@@ -261,14 +331,33 @@ static u32 judge_leaf(const walk *k, u64 pte, u32 level, u32 access, bool implic
 }
 
 static u32 judge_pointer(u64 pte, u32 level) {
-    if (pte & (PTE_A | PTE_D | PTE_U)) return WALK_RESERVED;
+    if (pte & (PTE_A | PTE_D | PTE_U | PTE_N | PTE_PBMT)) return WALK_RESERVED;
     return level ? WALK_POINTER : WALK_TOO_DEEP;
+}
+
+/* Reserved encodings of a leaf. PBMT: reserved while off, and the value 3 ("Svpbmt"); menvcfg.PBMTE rules the single stage and
+   the G-stage, henvcfg.PBMTE the VS-stage. N: 64 KiB at the last level is all there is ("Svnapot"). */
+static bool reserved_leaf(const walk *k, u64 pte, u32 level, bool gstage) {
+    const u64 envcfg = k->w.v && !gstage ? k->c->h.csr.henvcfg : k->c->h.csr.menvcfg;
+    const u64 pbmt = pte & PTE_PBMT;
+    if (pbmt == PTE_PBMT || (pbmt && !(envcfg & MENVCFG_PBMTE))) return true;
+    return pte & PTE_N && (level || (PTE_PPN(pte) & 15) != 8);
 }
 
 static u32 judge(const walk *k, u64 pte, u32 level, u32 access, bool implicit, bool gstage) {
     if (!(pte & PTE_V) || (pte & (PTE_R | PTE_W)) == PTE_W) return WALK_INVALID;
     if (pte & PTE_RESERVED) return WALK_RESERVED;
-    return pte & (PTE_R | PTE_X) ? judge_leaf(k, pte, level, access, implicit, gstage) : judge_pointer(pte, level);
+    if (!(pte & (PTE_R | PTE_X))) return judge_pointer(pte, level);
+    if (reserved_leaf(k, pte, level, gstage)) return WALK_RESERVED;
+    return judge_leaf(k, pte, level, access, implicit, gstage);
+}
+
+/* log2 of the size of the page that a leaf maps. */
+static u32 leaf_bits(u64 pte, u32 level) { return pte & PTE_N ? 16 : 12 + 9 * level; }
+
+static u64 leaf_address(u64 pte, u32 level, u64 address) {
+    const u64 offset = (1ull << leaf_bits(pte, level)) - 1;
+    return (PTE_PPN(pte) << 12 & ~offset) | (address & offset);
 }
 
 /* The entry at a physical address, or NULL when PMP or the lack of memory forbids it: page tables are read as by S-mode. */
@@ -357,9 +446,8 @@ static bool gstage(walk *k, u64 gpa, u32 access, u64 implicit, u32 nested, u64 *
         s->result = (u8)result;
         if (result != WALK_LEAF) return guest_page_fault(k, gpa, implicit);
         if (missing && !mark_pte(k, s, at, pte | missing)) return false;
-        const u64 offset = (1ull << (12 + 9 * level)) - 1;
-        *physical = s->output = (PTE_PPN(pte) << 12 & ~offset) | (gpa & offset);
-        measure(k, 12 + 9 * level);
+        *physical = s->output = leaf_address(pte, level, gpa);
+        measure(k, leaf_bits(pte, level));
         return true;
     }
 }
@@ -404,9 +492,8 @@ static bool first_stage(walk *k) {
             if (v && !gstage(k, at, ACCESS_STORE, 0x3020, level, &physical)) return false;
             if (!mark_pte(k, s, physical, pte | missing)) return false;
         }
-        const u64 offset = (1ull << (12 + 9 * level)) - 1;
-        k->guest_physical = s->output = (PTE_PPN(pte) << 12 & ~offset) | (k->address & offset);
-        measure(k, 12 + 9 * level);
+        k->guest_physical = s->output = leaf_address(pte, level, k->address);
+        measure(k, leaf_bits(pte, level));
         return true;
     }
 }
@@ -419,18 +506,38 @@ static bool translate(walk *k) {
     return !k->w.v || gstage(k, k->guest_physical, k->access, 0, 255, &k->physical);
 }
 
+/* What the lookaside knows; else a walk, which it then knows. */
+static bool resolve(walk *k) {
+    core *c = k->c;
+    if (!k->tag) return translate(k);
+    translation *t = &c->h.known[k->access][slot_of(k->address)];
+    const u64 tag = (k->address & PAGE_MASK) | k->tag;
+    if (t->tag == tag) {
+        k->physical = (t->page & PAGE_MASK) | (k->address & 4095);
+        return true;
+    }
+    c->h.misses[k->access]++;
+    if (!translate(k)) return false;
+    /* Jumps go by themselves to a page that was known; it no longer is. */
+    if (k->access == ACCESS_FETCH && t->tag) flush_jumps(c);
+    *t = (translation){.tag = tag, .page = (k->physical & PAGE_MASK) | k->span};
+    quick_entries(c, k->access)[slot_of(k->address)].tag = 0;
+    return true;
+}
+
 /* Translate and check what lies there: `size` bytes within one page. HLVX needs execute and read from PMP. */
 static bool reach(walk *k, u64 size) {
-    if (!translate(k)) return false;
+    if (!resolve(k)) return false;
     if (!pmp_allows(k->c, k->physical, size, k->access, k->w.prv)) return access_fault(k);
     return !k->w.hlvx || pmp_allows(k->c, k->physical, size, ACCESS_FETCH, k->w.prv) || access_fault(k);
 }
 
-static void install(tlb_entry *entries, u8 *bits, const walk *k, u64 tag, const void *page) {
-    const u32 index = k->address >> 12 & (TLB_SIZE - 1);
-    entries[index].tag = (k->address & PAGE_MASK) | tag;
-    entries[index].addend = (u64)(uintptr_t)page - (k->address & PAGE_MASK);
-    bits[index] = (u8)(k->span - 12);
+/* The quick form, by the address as the program gave it: a tagged pointer has an entry of its own. */
+static void install(const walk *k, const void *page) {
+    quick_entries(k->c, k->access)[slot_of(k->address)] = (tlb_entry){
+        .tag = (k->given & PAGE_MASK) | k->tag,
+        .addend = (u64)(uintptr_t)page - (k->given & PAGE_MASK),
+    };
 }
 
 static enum status trapped(core *c, const walk *k) {
@@ -442,8 +549,8 @@ static enum status trapped(core *c, const walk *k) {
 
 /* The decoded page that holds `address`. *out is NULL, with OK, where PMP cuts the page: then nothing may be cached. */
 enum status fetch_page(core *c, u64 address, code_page **out) {
-    walk k = {.c = c, .w = world_of(c, c->h.prv, c->h.v), .access = ACCESS_FETCH, .address = address};
-    c->h.misses[ACCESS_FETCH]++;
+    const world w = world_of(c, c->h.prv, c->h.v);
+    walk k = walk_of(c, &w, ACCESS_FETCH, c->fetch_tag, address);
     if (!reach(&k, 2)) return trapped(c, &k);
     region *r = find_region(c->m, k.physical, 2);
     if (!r) {
@@ -455,16 +562,19 @@ enum status fetch_page(core *c, u64 address, code_page **out) {
         *out = NULL;
         return c->status = OK;
     }
-    const u32 index = address >> 12 & (TLB_SIZE - 1);
-    install(c->fetch, c->fetch_bits, &k, c->fetch_tag, NULL);
-    c->fetch[index].addend = (u64)(uintptr_t)*out;
+    c->fetch[slot_of(address)] = (tlb_entry){.tag = (address & PAGE_MASK) | k.tag, .addend = (u64)(uintptr_t)*out};
     return c->status = OK;
 }
 
-/* Two bytes of code at a virtual address, without any effect. -1 when they cannot be read. */
+/* Two bytes of code at a virtual address, without any effect. -1 when they cannot be read. What was executed came through
+   the lookaside, if it knows the page, whatever the tables say now. */
 static i32 peek_parcel(core *c, u64 address) {
-    walk k = {.c = c, .w = world_of(c, c->h.prv, c->h.v), .access = ACCESS_FETCH, .probe = true, .address = address};
-    if (!reach(&k, 2)) return -1;
+    const world w = world_of(c, c->h.prv, c->h.v);
+    walk k = walk_of(c, &w, ACCESS_FETCH, 0, address);
+    const translation *t = &c->h.known[ACCESS_FETCH][slot_of(address)];
+    k.probe = true;
+    if (t->tag == ((address & PAGE_MASK) | c->fetch_tag)) k.physical = (t->page & PAGE_MASK) | (address & 4095);
+    else if (!reach(&k, 2)) return -1;
     region *r = find_region(c->m, k.physical, 2);
     if (!r) return -1;
     u16 parcel;
@@ -554,8 +664,7 @@ static u8 *ram(walk *k, u32 size, bool cache) {
     u8 *host = r->host + (k->physical - r->base);
     if (cache && !(*flags & (store ? PAGE_WATCHED | PAGE_CODE : PAGE_WATCHED)) && pmp_uniform(c, k->physical & PAGE_MASK)) {
         const u8 *page = r->host + ((k->physical & PAGE_MASK) - r->base);
-        if (store) install(c->store, c->store_bits, k, c->store_tag, page);
-        else install(c->load, c->load_bits, k, c->load_tag, page);
+        install(k, page);
     }
     return host;
 }
@@ -578,18 +687,23 @@ static enum status access_page(walk *k, u32 size, void *data, bool cache) {
     return c->status = OK;
 }
 
+static enum status trapped_behind(core *c, const walk *k, u32 offset) {
+    trapped(c, k);
+    c->trap.offset = offset;
+    return TRAP;
+}
+
 /* Any load or store, aligned or not. Misaligned accesses are carried out ("Misaligned Loads and Stores" leaves it to the
-   platform), those across pages only when both pages permit. */
-static enum status access_memory(core *c, const world *w, u32 access, u64 address, u32 size, void *data, bool cache) {
-    walk k = {.c = c, .w = *w, .access = access, .address = address};
+   platform), those across pages only when both pages permit. `tag` 0: without the lookaside. */
+static enum status access_memory(core *c, const world *w, u32 access, u64 tag, u64 address, u32 size, void *data) {
+    walk k = walk_of(c, w, access, tag, address);
     const u32 room = 4096 - (u32)(address & 4095);
-    if (LIKELY(size <= room)) return access_page(&k, size, data, cache);
-    walk second = k;
-    second.address = address + room;
+    if (LIKELY(size <= room)) return access_page(&k, size, data, tag != 0);
+    walk second = walk_of(c, w, access, tag, address + room);
     if (!reach(&k, room)) return trapped(c, &k);
-    if (!reach(&second, size - room)) return trapped(c, &second);
+    if (!reach(&second, size - room)) return trapped_behind(c, &second, room);
     if (!find_region(c->m, k.physical, room)) { access_fault(&k); return trapped(c, &k); }
-    if (!find_region(c->m, second.physical, size - room)) { access_fault(&second); return trapped(c, &second); }
+    if (!find_region(c->m, second.physical, size - room)) { access_fault(&second); return trapped_behind(c, &second, room); }
     u8 *const a = ram(&k, room, false), *const b = a ? ram(&second, size - room, false) : NULL;
     if (!b) return c->status;
     u8 *bytes = data;
@@ -619,8 +733,7 @@ u64 slow_load(core *c, u64 address, u32 size) {
         return value;
     }
     const world w = data_world(c);
-    c->h.misses[ACCESS_LOAD]++;
-    access_memory(c, &w, ACCESS_LOAD, address, size, &value, true);
+    access_memory(c, &w, ACCESS_LOAD, c->load_tag, address, size, &value);
     return value;
 }
 
@@ -631,13 +744,13 @@ enum status slow_store(core *c, u64 address, u64 value, u32 size) {
         return c->status = OK;
     }
     const world w = data_world(c);
-    c->h.misses[ACCESS_STORE]++;
-    return access_memory(c, &w, ACCESS_STORE, address, size, &value, true);
+    return access_memory(c, &w, ACCESS_STORE, c->store_tag, address, size, &value);
 }
 
 /* The host address for an atomic operation, which needs RAM, alignment and write permission. NULL: c->status says why. */
 static u8 *atomic_host(core *c, u32 access, u64 address, u32 size, u64 *physical) {
-    walk k = {.c = c, .w = data_world(c), .access = access, .address = address};
+    const world w = data_world(c);
+    walk k = walk_of(c, &w, access, access == ACCESS_STORE ? c->store_tag : c->load_tag, address);
     if (address & (size - 1)) {
         fail(&k, access == ACCESS_STORE ? EXCEPTION_STORE_MISALIGNED : EXCEPTION_LOAD_MISALIGNED, 0, 0);
     } else if (reach(&k, size)) {
@@ -654,7 +767,6 @@ static u8 *atomic_host(core *c, u32 access, u64 address, u32 size, u64 *physical
 
 void *slow_amo(core *c, u64 address, u32 size) {
     u64 physical;
-    c->h.misses[ACCESS_STORE]++;
     return atomic_host(c, ACCESS_STORE, address, size, &physical);
 }
 
@@ -684,9 +796,8 @@ enum status store_conditional(core *c, u64 address, u64 value, u64 bits, u64 *ou
 static enum status guest_access(core *c, u32 access, u64 address, u64 bits, bool hlvx, void *data) {
     if (c->h.v) return raise(c, EXCEPTION_VIRTUAL_INSTRUCTION, 0);
     if (c->h.prv == PRV_U && !(c->h.csr.hstatus & HSTATUS_HU)) return raise_illegal(c);
-    world w = guest_world(c);
-    w.hlvx = hlvx;
-    return access_memory(c, &w, access, address, (u32)bits / 8, data, false);
+    const world w = guest_world(c, hlvx);
+    return access_memory(c, &w, access, 0, address, (u32)bits / 8, data);
 }
 
 enum status guest_load(core *c, u64 address, u64 bits, u64 *out) {
@@ -708,10 +819,12 @@ enum status guest_store(core *c, u64 address, u64 value, u64 bits) {
 int64_t hart_walk(hart *h, uint64_t address, uint32_t access, int32_t mode, walk_record *out) {
     static const u8 prv[] = {PRV_M, PRV_S, PRV_U, PRV_S, PRV_U};
     core *c = core_of(h);
-    walk k = {.c = c, .access = access > 2 ? ACCESS_LOAD : access, .probe = true, .record = out, .address = address};
+    const world own = access == ACCESS_FETCH ? world_of(c, h->prv, h->v) : data_world(c);
+    const world w = mode >= 0 && mode <= 4 ? world_of(c, prv[mode], mode >= MODE_VS) : own;
+    walk k = walk_of(c, &w, access > 2 ? ACCESS_LOAD : access, 0, address);
+    k.probe = true;
+    k.record = out;
     memset(out, 0, sizeof *out);
-    if (mode >= 0 && mode <= 4) k.w = world_of(c, prv[mode], mode >= MODE_VS);
-    else k.w = access == ACCESS_FETCH ? world_of(c, h->prv, h->v) : data_world(c);
     bool reached = reach(&k, 1);
     if (reached && !find_region(c->m, k.physical, 1)) {
         reached = false;

@@ -15,6 +15,8 @@ const char *native_compiler(void);
 machine *machine_new(uint32_t harts);
 void machine_free(machine *m);
 hart *machine_hart(machine *m, uint32_t index);
+/* GEILEN of all harts, at most 63; 0 at first. */
+void machine_set_guest_interrupts(machine *m, uint32_t count);
 
 /* Host memory behind [base, base+size), both multiples of 4096; the caller keeps `host` alive. 0, or -1: no room, overlap. */
 int machine_add_region(machine *m, uint64_t base, uint64_t size, void *host, int writable);
@@ -71,6 +73,8 @@ void hart_set_mode(hart *h, uint32_t prv, uint32_t v);
 void hart_flush(hart *h);
 /* Set or clear an interrupt wire (bit number of mip). */
 void hart_wire(hart *h, uint32_t bit, int level);
+/* The same of a guest external interrupt, by its number from 1: a bit of hgeip. */
+void hart_guest_wire(hart *h, uint32_t number, int level);
 
 /* CSR access for debuggers, snapshots and the host: as M-mode would do it (V=0), read-only bits and WARL as ever.
    0, or -1: no such CSR on this hart; hart_csr_write also -1: read-only. */

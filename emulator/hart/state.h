@@ -47,11 +47,21 @@ typedef struct {
     uint8_t kind, from_mode, to_mode, spare;
 } hart_event;
 
-/* A lookaside entry: `tag` holds page, translation context and alignment; host address = address + `addend`. */
+enum { TLB_SIZE = 1024, CONTEXTS = 512 };
+
+/* Everything besides the address that decides a translation. Its number is part of each lookaside tag. */
 typedef struct {
-    uint64_t tag;
-    uint64_t addend;
-} tlb_entry;
+    uint64_t satp, hgatp;
+    uint32_t flags;        /* privilege, V, SUM, MXR..., as context_tag() packs them */
+    uint32_t used;
+} translation_context;
+
+/* What the lookaside holds of one page, until a fence or another page takes its place: page tables that changed since may
+   say otherwise, as on any hardware. So it is state, and saved. */
+typedef struct {
+    uint64_t tag;          /* page address, and number of the context << 3; 0: empty */
+    uint64_t page;         /* physical page, and in its low bits log2 of the larger page behind the entry */
+} translation;
 
 /* One read of a page-table entry, as the walker made it. */
 typedef struct {
@@ -120,11 +130,14 @@ typedef struct hart {
     uint64_t mtimecmp;     /* the ACLINT's comparator; MTIP = time >= mtimecmp */
     uint32_t host_modes;   /* bit per mode index: a trap into that mode is an EXIT_TRAP */
     uint32_t halted;       /* not started, or stopped by the caller: run() passes it over */
+    uint32_t geilen;       /* guest external interrupts that the hart has, numbered from 1; kept over reset */
     uint64_t trap_mark;    /* instructions retired when the last trap was taken */
     uint64_t trap_run;     /* traps since, with nothing retired between */
     uint64_t retired[5];   /* by mode index; hart_settle() brings the current mode up to date */
     uint64_t traps[5][128];/* by mode index it came from, and cause (+64 for interrupts) */
     uint64_t misses[3];    /* lookaside misses: fetch, load, store */
+    translation_context contexts[CONTEXTS];
+    translation known[3][TLB_SIZE]; /* by access: fetch, load, store; by page number modulo TLB_SIZE */
     uint64_t walk_reads;   /* page-table entries read */
     uint64_t events;       /* events ever recorded; the ring holds the last 1024 */
     hart_event ring[1024];

@@ -26,8 +26,10 @@ void enter_mode(core *c, u32 prv, u32 v, u64 retired) {
     const u64 now = c->h.clock - c->h.idle + retired;
     c->h.retired[mode_index(c->h.prv, c->h.v)] += now - c->mode_mark;
     c->mode_mark = now;
+    if (UNLIKELY(c->filtered)) counters_leave(c, retired);
     c->h.prv = prv;
     c->h.v = v;
+    if (UNLIKELY(c->filtered)) counters_enter(c, retired);
     hart_context_changed(&c->h);
 }
 
@@ -55,6 +57,7 @@ void take_trap(core *c, u64 cause, const trap_info *info, u32 mode) {
     const u32 prv = h->prv, v = h->v, from = mode_index(prv, v);
     const u64 pc = h->pc;
     h->traps[from][(cause & 63) + (cause & INTERRUPT_BIT ? 64 : 0)]++;
+    count_trap(c, cause, mode);
     record(c, cause & INTERRUPT_BIT ? EVENT_INTERRUPT : EVENT_TRAP, pc, info->tval, cause & 63, from, mode);
     switch (mode) {
     case MODE_M: {
@@ -117,6 +120,7 @@ enum status do_ebreak(core *c) {
 
 static enum status returned(core *c, u32 prv, u32 v, u64 to) {
     const u32 from = mode_index(c->h.prv, c->h.v);
+    count(c, COUNT_RETURNS);
     enter_mode(c, prv, v, 1);
     c->h.pc = to;
     record(c, EVENT_RETURN, to, 0, 0, from, mode_index(prv, v));
@@ -168,6 +172,7 @@ enum status do_wfi(core *c) {
     if (h->prv == PRV_U) return raise_illegal(c);
     if (hart_wfi_wakes(&c->h)) return LEAVE;
     c->h.waiting = 1;
+    count(c, COUNT_WAITS);
     record(c, EVENT_WFI, h->pc, 0, 0, mode_index(h->prv, h->v), mode_index(h->prv, h->v));
     return LEAVE;
 }
@@ -179,9 +184,11 @@ enum status do_fence_i(core *c) {
     return OK;
 }
 
-static void fence_event(core *c, u64 address) {
+/* Goes straight on, unless counting the fence has made an interrupt pending. */
+static enum status fence_event(core *c, u64 address) {
     const u32 mode = mode_index(c->h.prv, c->h.v);
     record(c, EVENT_FENCE, c->h.pc, address, 0, mode, mode);
+    return count(c, COUNT_FENCES) ? LEAVE : OK;
 }
 
 /* SFENCE.W.INVAL, SFENCE.INVAL.IR ("Svinval"): legal in S and M, nothing to order here. */
@@ -200,10 +207,10 @@ enum status do_sfence_vma(core *c, u64 address, u64 asid, u64 rs1, u64 rs2) {
     } else if (h->prv == PRV_U || (h->prv == PRV_S && h->csr.mstatus & MSTATUS_TVM)) {
         return raise_illegal(c);
     }
-    fence_event(c, address);
+    const enum status status = fence_event(c, address);
     if (rs1) flush_address(c, address);
     else flush_translations(c);
-    return OK;
+    return status;
 }
 
 /* HFENCE.VVMA, HINVAL.VVMA: TVM does not trap them. HFENCE.GVMA, HINVAL.GVMA: rs1 is a guest-physical address shifted right
@@ -212,10 +219,10 @@ static enum status hfence(core *c, u64 address, bool by_address, bool trapped_by
     if (c->h.v) return raise(c, EXCEPTION_VIRTUAL_INSTRUCTION, 0);
     const bool tvm = trapped_by_tvm && c->h.prv == PRV_S && c->h.csr.mstatus & MSTATUS_TVM;
     if (c->h.prv == PRV_U || tvm) return raise_illegal(c);
-    fence_event(c, address);
+    const enum status status = fence_event(c, address);
     if (by_address) flush_address(c, address);
     else flush_translations(c);
-    return OK;
+    return status;
 }
 
 enum status do_hfence_vvma(core *c, u64 address, u64 asid, u64 rs1, u64 rs2) {
@@ -248,6 +255,7 @@ static enum status finish_write(core *c, u32 number, u64 value) {
     csr_write(&c->h, number, value);
     if (hgatp != c->h.csr.hgatp) {
         const u32 mode = mode_index(c->h.prv, c->h.v);
+        count(c, COUNT_SWITCHES);
         record(c, EVENT_HGATP, c->h.pc, c->h.csr.hgatp, 0, mode, mode);
     }
     return is_quiet(number) ? OK : LEAVE;

@@ -15,8 +15,8 @@ from enum import Enum
 from typing import Any
 
 XLEN = 64
-GEILEN = 0
-"""Guest external interrupts wired to a hart: bits of hgeip and hgeie, and the largest hstatus.VGEIN."""
+MAX_GEILEN = XLEN - 1
+"""The most guest external interrupts that a hart can have; how many it has (GEILEN) is a property of the machine."""
 PMP_ENTRIES = 16
 """Implemented PMP entries; the CSRs of the others read 0."""
 
@@ -67,8 +67,30 @@ INTERRUPTS: dict[int, tuple[str, str]] = {
 INTERRUPT_PRIORITY = ("MEI", "MSI", "MTI", "SEI", "SSI", "STI", "SGEI", "VSEI", "VSSI", "VSTI", "LCOFI")
 """Decreasing, for one target mode. Sections "Machine Interrupt Registers" and "Hypervisor Interrupt Registers"."""
 
-HYPERVISOR_INTERRUPTS = (2, 6, 10, *((12,) if GEILEN else ()))
-"""Always delegated past M-mode: their bits of mideleg are read-only one."""
+HYPERVISOR_INTERRUPTS = (2, 6, 10)
+"""Always delegated past M-mode: their bits of mideleg are read-only one. So is SGEI's where GEILEN is not 0."""
+SGEI = 12
+
+# What mhpmevent can select: (name, meaning). The manual leaves all but 0 to the platform ("Hardware Performance
+# Monitor"). Each is a function of the hart's state and counts alike however a run is cut; lookaside misses are not.
+EVENTS: dict[int, tuple[str, str]] = {
+    0: ("NONE", "no event"),
+    1: ("CYCLES", "cycles, as mcycle counts them"),
+    2: ("INSTRUCTIONS", "instructions retired"),
+    3: ("EXCEPTIONS", "exceptions taken"),
+    4: ("INTERRUPTS", "interrupts taken"),
+    5: ("EXITS", "traps that left V=1"),
+    6: ("PAGE_FAULTS", "page faults"),
+    7: ("GUEST_PAGE_FAULTS", "guest-page faults"),
+    8: ("CALLS", "environment calls"),
+    9: ("REFUSALS", "illegal- and virtual-instruction exceptions"),
+    10: ("RETURNS", "MRET and SRET"),
+    11: ("FENCES", "SFENCE.VMA, HFENCE and their SINVAL, HINVAL forms"),
+    12: ("WAITS", "WFI that began to wait"),
+    13: ("SWITCHES", "writes that changed hgatp"),
+}
+FIRST_COUNTER, COUNTERS = 3, 29
+"""mhpmcounter3 to mhpmcounter31."""
 
 
 def cause_name(code: int, interrupt: bool) -> str:
@@ -116,6 +138,8 @@ class Field:
     """That many low bits of the field are read-only zero."""
     extension: str | None = None
     """The extension that defines the field; FIXED 0 where the hart lacks it."""
+    limit: str | None = None
+    """Of a LEGAL field: the member of the native hart that holds the largest legal value."""
 
     @property
     def high(self) -> int:
@@ -169,8 +193,14 @@ class View:
 
     of: str
     shift: int = 0
-    gate: str | None = None
-    """A register in whose layout (that of `of`) a 0 hides the bit: it reads 0 and cannot be written."""
+    gates: tuple[str, ...] = ()
+    """Registers in whose layout (that of `of`) a 0 hides the bit: it reads 0 and cannot be written."""
+    unmoved: int = 0
+    """Bits that keep their place whatever `shift` is."""
+
+    def place(self, bits: int) -> int:
+        """Bits of this register, where `of` has them."""
+        return (bits & ~self.unmoved) << self.shift | bits & self.unmoved
 
 
 @dataclass(frozen=True)
@@ -217,7 +247,8 @@ class Csr:
     v_alias: str | None = None
     """The VS CSR that takes this one's place when V=1."""
     guard: str | None = None
-    """An access rule beyond privilege: "counter", "stimecmp", "vstimecmp", "satp", "hgatp", "float"."""
+    """An access rule beyond privilege: "counter", "stimecmp", "vstimecmp", "satp", "hgatp", "float", "stateen",
+    "envcfg"."""
     read: str | None = None
     """C function that reads it, where masks do not say it all."""
     write: str | None = None
@@ -375,11 +406,10 @@ _MSTATUS = _status(
     _fixed("MDT", 42, 1, 0, "a trap to M-mode would be a double trap", extension="Smdbltrp"),
 )
 
-_VGEIN = (
-    Field("VGEIN", 12, 6, Kind.LEGAL, "guest external interrupt for VS-mode", legal=tuple(range(GEILEN + 1)))
-    if GEILEN
-    else _fixed("VGEIN", 12, 6, 0, "guest external interrupt for VS-mode; none is wired")
-)
+_VGEIN = Field(
+    "VGEIN", 12, 6, Kind.LEGAL, "guest external interrupt for VS-mode, at most GEILEN",
+    legal=tuple(range(MAX_GEILEN + 1)), limit="geilen",
+)  # fmt: skip
 _HSTATUS = (
     _fixed("VSBE", 5, 1, 0, "endianness of VS-mode", _ENDIAN),
     _bit("GVA", 6, "stval holds a guest virtual address"),
@@ -391,7 +421,9 @@ _HSTATUS = (
     _bit("VTW", 21, "WFI in VS-mode: virtual instruction"),
     _bit("VTSR", 22, "SRET in VS-mode: virtual instruction"),
     _fixed("VSXL", 32, 2, 2, "XLEN of VS-mode", _XLEN_VALUES),
-    _fixed("HUPMM", 48, 2, 0, "pointer masking of HLV and HSV in U-mode", _PMM, extension="Ssnpm"),
+    Field(
+        "HUPMM", 48, 2, Kind.LEGAL, "pointer masking of HLV and HSV in U-mode", _PMM, legal=(0, 2, 3), extension="Ssnpm"
+    ),
 )
 
 
@@ -417,9 +449,12 @@ def _envcfg(level: str, *live: str) -> tuple[Field, ...]:
             ("STCE", 63, 1, f"{'vstimecmp' if level == 'h' else 'stimecmp'} in {below}", None, "Sstc"),
         ]
     return tuple(
-        Field(name, low, width, Kind.RW if name in live else Kind.FIXED, doc, values, extension=extension)
+        Field(
+            name, low, width, Kind.FIXED if name not in live else Kind.LEGAL if width > 1 else Kind.RW, doc, values,
+            extension=extension, legal=tuple(values or ()) if name in live and width > 1 else (),
+        )
         for name, low, width, doc, values, extension in rows
-    )
+    )  # fmt: skip
 
 
 def _delegation(table: dict[int, tuple[str, str]], writable: set[int], ones: tuple[int, ...] = ()) -> tuple[Field, ...]:
@@ -432,13 +467,15 @@ def _delegation(table: dict[int, tuple[str, str]], writable: set[int], ones: tup
 def _interrupt_bits(
     suffix: str, codes: tuple[int, ...], writable: tuple[int, ...], shift: int = 0, driven: bool = False
 ) -> tuple[Field, ...]:
-    """SSIP, SEIE and so on. With `shift`, VS-level interrupts under the names and codes that VS-mode knows."""
+    """SSIP, SEIE and so on. With `shift`, VS-level interrupts under the names and codes that VS-mode knows; LCOFI has
+    no other."""
     rows = []
     for code in codes:
-        name, doc = INTERRUPTS[code - shift]
+        seen = code - shift if code in HYPERVISOR_INTERRUPTS else code
+        name, doc = INTERRUPTS[seen]
         kind = Kind.RW if code in writable else Kind.LIVE if driven else Kind.FIXED
         word = "pending" if suffix == "P" else "enabled"
-        rows.append(Field(f"{name[:-1]}I{suffix}", code - shift, 1, kind, f"{doc} {word}"))
+        rows.append(Field(f"{name[:-1]}I{suffix}", seen, 1, kind, f"{doc} {word}"))
     return tuple(rows)
 
 
@@ -464,7 +501,7 @@ _COUNTERS = (
     _bit("CY", 0, "cycle is readable in the mode below"),
     _bit("TM", 1, "time is readable in the mode below"),
     _bit("IR", 2, "instret is readable in the mode below"),
-    _fixed("HPM", 3, 29, 0, "hpmcounter3 .. 31 are readable in the mode below", show="hex"),
+    _rw("HPM", 3, 29, "hpmcounter3 .. 31 are readable in the mode below", show="hex"),
 )
 _SATP = (
     _rw("PPN", 0, 44, "root page table", show="page"),
@@ -476,9 +513,51 @@ _HGATP = (
     _rw("VMID", 44, 14, "virtual-machine identifier"),
     Field("MODE", 60, 4, Kind.LEGAL, "translation scheme", _HGATP_MODE, legal=(0, 8, 9, 10)),
 )
-_MENVCFG = _envcfg("m", "FIOM", "ADUE", "STCE")
-_HENVCFG = _envcfg("h", "FIOM", "ADUE", "STCE")
+_MENVCFG = _envcfg("m", "FIOM", "PMM", "ADUE", "PBMTE", "STCE")
+_HENVCFG = _envcfg("h", "FIOM", "PMM", "ADUE", "PBMTE", "STCE")
 _WITHHELD = sum(field.mask for field in _HENVCFG if field.name in ("DTE", "ADUE", "PBMTE", "STCE"))
+_INHIBIT = tuple(
+    _bit(f"{mode}INH", bit, f"does not count in {word}-mode")
+    for mode, bit, word in (("M", 62, "M"), ("S", 61, "HS"), ("U", 60, "U"), ("VS", 59, "VS"), ("VU", 58, "VU"))
+)
+_EVENT = (
+    Field(
+        "EVENT", 0, 56, Kind.LEGAL, "what is counted", {n: doc for n, (_, doc) in EVENTS.items()}, legal=tuple(EVENTS)
+    ),
+    *_INHIBIT,
+    _bit("OF", 63, "the counter has overflowed; while set, it requests no LCOFI"),
+)
+
+
+def _stateen(level: str, index: int) -> tuple[Field, ...]:
+    """mstateen, hstateen, sstateen. Bits of what this hart has not are read-only zero, as those reserved are."""
+    rows = []
+    if index == 0:
+        rows = [
+            ("C", 0, "custom state", "custom"),
+            ("FCSR", 1, "fcsr, for floating point in x registers", "Zfinx"),
+            ("JVT", 2, "jvt", "Zcmt"),
+        ]
+    if index == 0 and level != "s":
+        rows += [
+            ("CTR", 54, "control transfer records", "Smctr"),
+            ("CONTEXT", 57, "scontext and hcontext", "Sdtrig"),
+            ("IMSIC", 58, "IMSIC", "Ssaia"),
+            ("AIA", 59, "what else Ssaia adds", "Ssaia"),
+            ("CSRIND", 60, "indirect CSR access", "Sscsrind"),
+        ]
+    if index == 0 and level == "m":
+        rows += [("SRMCFG", 55, "srmcfg", "Ssqosid"), ("P1P13", 56, "hedelegh", "RV32")]
+    fields = [_fixed(name, low, 1, 0, f"access below to {doc}", extension=what) for name, low, doc, what in rows]
+    if level == "s":
+        return tuple(fields) or _zero()
+    own = f"sstateen{index}" if level == "h" else f"hstateen{index} and sstateen{index}"
+    if index == 0:
+        fields.append(_bit("ENVCFG", 62, f"access below to {'henvcfg and ' if level == 'm' else ''}senvcfg"))
+    fields.append(_bit(f"SE{index}", 63, f"access below to {own}"))
+    return tuple(sorted(fields, key=lambda field: field.low))
+
+
 _FFLAGS = (
     _bit("NX", 0, "inexact"),
     _bit("UF", 1, "underflow"),
@@ -509,6 +588,7 @@ _MISA = (
 
 _S_CODES = (1, 5, 9)
 _VS_CODES = (2, 6, 10)
+_LCOFI = 13
 _NEVER_BELOW_M = {0, 11, 16, 18, 19}
 """Exceptions that cannot occur below M-mode on this hart, and double trap: read-only 0 in medeleg."""
 _HEDELEG = {*range(1, 9), 12, 13, 15, 18, 19}
@@ -536,10 +616,16 @@ def _machine_registers() -> Iterator[Csr]:
     yield Csr(0x301, "misa", g, "base ISA and extensions", _MISA)
     bits = _delegation(EXCEPTIONS, set(EXCEPTIONS) - _NEVER_BELOW_M)
     yield Csr(0x302, "medeleg", g, "exceptions delegated to HS-mode", bits, storage="medeleg")
-    bits = _delegation(INTERRUPTS, set(_S_CODES), HYPERVISOR_INTERRUPTS)
+    bits = tuple(
+        _live(field.name, SGEI, f"{field.doc}; 1 where GEILEN is not 0") if field.low == SGEI else field
+        for field in _delegation(INTERRUPTS, {*_S_CODES, _LCOFI}, HYPERVISOR_INTERRUPTS)
+    )
     yield Csr(0x303, "mideleg", g, "interrupts delegated to HS-mode", bits, storage="mideleg")
-    bits = _interrupt_bits("E", tuple(INTERRUPTS), (1, 3, 5, 7, 9, 11, *HYPERVISOR_INTERRUPTS))
-    yield Csr(0x304, "mie", g, "interrupts enabled", bits, storage="mie", after="hart_timer_changed")
+    bits = _interrupt_bits("E", tuple(INTERRUPTS), tuple(INTERRUPTS))
+    yield Csr(
+        0x304, "mie", g, "interrupts enabled", bits, storage="mie", after="hart_timer_changed",
+        gate=Gate("mideleg", 1 << SGEI),
+    )
     yield Csr(0x305, "mtvec", g, "trap handler of M-mode", _tvec("M-mode"), storage="mtvec")
     doc = "counters readable below M-mode"
     yield Csr(0x306, "mcounteren", g, doc, _COUNTERS, storage="mcounteren", since="1.10")
@@ -551,7 +637,7 @@ def _machine_registers() -> Iterator[Csr]:
     was = _was("mbadaddr", 0x343, "1.9.1")
     yield Csr(0x343, "mtval", g, "value of the trap into M-mode", _TVAL, storage="mtval", former=was)
     # SEIP, STIP and SSIP are stored: the bits that software writes. STIP is read-only while menvcfg.STCE is 1.
-    bits = _interrupt_bits("P", tuple(INTERRUPTS), (1, 2, 5, 9), driven=True)
+    bits = _interrupt_bits("P", tuple(INTERRUPTS), (1, 2, 5, 9, _LCOFI), driven=True)
     yield Csr(
         0x344, "mip", g, "interrupts pending", bits, storage="mip", read="csr_read_mip", write="csr_write_mip"
     )
@@ -569,19 +655,36 @@ def _machine_registers() -> Iterator[Csr]:
     yield Csr(
         0x30A, "menvcfg", g, doc, _MENVCFG, since="1.12", storage="menvcfg", after="csr_after_menvcfg"
     )
+    bits = (
+        _bit("MML", 0, "M-mode lockdown: PMP's L divides the modes; cannot be cleared"),
+        _bit("MMWP", 1, "M-mode needs a PMP entry for every access; cannot be cleared"),
+        _bit("RLB", 2, "locked PMP entries may be written; stays 0 once an entry is locked"),
+        _fixed("USEED", 8, 1, 0, "U-mode may read `seed`", extension="Zkr"),
+        _fixed("SSEED", 9, 1, 0, "S-mode may read `seed`", extension="Zkr"),
+        _fixed("MLPE", 10, 1, 0, "landing pads in M-mode", extension="Zicfilp"),
+        Field("PMM", 32, 2, Kind.LEGAL, "pointer masking in M-mode", _PMM, legal=(0, 2, 3), extension="Smmpm"),
+    )
+    yield Csr(
+        0x747, "mseccfg", g, "machine security", bits, since="1.12", storage="mseccfg", write="csr_write_mseccfg",
+        after="csr_after_mseccfg",
+    )
 
 
 def _supervisor_registers() -> Iterator[Csr]:
     g = "supervisor trap setup"
     yield Csr(0x100, "sstatus", g, "supervisor status", _S_STATUS, view=View("mstatus"), v_alias="vsstatus")
-    view = View("mie", gate="mideleg")
-    bits = _interrupt_bits("E", _S_CODES, _S_CODES)
+    view = View("mie", gates=("mideleg",))
+    codes = (*_S_CODES, _LCOFI)
+    bits = _interrupt_bits("E", codes, codes)
     yield Csr(0x104, "sie", g, "interrupts enabled at HS-level", bits, view=view, v_alias="vsie")
     yield Csr(0x105, "stvec", g, "trap handler of HS-mode", _tvec("HS-mode"), storage="stvec", v_alias="vstvec")
     yield Csr(0x106, "scounteren", g, "counters readable in U-mode", _COUNTERS, storage="scounteren", since="1.10")
 
     g = "supervisor configuration"
-    yield Csr(0x10A, "senvcfg", g, "environment of U-mode", _envcfg("s", "FIOM"), since="1.12", storage="senvcfg")
+    yield Csr(
+        0x10A, "senvcfg", g, "environment of U-mode", _envcfg("s", "FIOM", "PMM"), since="1.12", storage="senvcfg",
+        guard="envcfg", after="hart_context_changed",
+    )
 
     g = "supervisor trap handling"
     bits = _whole("VALUE", "for software")
@@ -592,8 +695,8 @@ def _supervisor_registers() -> Iterator[Csr]:
         0x143, "stval", g, "value of the trap into HS-mode", _TVAL, storage="stval", v_alias="vstval",
         former=_was("sbadaddr", 0x143, "1.9.1"),
     )
-    view = View("mip", gate="mideleg")
-    bits = _interrupt_bits("P", _S_CODES, (1,), driven=True)
+    view = View("mip", gates=("mideleg",))
+    bits = _interrupt_bits("P", codes, (1, _LCOFI), driven=True)
     yield Csr(0x144, "sip", g, "interrupts pending at HS-level", bits, view=view, v_alias="vsip")
     doc = "when `time` reaches it, STI becomes pending"
     yield Csr(
@@ -622,22 +725,22 @@ def _hypervisor_registers() -> Iterator[Csr]:
         storage="hedeleg", former=_was("hedeleg", 0xA02, "h0.2", "h0.3"),
     )
     yield row(
-        0x603, "hideleg", "interrupts delegated to VS-mode", _delegation(INTERRUPTS, set(_VS_CODES)), "h0.2",
+        0x603, "hideleg", "interrupts delegated to VS-mode", _delegation(INTERRUPTS, {*_VS_CODES, _LCOFI}), "h0.2",
         storage="hideleg", former=_was("hideleg", 0xA03, "h0.2", "h0.3"),
     )
-    bits = _interrupt_bits("E", (*_VS_CODES, 12), HYPERVISOR_INTERRUPTS)
+    bits = _interrupt_bits("E", (*_VS_CODES, SGEI), (*_VS_CODES, SGEI))
     yield row(0x604, "hie", "VS-level interrupts enabled", bits, "h0.5", view=View("mie"))
     yield row(0x606, "hcounteren", "counters readable when V=1", _COUNTERS, "h0.4", storage="hcounteren")
     doc = "guest external interrupts that raise SGEI"
-    bits = (_rw("GUESTS", 1, GEILEN, doc, show="hex"),) if GEILEN else _zero("GUESTS", doc)
-    yield row(0x607, "hgeie", doc, bits, "h0.5+", storage="hgeie")
+    bits = (_rw("GUESTS", 1, MAX_GEILEN, f"{doc}: 1 to GEILEN", show="hex"),)
+    yield row(0x607, "hgeie", doc, bits, "h0.5+", storage="hgeie", write="csr_write_hgeie")
 
     g = "hypervisor trap handling"
     yield row(
         0x643, "htval", "second value of the trap into HS-mode", _TVAL2, "h0.5", storage="htval",
         former=_was("hvtval", None, "h0.1"),
     )
-    bits = _interrupt_bits("P", (*_VS_CODES, 12), (2,), driven=True)
+    bits = _interrupt_bits("P", (*_VS_CODES, SGEI), (2,), driven=True)
     yield row(0x644, "hip", "VS-level interrupts pending", bits, "h0.5", view=View("mip"))
     bits = _interrupt_bits("P", _VS_CODES, _VS_CODES)
     yield row(0x645, "hvip", "interrupts that the hypervisor injects into VS-mode", bits, "h0.6", storage="hvip")
@@ -651,7 +754,7 @@ def _hypervisor_registers() -> Iterator[Csr]:
     g = "hypervisor configuration"
     yield row(
         0x60A, "henvcfg", "environment when V=1", _HENVCFG, "h1.0", storage="henvcfg",
-        gate=Gate("menvcfg", _WITHHELD), after="csr_after_henvcfg",
+        gate=Gate("menvcfg", _WITHHELD), after="csr_after_henvcfg", guard="envcfg",
     )
     doc = "what VS-mode's time is ahead of `time`, modulo 2^64"
     yield row(
@@ -676,15 +779,20 @@ def _virtual_supervisor_registers() -> Iterator[Csr]:
     yield row(
         0x200, "vsstatus", "supervisor status of VS-mode", _S_STATUS, storage="vsstatus", after="hart_context_changed"
     )
-    bits = _interrupt_bits("E", _VS_CODES, _VS_CODES, shift=1)
-    yield row(0x204, "vsie", "interrupts enabled in VS-mode", bits, view=View("mie", shift=1, gate="hideleg"))
+    # Shlcofideleg: LCOFIP and LCOFIE are those of sip and sie, which mideleg shows.
+    codes = (*_VS_CODES, _LCOFI)
+    gates = ("hideleg", "mideleg")
+    bits = _interrupt_bits("E", codes, codes, shift=1)
+    view = View("mie", 1, gates, unmoved=1 << _LCOFI)
+    yield row(0x204, "vsie", "interrupts enabled in VS-mode", bits, view=view)
     yield row(0x205, "vstvec", "trap handler of VS-mode", _tvec("VS-mode"), storage="vstvec")
     yield row(0x240, "vsscratch", "scratch of VS-mode", _whole("VALUE", "for software"), storage="vsscratch")
     yield row(0x241, "vsepc", "pc of the trap into VS-mode", _epc("VS-mode"), storage="vsepc")
     yield row(0x242, "vscause", "cause of the trap into VS-mode", _CAUSE, storage="vscause")
     yield row(0x243, "vstval", "value of the trap into VS-mode", _TVAL, storage="vstval")
-    bits = _interrupt_bits("P", _VS_CODES, (2,), shift=1, driven=True)
-    yield row(0x244, "vsip", "interrupts pending in VS-mode", bits, view=View("mip", shift=1, gate="hideleg"))
+    bits = _interrupt_bits("P", codes, (2, _LCOFI), shift=1, driven=True)
+    view = View("mip", 1, gates, unmoved=1 << _LCOFI)
+    yield row(0x244, "vsip", "interrupts pending in VS-mode", bits, view=view)
     doc = "when `time` + htimedelta reaches it, VSTI becomes pending"
     yield row(
         0x24D, "vstimecmp", doc, _whole("TIME", doc, reset=(1 << XLEN) - 1), storage="vstimecmp", guard="vstimecmp",
@@ -705,37 +813,77 @@ def _user_registers() -> Iterator[Csr]:
         after="csr_after_fcsr",
     )
 
-    # The counters that count are stored as what is added to the hart's clock; see csr.c.
+    # Counters that count by the clock are stored as what is added to it; see counters.c.
     g = "counters"
     doc = "cycles: instructions, and those slept in WFI"
     yield Csr(
-        0xB00, "mcycle", g, doc, _whole("COUNT", doc, ""), storage="mcycle", read="csr_read_mcycle",
-        write="csr_write_mcycle",
+        0xB00, "mcycle", g, doc, _whole("COUNT", doc, ""), storage="mcycle", read="csr_read_counter",
+        write="csr_write_counter",
     )
     doc = "instructions retired"
     yield Csr(
-        0xB02, "minstret", g, doc, _whole("COUNT", doc, ""), storage="minstret", read="csr_read_minstret",
-        write="csr_write_minstret",
+        0xB02, "minstret", g, doc, _whole("COUNT", doc, ""), storage="minstret", read="csr_read_counter",
+        write="csr_write_counter",
     )
     bits = (
         _bit("CY", 0, "mcycle stands still"),
         _bit("IR", 2, "minstret stands still"),
-        _fixed("HPM", 3, 29, 0, "mhpmcounter3 .. 31 stand still", show="hex"),
+        _rw("HPM", 3, 29, "mhpmcounter3 .. 31 stand still", show="hex"),
     )
     yield Csr(
         0x320, "mcountinhibit", g, "counters that stand still", bits, since="1.11", storage="mcountinhibit",
-        write="csr_write_mcountinhibit",
+        write="csr_write_counter_setup",
     )
+    for number, name in ((0x321, "mcyclecfg"), (0x322, "minstretcfg")):
+        yield Csr(
+            number, name, g, f"modes that {name[:-3]} does not count", _INHIBIT, extension="Smcntrpmf", since="1.13",
+            storage=name, write="csr_write_counter_setup",
+        )  # fmt: skip
     bits = (_live("COUNT", 0, "read-only shadow", XLEN),)
     yield Csr(0xC00, "cycle", g, "shadow of mcycle", bits, view=View("mcycle"), guard="counter")
     doc = "the timer; when V=1, plus htimedelta"
     yield Csr(0xC01, "time", g, doc, (_live("TIME", 0, "ticks", XLEN),), read="csr_read_time", guard="counter")
     yield Csr(0xC02, "instret", g, "shadow of minstret", bits, view=View("minstret"), guard="counter")
-    for i in range(3, 32):
-        doc = f"counter {i}: counts no event"
-        yield Csr(0xC00 + i, f"hpmcounter{i}", g, doc, _zero("COUNT", doc), guard="counter")
-        yield Csr(0xB00 + i, f"mhpmcounter{i}", g, doc, _zero("COUNT", doc))
-        yield Csr(0x320 + i, f"mhpmevent{i}", g, f"what counter {i} counts", _zero("EVENT", "0: no event"))
+
+    g = "performance counters"
+    doc = "OF of mhpmevent3 .. 31; below M-mode, of counters that the mode may read"
+    yield Csr(
+        0xDA0, "scountovf", g, doc, (_live("OF", 3, doc, 29, "hex"),), extension="Sscofpmf", since="1.12",
+        read="csr_read_scountovf",
+    )  # fmt: skip
+    for i in range(FIRST_COUNTER, FIRST_COUNTER + COUNTERS):
+        doc = f"counter {i}"
+        yield Csr(
+            0xB00 + i, f"mhpmcounter{i}", g, doc, _whole("COUNT", doc, ""), storage="mhpmcounter",
+            slot=i - FIRST_COUNTER, read="csr_read_counter", write="csr_write_counter",
+        )  # fmt: skip
+        yield Csr(
+            0x320 + i, f"mhpmevent{i}", g, f"what counter {i} counts", _EVENT, storage="mhpmevent",
+            slot=i - FIRST_COUNTER, write="csr_write_counter_setup",
+        )  # fmt: skip
+        yield Csr(0xC00 + i, f"hpmcounter{i}", g, f"shadow of mhpmcounter{i}", bits, view=View(f"mhpmcounter{i}"),
+                  guard="counter")  # fmt: skip
+
+
+def _state_enable_registers() -> Iterator[Csr]:
+    """Sections "State Enable Extensions" and "State Enable 0 Registers" of Smstateen."""
+
+    def row(first: int, level: str, i: int, doc: str, **more: Any) -> Csr:
+        name = f"{level}stateen{i}"
+        return Csr(first + i, name, "state enables", doc, _stateen(level, i), since="1.12", **more)
+
+    for i in range(4):
+        yield row(
+            0x30C, "m", i, "state that modes below M may use", extension="Smstateen", storage="mstateen", slot=i,
+            after="csr_after_mstateen",
+        )  # fmt: skip
+    for i in range(4):
+        yield row(
+            0x60C, "h", i, "state that V=1 may use", extension="Smstateen", h_since="h1.0", storage="hstateen", slot=i,
+            gate=Gate(f"mstateen{i}", (1 << XLEN) - 1), guard="stateen",
+        )  # fmt: skip
+    for i in range(4):
+        yield row(0x10C, "s", i, "state that U-mode may use", extension="Ssstateen", guard="stateen")
 
 
 def _protection_registers() -> Iterator[Csr]:
@@ -778,6 +926,7 @@ CSRS: tuple[Csr, ...] = (
     *_hypervisor_registers(),
     *_virtual_supervisor_registers(),
     *_user_registers(),
+    *_state_enable_registers(),
     *_protection_registers(),
     *_debug_registers(),
 )
@@ -818,6 +967,10 @@ class Storage:
 _ARRAYS = {
     "pmpcfg": Storage("pmpcfg", "uint8_t", PMP_ENTRIES),
     "pmpaddr": Storage("pmpaddr", "uint64_t", PMP_ENTRIES),
+    "mstateen": Storage("mstateen", "uint64_t", 4),
+    "hstateen": Storage("hstateen", "uint64_t", 4),
+    "mhpmcounter": Storage("mhpmcounter", "uint64_t", COUNTERS),
+    "mhpmevent": Storage("mhpmevent", "uint64_t", COUNTERS),
 }
 
 STORAGE: tuple[Storage, ...] = tuple(

@@ -47,6 +47,7 @@ REDIRECT_STATS = {
 DELEGATED_TO_VS = (0, 2, 3, 8, 12, 13, 15)
 
 STCE, PBMTE = 1 << 63, 1 << 62
+STATEEN_SE, STATEEN_ENVCFG = 1 << 63, 1 << 62
 TM = 1 << 1  # the `time` bit of the counter-enable registers
 
 SETUP = {
@@ -55,6 +56,10 @@ SETUP = {
     "mideleg": 0x222,
     "mcounteren": 7,
     "menvcfg": STCE | PBMTE,
+    "mstateen0": STATEEN_SE | STATEEN_ENVCFG,
+    "mstateen1": STATEEN_SE,
+    "mstateen2": STATEEN_SE,
+    "mstateen3": STATEEN_SE,
     "pmpaddr0": (1 << 54) - 1,  # one NAPOT entry over everything: without a match S-mode may touch nothing
     "pmpcfg0": 0x1F,
     # The hypervisor's part.
@@ -62,6 +67,11 @@ SETUP = {
     "hideleg": VS_INTERRUPTS,
     "hcounteren": TM,
     "henvcfg": STCE | PBMTE,
+    # senvcfg is exchanged with the guest, and sstateen has no bits on this hart.
+    "hstateen0": STATEEN_SE | STATEEN_ENVCFG,
+    "hstateen1": STATEEN_SE,
+    "hstateen2": STATEEN_SE,
+    "hstateen3": STATEEN_SE,
     "hstatus": HSTATUS_VTW | 2 << 32,
     "hvip": 0,
     "sie": 0,

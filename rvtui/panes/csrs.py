@@ -16,6 +16,8 @@ from rvtui.text import Line, Span, fit, hex64
 
 BESIDE = 60
 """Columns from which on a VS register stands beside its twin, else below it."""
+NAMES = 11
+"""Columns of a name, where no register of the group has a longer one."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,11 @@ class CsrsPane(Pane):
             rows.append(_Row(group))
             if not opened:
                 continue
+            names = max(NAMES, *(len(csr.name) + 1 for csr in members))
             for csr in members:
                 if csr.name not in now.values:
                     continue
-                lines.append(self._line(csr, now.values, width))
+                lines.append(self._line(csr, now.values, width, names))
                 rows.append(_Row(name=csr.name, twin=csr.twin.name if csr.twin else ""))
                 twin = csr.twin.name if csr.twin else ""
                 if twin in now.values and width < BESIDE:
@@ -119,17 +122,17 @@ class CsrsPane(Pane):
         self._rows_of = rows
         return lines
 
-    def _value(self, name: str, values: Mapping[str, int]) -> list[Span]:
+    def _value(self, name: str, values: Mapping[str, int], names: int = NAMES) -> list[Span]:
         before = self._before.values.get(name) if self._before else None
         value = values[name]
         changed = before is not None and before != value
         zeros, digits = hex64(value, "changed bold" if changed else "" if value else "dim")
-        return [(f"{name:<11}", "label"), zeros, digits, ("* " if changed else "  ", "changed bold")]
+        return [(f"{name:<{names}}", "label"), zeros, digits, ("* " if changed else "  ", "changed bold")]
 
-    def _line(self, csr: Csr, values: Mapping[str, int], width: int) -> Line:
+    def _line(self, csr: Csr, values: Mapping[str, int], width: int, names: int) -> Line:
         spans: list[Span] = [("  ", "")]
-        spans += self._value(csr.name, values)
-        used = 31
+        spans += self._value(csr.name, values, names)
+        used = names + 20
         if csr.twin is not None and csr.twin.name in values and width >= BESIDE:
             spans += self._value(csr.twin.name, values)
             used += 29
@@ -156,6 +159,8 @@ _TITLES = {
     "machine": "Machine",
     "float": "Floating point",
     "counters": "Counters",
+    "performance": "Performance counters",
+    "state": "State enables",
     "pmp": "Physical memory protection",
     "debug": "Debug",
 }

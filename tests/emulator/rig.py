@@ -40,8 +40,11 @@ EVERYTHING: Final = (1 << 64) - 1
 class Rig:
     """A machine whose PMP permits everything, with a program at BASE."""
 
-    def __init__(self, text: str = "", *, harts: int = 1, memory: int = 4 << 20, mode: Mode = M, **csrs: int) -> None:
-        self.machine = Machine(memory=memory, harts=harts)
+    def __init__(
+        self, text: str = "", *, harts: int = 1, memory: int = 4 << 20, mode: Mode = M, guest_interrupts: int = 0,
+        **csrs: int,
+    ) -> None:  # fmt: skip
+        self.machine = Machine(memory=memory, harts=harts, guest_interrupts=guest_interrupts)
         self.hart: Hart = self.machine.harts[0]
         for hart in self.machine.harts:
             hart.set_csr("pmpaddr0", ONES)
@@ -101,6 +104,17 @@ class Rig:
         mode, prefix = names[where]
         assert self.hart.mode is mode
         return mode, self.csr(f"{prefix}cause"), self.csr(f"{prefix}tval")
+
+
+def tinst(text: str, offset: int = 0) -> int:
+    """What xtinst says of a 32-bit instruction whose access to memory failed: loads keep rd and funct3, stores rs2
+    and funct3, atomics and guest accesses everything; `offset` takes the place of rs1. 0 for all others."""
+    word = int.from_bytes(assemble(BASE, text).code[:4], "little")
+    masks = {0x03: 0x00007FFF, 0x07: 0x00007FFF, 0x23: 0x01F0707F, 0x27: 0x01F0707F, 0x2F: 0xFFF07FFF}
+    kept = masks.get(word & 0x7F, 0)
+    if word & 0x707F == 0x4073:
+        kept = 0xFFF07FFF
+    return word & kept | (offset << 15 if kept else 0)
 
 
 class Tables:

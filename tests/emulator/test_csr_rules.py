@@ -20,7 +20,7 @@ ONES = (1 << 64) - 1
 M, HS, U, VS, VU = Mode.M, Mode.HS, Mode.U, Mode.VS, Mode.VU
 ILLEGAL, VIRTUAL = 2, 22
 
-STCE, ADUE = 1 << 63, 1 << 61
+STCE, PBMTE, ADUE = 1 << 63, 1 << 62, 1 << 61
 FS_INITIAL, FS_DIRTY, SD = 1 << 13, 3 << 13, 1 << 63
 TVM, VTVM = 1 << 20, 1 << 20
 CY, TM, IR = 1, 2, 4
@@ -34,6 +34,8 @@ GRANTED = {
     "scounteren": CY | TM | IR,
     "menvcfg": STCE,
     "henvcfg": STCE,
+    "mstateen0": ONES,
+    "hstateen0": ONES,
     "stimecmp": ONES,
     "vstimecmp": ONES,
 }
@@ -42,8 +44,8 @@ GRANTED = {
 class Rig:
     """A machine that runs one CSR instruction at a time, with all traps in M-mode."""
 
-    def __init__(self, **csrs: int) -> None:
-        self.machine = Machine(memory=1 << 20)
+    def __init__(self, *, guest_interrupts: int = 0, **csrs: int) -> None:
+        self.machine = Machine(memory=1 << 20, guest_interrupts=guest_interrupts)
         self.hart = self.machine.harts[0]
         self.hart.set_csr("pmpaddr0", ONES)
         self.hart.set_csr("pmpcfg0", 0x1F)  # NAPOT, RWX: everything
@@ -163,8 +165,23 @@ CASES = [
     Case("time, S withholds, in VS", VS, "r", "time", None, {"scounteren": 0}),
     Case("time, S withholds, in VU", VU, "r", "time", VIRTUAL, {"scounteren": 0}),
     Case("bits are per counter", VS, "r", "time", None, {"mcounteren": TM, "hcounteren": TM}),
-    Case("counter that does not count, in M", M, "r", "hpmcounter3", None),
-    Case("counter that does not count, in HS", HS, "r", "hpmcounter3", ILLEGAL, {"mcounteren": ONES}),
+    Case("hpmcounter in M", M, "r", "hpmcounter3", None, {"mcounteren": 0}),
+    Case("hpmcounter in HS", HS, "r", "hpmcounter3", None, {"mcounteren": 1 << 3}),
+    Case("hpmcounter, M withholds, in HS", HS, "r", "hpmcounter3", ILLEGAL, {"mcounteren": ~(1 << 3) & ONES}),
+    Case("hpmcounter, M withholds, in VS", VS, "r", "hpmcounter31", ILLEGAL, {"mcounteren": ~(1 << 31) & ONES}),
+    Case("hpmcounter, S withholds, in U", U, "r", "hpmcounter31", ILLEGAL,
+         {"mcounteren": ONES, "scounteren": ~(1 << 31) & ONES}),
+    Case("hpmcounter, H withholds, in VS", VS, "r", "hpmcounter31", VIRTUAL,
+         {"mcounteren": ONES, "hcounteren": ~(1 << 31) & ONES}),
+    Case("hpmcounter, S withholds, in VS", VS, "r", "hpmcounter31", None,
+         {"mcounteren": ONES, "hcounteren": 1 << 31, "scounteren": 0}),
+    Case("hpmcounter, S withholds, in VU", VU, "r", "hpmcounter31", VIRTUAL,
+         {"mcounteren": ONES, "hcounteren": ONES, "scounteren": ~(1 << 31) & ONES}),
+    Case("hpmcounter, H withholds, in VU", VU, "r", "hpmcounter31", VIRTUAL,
+         {"mcounteren": ONES, "hcounteren": ~(1 << 31) & ONES, "scounteren": ONES}),
+    Case("hpmcounter, all granted, in VU", VU, "r", "hpmcounter4", None,
+         {"mcounteren": 1 << 4, "hcounteren": 1 << 4, "scounteren": 1 << 4}),
+    Case("hpmcounter written in HS", HS, "w", "hpmcounter3", ILLEGAL, {"mcounteren": ONES}),
     # Sections "Supervisor Timer", "Machine Environment Configuration" and "Hypervisor Environment Configuration".
     Case("stimecmp in HS", HS, "w", "stimecmp", None),
     Case("stimecmp in U", U, "r", "stimecmp", ILLEGAL),
@@ -204,7 +221,7 @@ def test_access(case: Case) -> None:
 
 ABSENT = {
     "mstatush": 0x310, "hedelegh": 0x612, "cycleh": 0xC80, "vstimecmph": 0x25D, "henvcfgh": 0x61A,
-    "pmpcfg1": 0x3A1, "dcsr": 0x7B0, "mseccfg": 0x747, "hviprio1": 0x646, "ucustom": 0x800,
+    "pmpcfg1": 0x3A1, "dcsr": 0x7B0, "hviprio1": 0x646, "ucustom": 0x800,
 }
 
 
@@ -267,20 +284,24 @@ LEGAL = [
     ("SD cannot be written", "mstatus", [SD | 2 << 13], 2 << 13 | 0xA << 32),
     ("vsstatus.UXL is fixed", "vsstatus", [0], 2 << 32),
     ("vsstatus.SD follows its own FS", "vsstatus", [FS_DIRTY], SD | FS_DIRTY | 2 << 32),
-    ("hstatus: VSXL fixed, VGEIN and VSBE 0", "hstatus", [ONES], 2 << 32 | 0x70_03C0),
+    ("hstatus: VSXL fixed, VGEIN and VSBE 0", "hstatus", [ONES], 3 << 48 | 2 << 32 | 0x70_03C0),
     ("hedeleg: what must be writable", "hedeleg", [ONES], 0x0C_B1FE),
-    ("hideleg: VS interrupts", "hideleg", [ONES], 0x444),
+    ("hideleg: VS interrupts, and LCOFI", "hideleg", [ONES], 0x2444),
     ("mideleg: VS interrupts always", "mideleg", [0], 0x444),
-    ("mideleg", "mideleg", [ONES], 0x666),
+    ("mideleg", "mideleg", [ONES], 0x2666),
     ("medeleg: not ECALL from M, not double trap", "medeleg", [ONES], 0xF0_B7FE),
-    ("mie", "mie", [ONES], 0xEEE),
+    ("mie", "mie", [ONES], 0x2EEE),
     ("hvip", "hvip", [ONES], 0x444),
-    ("mcounteren: 32 bits, counters that exist", "mcounteren", [ONES], 7),
-    ("hcounteren", "hcounteren", [ONES], 7),
-    ("scounteren", "scounteren", [ONES], 7),
-    ("mcountinhibit: time never stands still", "mcountinhibit", [ONES], 5),
-    ("menvcfg", "menvcfg", [ONES], STCE | ADUE | 1),
-    ("senvcfg", "senvcfg", [ONES], 1),
+    ("mcounteren: 32 bits", "mcounteren", [ONES], 0xFFFF_FFFF),
+    ("hcounteren", "hcounteren", [ONES], 0xFFFF_FFFF),
+    ("scounteren", "scounteren", [ONES], 0xFFFF_FFFF),
+    ("mcountinhibit: time never stands still", "mcountinhibit", [ONES], 0xFFFF_FFFD),
+    ("menvcfg", "menvcfg", [ONES], STCE | PBMTE | ADUE | 3 << 32 | 1),
+    ("senvcfg", "senvcfg", [ONES], 3 << 32 | 1),
+    ("PMM has no value 1", "menvcfg", [2 << 32, 1 << 32], 2 << 32),
+    ("mseccfg", "mseccfg", [ONES], 3 << 32 | 7),
+    ("mseccfg.PMM has no value 1", "mseccfg", [2 << 32, 1 << 32], 2 << 32),
+    ("hstatus.HUPMM has no value 1", "hstatus", [3 << 48, 1 << 48], 3 << 48 | 2 << 32),
     ("mtvec keeps its mode when that is reserved", "mtvec", [HANDLER | 1, BASE | 2], BASE | 1),
     ("vstvec", "vstvec", [BASE | 1], BASE | 1),
     ("mepc is even", "mepc", [ONES], ONES - 1),
@@ -291,7 +312,11 @@ LEGAL = [
     ("misa does not change", "misa", [0], BY_NAME["misa"].reset),
     ("hgeie without guest external interrupts", "hgeie", [ONES], 0),
     ("tselect: no triggers", "tselect", [1], 0),
-    ("mhpmevent3 counts nothing", "mhpmevent3", [5], 0),
+    ("mhpmevent3", "mhpmevent3", [0x3F << 58 | 5], 0x3F << 58 | 5),
+    ("mhpmevent: an unknown event leaves the former, not the other fields", "mhpmevent31", [3, 1 << 62 | 1 << 55 | 5],
+     1 << 62 | 3),
+    ("mcyclecfg: no OF", "mcyclecfg", [ONES], 0x1F << 58),
+    ("minstretcfg", "minstretcfg", [ONES], 0x1F << 58),
     ("pmpaddr has 54 bits", "pmpaddr3", [ONES], ONES >> 10),
     ("pmpcfg: W without R is reserved, bits 6:5 are 0", "pmpcfg2", [0x62 << 8 | 0x07], 0x07),
     ("no more than 16 PMP entries", "pmpcfg4", [ONES], 0),
@@ -315,7 +340,8 @@ def test_every_writable_bit_can_be_set_and_cleared() -> None:
     for csr in CSRS:
         if csr.read_only or csr.group == "pmp" or csr.name in ("mip", "sip", "vsip", "hip", "satp", "vsatp"):
             continue
-        rig = Rig(menvcfg=ONES, mideleg=ONES, hideleg=ONES)
+        rig = Rig(guest_interrupts=63, menvcfg=ONES, mideleg=ONES, hideleg=ONES)
+        rig.set(**{f"mstateen{i}": ONES for i in range(4)})
         if any(f.legal for f in csr.fields):
             continue
         rig.set(**{csr.name: 0})
@@ -325,15 +351,16 @@ def test_every_writable_bit_can_be_set_and_cleared() -> None:
 
 
 def test_henvcfg_has_only_what_menvcfg_grants() -> None:
+    always = 3 << 32 | 1
     rig = Rig(menvcfg=STCE, henvcfg=0)
     rig.set(henvcfg=ONES)
-    assert rig.csr("henvcfg") == STCE | 1
-    rig.set(menvcfg=STCE | ADUE)
-    assert rig.csr("henvcfg") == STCE | 1, "the write to a withheld bit was ignored"
+    assert rig.csr("henvcfg") == STCE | always
+    rig.set(menvcfg=STCE | PBMTE | ADUE)
+    assert rig.csr("henvcfg") == STCE | always, "the write to a withheld bit was ignored"
     rig.set(henvcfg=ONES)
-    assert rig.csr("henvcfg") == STCE | ADUE | 1
+    assert rig.csr("henvcfg") == STCE | PBMTE | ADUE | always
     rig.set(menvcfg=0)
-    assert rig.csr("henvcfg") == 1
+    assert rig.csr("henvcfg") == always
 
 
 def test_sstatus_is_a_view_of_mstatus() -> None:
@@ -546,6 +573,18 @@ INTERRUPTS = [
     ("VS-level never in U", U, {"mie": ONES, "hideleg": ONES, "hvip": VS_BITS, "vsstatus": SIE_BIT}, [], None),
     ("HS-level before VS-level", VU, {"mie": ONES, "mideleg": ONES, "hideleg": ONES, "mip": 1 << 1, "hvip": VS_BITS},
      [], (1, HS)),
+    ("LCOFI, not delegated", VS, {"mie": ONES, "mip": 1 << 13, "hideleg": ONES}, [], (13, M)),
+    ("order in M: STI before LCOFI", U, {"mie": ONES, "menvcfg": 0, "mip": 1 << 13 | 1 << 5}, [], (5, M)),
+    ("LCOFI in HS with SIE", HS, {"mie": ONES, "mideleg": ONES, "mip": 1 << 13, "mstatus": SIE_BIT}, [], (13, HS)),
+    ("LCOFI in HS without SIE", HS, {"mie": ONES, "mideleg": ONES, "mip": 1 << 13, "mstatus": 0}, [], None),
+    ("order in HS: VSTI before LCOFI", VS, {"mie": ONES, "mideleg": ONES, "mip": 1 << 13, "hvip": 1 << 6}, [], (6, HS)),
+    ("LCOFI in VS, delegated to VS", VS,
+     {"mie": ONES, "mideleg": ONES, "hideleg": ONES, "mip": 1 << 13, "vsstatus": SIE_BIT}, [], (13, VS)),
+    ("LCOFI in VU, delegated to VS", VU, {"mie": ONES, "mideleg": ONES, "hideleg": ONES, "mip": 1 << 13}, [], (13, VS)),
+    ("LCOFI delegated to VS, in HS", HS,
+     {"mie": ONES, "mideleg": ONES, "hideleg": ONES, "mip": 1 << 13, "mstatus": SIE_BIT}, [], None),
+    ("order in VS: STI before LCOFI", VU,
+     {"mie": ONES, "mideleg": ONES, "hideleg": ONES, "mip": 1 << 13, "hvip": 1 << 6}, [], (5, VS)),
     ("stimecmp", U, {"mie": ONES, "mideleg": ONES, "stimecmp": 0}, [], (5, HS)),
     ("vstimecmp", VU, {"mie": ONES, "hideleg": ONES, "vstimecmp": 0}, [], (5, VS)),
 ]

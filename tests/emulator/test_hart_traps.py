@@ -56,6 +56,7 @@ from rig import (
     M,
     Rig,
     U,
+    tinst,
 )
 
 from emulator.hart import EventKind, ExitReason, Mode
@@ -81,7 +82,8 @@ FAULTS = {
     "amoadd.d a0, a0, (a2)": (STORE_MISALIGNED, DATA + 2),
     "jr a1": (FETCH_ACCESS, NOWHERE),
 }
-ADDRESSES = {BREAKPOINT, LOAD_ACCESS, STORE_ACCESS, LOAD_MISALIGNED, STORE_MISALIGNED, FETCH_ACCESS}
+ACCESSES = {LOAD_ACCESS, STORE_ACCESS, LOAD_MISALIGNED, STORE_MISALIGNED}
+ADDRESSES = {BREAKPOINT, FETCH_ACCESS, *ACCESSES}
 
 
 def target_of(origin: Mode, cause: int, medeleg: int, hedeleg: int) -> Mode:
@@ -90,7 +92,9 @@ def target_of(origin: Mode, cause: int, medeleg: int, hedeleg: int) -> Mode:
     return VS if origin.virtual and hedeleg >> cause & 1 else HS
 
 
-def check_entry(rig: Rig, origin: Mode, target: Mode, cause: int, tval: int, epc: int, gva: bool) -> None:
+def check_entry(
+    rig: Rig, origin: Mode, target: Mode, cause: int, tval: int, epc: int, gva: bool, instruction: int = 0
+) -> None:
     """All that trap entry writes, the stacks having been all ones before (interrupts enabled)."""
     p = PREFIX[target]
     assert rig.hart.mode is target
@@ -103,7 +107,7 @@ def check_entry(rig: Rig, origin: Mode, target: Mode, cause: int, tval: int, epc
         assert bool(status & GVA) == gva
         assert status & MPIE and not status & MIE
         assert status & SIE  # the others' are left alone
-        assert (rig.csr("mtval2"), rig.csr("mtinst")) == (0, 0)
+        assert (rig.csr("mtval2"), rig.csr("mtinst")) == (0, instruction)
     elif target is HS:
         status, hstatus = rig.csr("mstatus"), rig.csr("hstatus")
         assert bool(status & SPP) == (origin.privilege == 1)
@@ -113,7 +117,7 @@ def check_entry(rig: Rig, origin: Mode, target: Mode, cause: int, tval: int, epc
         assert bool(hstatus & H_GVA) == gva
         if origin.virtual:
             assert bool(hstatus & SPVP) == (origin is VS)
-        assert (rig.csr("htval"), rig.csr("htinst")) == (0, 0)
+        assert (rig.csr("htval"), rig.csr("htinst")) == (0, instruction)
     else:
         status = rig.csr("vsstatus")
         assert bool(status & SPP) == (origin is VS)
@@ -141,7 +145,8 @@ def test_exceptions_go_where_they_are_delegated(text: str, origin: Mode) -> None
         rig.run(2 if text == "jr a1" else 1)
         target = target_of(origin, cause, rig.csr("medeleg"), rig.csr("hedeleg"))
         epc = NOWHERE if cause == FETCH_ACCESS else BASE
-        check_entry(rig, origin, target, cause, tval, epc, origin.virtual and cause in ADDRESSES)
+        shown = tinst(text) if cause in ACCESSES else 0
+        check_entry(rig, origin, target, cause, tval, epc, origin.virtual and cause in ADDRESSES, shown)
 
 
 @pytest.mark.parametrize("origin", MODES)

@@ -93,10 +93,9 @@ def _stored_fields() -> Iterator[str]:
             yield from (_stored_field(csr, field) for field in csr.fields if field.kind in (Kind.RW, Kind.LEGAL))
 
 
-def tables_h(variant: str) -> str:
+def tables_h() -> str:
     """The header `fuzz_tables.h`: instruction encodings, and what values CSRs may have."""
     parts = ["#include <stddef.h>", "#include <stdint.h>", '#include "csr_state.h"']
-    parts.append(f"enum {{ LARGE_TABLES = {int(not VARIANTS[variant])} }};")
     for name, members, rows in (
         ("encoding", "uint32_t match, mask, length, common;", _encodings()),
         ("csr_rule", "uint32_t number; uint64_t mask;", (f"{{{c.number:#x}, {c.mask:#x}u}}" for c in csrs.CSRS)),
@@ -136,15 +135,18 @@ def check_sanitizers(command: list[str], flags: tuple[str, ...], directory: Path
 def prepare(variant: str, directory: Path) -> list[Path]:
     """Lay out all sources of a variant in one directory; returns those to compile."""
     generate(directory)
+    found = dict.fromkeys(VARIANTS[variant], 0)
     for path in (*HART.glob("*.c"), *HART.glob("*.h")):
         text = path.read_text()
-        if path.name == "internal.h":
+        if path.name in ("internal.h", "state.h"):
             for name, value in VARIANTS[variant].items():
-                text, found = re.subn(rf"\b{name} = [^,}}]+", f"{name} = {value} ", text)
-                if found != 1:
-                    raise BuildError(f"{path}: {name} is not there to be made small; adapt VARIANTS in {__file__}")
+                text, count = re.subn(rf"\b{name} = [^,}}]+", f"{name} = {value} ", text)
+                found[name] += count
         (directory / path.name).write_text(text)
-    (directory / "fuzz_tables.h").write_text(tables_h(variant))
+    for name, count in found.items():
+        if count != 1:
+            raise BuildError(f"{name} is not there to be made small; adapt VARIANTS in {__file__}")
+    (directory / "fuzz_tables.h").write_text(tables_h())
     shutil.copyfile(HARNESS, directory / HARNESS.name)
     return sorted(path for path in directory.glob("*.c") if path.name != "probe.c")
 

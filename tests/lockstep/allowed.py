@@ -23,14 +23,25 @@ UNCOMPARED: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("marchid names the implementation", (0xF12,)),
     # The "Sdtrig" extension is optional: Spike has four triggers, this hart none.
     ("triggers are optional", _TRIGGERS),
-    # "Zicntr and Zihpm Extensions": Spike is configured without Zihpm, because its mcounteren would have writable bits
-    # for counters that always read 0; "Machine Counter-Enable Register": those may be read-only 0.
-    ("unprivileged hpmcounters are optional", tuple(range(0xC03, 0xC20))),
 )
 UNCOMPARED_CSRS = frozenset(number for _, numbers in UNCOMPARED for number in numbers)
 """CSRs that are neither compared nor generated."""
+ALIKE = frozenset(
+    csr.name for csr in csrs.CSRS
+    if csr.name.startswith(("mhpm", "hpm")) and csr.number & 31 not in (3, 4, 31)
+)  # fmt: skip
+"""Performance counters beyond three: of all alike, three are enough to compare and generate."""
 
 AVOID: dict[str, int] = {
+    # "Hardware Performance Monitor": events are the platform's, and Spike has none; nor has it counters for them.
+    **{f"mhpmevent{i}": (1 << 56) - 1 for i in range(3, 32)},
+    **{f"mhpmcounter{i}": (1 << 64) - 1 for i in range(3, 32)},
+    # "Virtual Supervisor Interrupt (vsip and vsie) Registers": Shlcofideleg is optional, Spike lacks it.
+    "hideleg": 1 << 13,
+    # "State Enable 0 Registers": bits of what a hart lacks are read-only zero. Spike has C and CSRIND all the same.
+    "mstateen0": 1 | 1 << 60,
+    "hstateen0": 1 | 1 << 60,
+    "sstateen0": 1,
     # "Machine Trap Delegation Registers": software check and hardware error cannot occur on this hart, so that their
     # bits may be read-only zero.
     "medeleg": 1 << 18 | 1 << 19,
@@ -136,6 +147,24 @@ def _other_page_first(difference: Difference, context: Context) -> bool:
 _ADDRESS_REGISTERS = {csrs.BY_NAME["vsatp"].number: "vsatp", csrs.BY_NAME["hgatp"].number: "hgatp"}
 
 
+def _reserved_masking(difference: Difference, context: Context) -> bool:
+    """A field PMM that this hart kept, which Spike made 0."""
+    low = 48 if difference.name == "hstatus" else 32
+    if difference.name not in ("menvcfg", "henvcfg", "senvcfg", "mseccfg", "hstatus") or context.word is None:
+        return False
+    is_csr = context.word & 0x7F == 0x73 and context.word >> 12 & 3 != 0
+    return is_csr and not (difference.ours ^ difference.spike) & ~(3 << low) and not difference.spike >> low & 3
+
+
+def _conditional_masking(difference: Difference, context: Context) -> bool:
+    """xtval of an SC: on Spike the address in the register, here as pointer masking leaves it."""
+    word = context.word
+    if difference.name not in ("mtval", "stval", "vstval") or word is None or word & 0x7F != 0x2F or word >> 27 != 3:
+        return False
+    given = context.x[word >> 15 & 31]
+    return difference.spike == given and not (difference.ours ^ given) & (1 << 48) - 1
+
+
 def _unsupported_mode(difference: Difference, context: Context) -> bool:
     word = context.word
     if word is None or word & 0x7F != 0x73 or _ADDRESS_REGISTERS.get(word >> 20) != difference.name:
@@ -151,14 +180,37 @@ def _conditional_gva(difference: Difference, context: Context) -> bool:
 
 def _uncovered_field(difference: Difference, context: Context) -> bool:
     word = context.word
-    if word is None or word & 0x7F != 0x73 or word >> 20 != csrs.BY_NAME["menvcfg"].number:
+    if word is None or word & 0x7F != 0x73:
+        return False
+    for i in range(4):
+        if word >> 20 == csrs.BY_NAME[f"mstateen{i}"].number:
+            return difference.name == f"hstateen{i}" and not (difference.ours ^ difference.spike) & ~(3 << 62)
+    if word >> 20 != csrs.BY_NAME["menvcfg"].number:
         return False
     return difference.name == "henvcfg" and not (difference.ours ^ difference.spike) & ~(5 << 61)
 
 
+_INTERRUPT, _LCOFI = 1 << 63, 13
+
+
+def _overflow_first(difference: Difference, context: Context) -> bool:
+    if context.ours.retired or difference.name not in ("pc", "scause"):
+        return False
+    if difference.name == "scause" and difference.spike != _INTERRUPT | _LCOFI:
+        return False
+    ready = context.csr("mip") & context.csr("mie") & context.csr("mideleg")
+    return bool(ready >> _LCOFI & 1) and context.csr("scause") in {_INTERRUPT | code for code in (2, 6, 10)}
+
+
 RULES: tuple[Rule, ...] = (
     Rule(
-        "fields of henvcfg after menvcfg makes them writable again",
+        "Spike takes LCOFI before VS-level interrupts",
+        '"Hypervisor Interrupt (hvip, hip, and hie) Registers": SEI, SSI, STI, SGEI, VSEI, VSSI, VSTI, LCOFI',
+        _overflow_first,
+        ends=True,
+    ),
+    Rule(
+        "fields of henvcfg or hstateen after menvcfg or mstateen makes them writable again",
         '"CSR Field Modulation": a field that becomes writable gets an unspecified legal value; here 0, on Spike the'
         " former",
         _uncovered_field,
@@ -181,6 +233,24 @@ RULES: tuple[Rule, ...] = (
         '"Virtual Supervisor Address Translation and Protection (vsatp) Register": with V=0 the write is ignored or the'
         " fields are WARL; hgatp: fields are WARL",
         _unsupported_mode,
+    ),
+    Rule(
+        "Spike's scountovf has no bit 31",
+        '"Supervisor Count Overflow (scountovf) Register": bits 31:3 hold the OF bits of mhpmevent31 to mhpmevent3',
+        lambda difference, context: difference.name == "scountovf"
+        and not (difference.ours ^ difference.spike) & (1 << 31) - 1
+        and bool(context.csr("mhpmevent31") >> 63) == bool(difference.ours >> 31),
+    ),
+    Rule(
+        "the reserved value of PMM written",
+        '"Machine Environment Configuration (menvcfg) Register": PMM is WARL; here it stays as it was, on Spike it'
+        " becomes 0",
+        _reserved_masking,
+    ),
+    Rule(
+        "Spike writes the address of a failing SC as it was before pointer masking",
+        '"Memory Accesses Subject to Pointer Masking": masking is applied to what hardware writes to a CSR',
+        _conditional_masking,
     ),
     Rule(
         "is an instruction counted that writes mcountinhibit?",

@@ -241,8 +241,13 @@ class _Tables:
                 entry ^= rng.choice((V, R, W, W, X, U, U, G, A, A, D, D, 1 << 8, 1 << 9))
         elif choice < 0.75:
             entry &= ~(A | D)
-        elif choice < 0.85:
+        elif choice < 0.79:
             entry ^= 1 << rng.randrange(54, 64)
+        elif choice < 0.82:
+            entry ^= rng.randrange(1, 4) << 61
+        elif choice < 0.85:
+            # Svnapot, in the form there is, or nearly.
+            entry = entry & ~(0xF << 10) | rng.choice((8, 8, 8, rng.randrange(16))) << 10 | 1 << 63
         elif choice < 0.9 and level:
             entry |= 1 << rng.randrange(10, 10 + 9 * level)
         else:
@@ -429,7 +434,10 @@ class Generator:
         return [Jump("la", (("rd", via),), target), encode("jalr", rd=rd, rs1=via, imm=offset)]
 
     def set_pointer(self) -> list[bytes | Jump]:
-        return [li(self.rng.choice(POINTERS), self.pointer())]
+        pointer = self.pointer()
+        if self.phase != "user" and self.rng.random() < 0.15:
+            pointer ^= self.rng.getrandbits(self.rng.choice((7, 7, 16, 17))) << 64 - 17 & M64  # a tag, perhaps masked
+        return [li(self.rng.choice(POINTERS), pointer)]
 
     def set_register(self) -> list[bytes | Jump]:
         rng = self.rng
@@ -556,24 +564,33 @@ class Generator:
             return [("mcounteren", 7), ("scounteren", 7), ("mstatus", rng.choice((1, 2, 3)) << 13)]
         first = [
             ("medeleg", rng.choice((0, rng.getrandbits(24), rng.getrandbits(24)))),
-            ("mideleg", rng.choice((0, 0x222))),
+            ("mideleg", rng.choice((0, 0x222, 0x2222))),
             ("hedeleg", rng.choice((0, rng.getrandbits(24)))),
             ("hideleg", rng.choice((0, 0x444, rng.getrandbits(12)))),
-            ("mcounteren", rng.choice((7, rng.randrange(8)))),
-            ("hcounteren", rng.choice((7, rng.randrange(8)))),
-            ("scounteren", rng.choice((7, rng.randrange(8)))),
-            ("menvcfg", rng.choice((0, 1 << 63, 1 << 61, 5 << 61))),
-            ("henvcfg", rng.choice((0, 1 << 63, 1 << 61, 5 << 61))),
+            ("mcounteren", rng.choice((7, M64, rng.getrandbits(32)))),
+            ("hcounteren", rng.choice((7, M64, rng.getrandbits(32)))),
+            ("scounteren", rng.choice((7, M64, rng.getrandbits(32)))),
+            *((f"{level}stateen{i}", rng.choice((0, M64, 3 << 62, 1 << 63))) for level in "mh" for i in range(4)),
+            ("minstretcfg", rng.choice((0, 0, rng.getrandbits(5) << 58))),
+            ("mcyclecfg", rng.choice((0, 0, rng.getrandbits(5) << 58))),
+            ("menvcfg", rng.choice((0, 1 << 63, rng.randrange(8) << 61)) | self._masking()),
+            ("henvcfg", rng.choice((0, 1 << 63, rng.randrange(8) << 61)) | self._masking()),
+            ("senvcfg", self._masking()),
+            ("mseccfg", self._masking()),
             ("htimedelta", rng.choice((0, rng.getrandbits(64), rng.randrange(100)))),
             ("vsstatus", rng.choice((1, 2, 3)) << 13 | (rng.getrandbits(2) << 18)),
             ("mstatus", rng.choice((1, 2, 3)) << 13 | (rng.getrandbits(2) << 18)),
-            ("hstatus", (rng.getrandbits(3) << 7) | rng.choice((0, 0, 1 << 20, 1 << 21, 1 << 22))),
+            ("hstatus", rng.getrandbits(3) << 7 | rng.choice((0, 0, 1, 2, 4)) << 20 | self._masking() << 16),
             ("satp", self._active("satp")),
             ("vsatp", self._active("vsatp")),
             ("hgatp", self._active("hgatp")),
-            ("mie", rng.choice((0, 0xFFF))),
+            ("mie", rng.choice((0, 0xFFF, 0x2FFF))),
         ]
         return [(name, value & ~allowed.AVOID.get(name, 0)) for name, value in first]
+
+    def _masking(self) -> int:
+        """A value of PMM in its place."""
+        return self.rng.choice((0, 0, 0, 2, 3)) << 32
 
     def csr(self) -> list[bytes | Jump]:
         """A CSR instruction on a register of this hart."""
@@ -606,7 +623,8 @@ class Generator:
         self.wanted_mode = rng.choice((0, *(MODES.index(mode) for mode in ("U", "HS", "VU", "VS", "VS"))))
         name = rng.choice((
             "stimecmp", "stimecmp", "vstimecmp", "time", "cycle", "instret", "satp", "hgatp", "fcsr", "vsatp",
-            "sstatus", "sip", "sie", "scounteren",
+            "sstatus", "sip", "sie", "scounteren", "senvcfg", "senvcfg", "henvcfg", "sstateen0", "sstateen2",
+            "hstateen0", "hstateen1", "scountovf", "hpmcounter3", "hpmcounter31",
         ))  # fmt: skip
         items: list[bytes | Jump] = [encode("csrrs", rd=self.destination(), csr=csr_number(name), rs1=0)]
         if name.endswith("stimecmp"):
@@ -693,7 +711,8 @@ class Generator:
         rng = self.rng
         name, bits = rng.choice((
             ("mstatus", 3 << 18), ("sstatus", 3 << 18), ("vsstatus", 3 << 18), ("hstatus", 3 << 8),
-            ("menvcfg", 5 << 61), ("henvcfg", 5 << 61),
+            ("menvcfg", 7 << 61 | 3 << 32), ("henvcfg", 7 << 61 | 3 << 32), ("senvcfg", 3 << 32), ("mseccfg", 3 << 32),
+            ("hstatus", 3 << 48),
         ))  # fmt: skip
         self.wanted_mode = rng.choice((0, MODES.index("M"), MODES.index("HS")))
         items: list[bytes | Jump] = [li(5, rng.getrandbits(64) & bits)]
@@ -719,24 +738,25 @@ class Generator:
         def put(op: str, name: str, value: int) -> None:
             items.extend([li(5, value), encode(op, csr=csr_number(name), rs1=5)])
 
-        bits = rng.choice((1 << rng.choice((1, 5, 9)), 1 << rng.choice((2, 6, 10)), rng.getrandbits(13)))
+        anything = rng.getrandbits(14) & ~(1 << 12)
+        bits = rng.choice((1 << rng.choice((1, 5, 9, 13)), 1 << rng.choice((2, 6, 10)), anything))
         if rng.random() < 0.7:
             self.wanted_mode = MODES.index("M")
             if rng.random() < 0.3:
-                put("csrrw", "mideleg", rng.choice((0, 0x222, rng.getrandbits(10))))
+                put("csrrw", "mideleg", rng.choice((0, 0x222, 0x2222, rng.getrandbits(10))))
                 put("csrrw", "hideleg", rng.choice((0, 0x444, rng.getrandbits(11))))
             if rng.random() < 0.2:
                 put("csrrs", "menvcfg", 1 << 63)
                 put("csrrs", "henvcfg", 1 << 63)
                 put("csrrw", rng.choice(("stimecmp", "vstimecmp")), rng.choice((0, rng.randrange(20), M64)))
             put("csrrs", "hvip" if bits & 0x444 else "mip", bits)
-            put("csrrw", "mie", rng.choice((bits, 0xFFF)))
+            put("csrrw", "mie", rng.choice((bits, 0x2FFF)))
             put(rng.choice(("csrrs", "csrrc")), "mstatus", rng.choice((1 << 3, 1 << 1, 1 << 3 | 1 << 1)))
             put("csrrs", "vsstatus", rng.choice((0, 1 << 1)))
             return items + (self.mret() if rng.random() < 0.7 else [])
         self.wanted_mode = MODES.index(rng.choice(("HS", "HS", "VS")))
         put("csrrs", rng.choice(("sip", "hvip", "hip", "vsip")), bits)
-        put("csrrw", rng.choice(("sie", "hie", "vsie")), rng.choice((bits, 0xFFF)))
+        put("csrrw", rng.choice(("sie", "hie", "vsie")), rng.choice((bits, 0x2FFF)))
         put("csrrs", "sstatus", 1 << 1)
         return items + (self.sret() if rng.random() < 0.5 else [])
 
@@ -780,7 +800,8 @@ def _csr_names() -> tuple[str, ...]:
     """CSRs that both sides have, the ones worth most several times."""
     names = [
         csr.name for csr in csrs.CSRS
-        if csr.number not in allowed.UNCOMPARED_CSRS and not csr.name.startswith(("mhpm", "pmp")) and csr.name != "misa"
+        if csr.number not in allowed.UNCOMPARED_CSRS and csr.name not in allowed.ALIKE
+        and not csr.name.startswith("pmp") and csr.name != "misa"
     ]  # fmt: skip
     often = [name for name in names if csrs.BY_NAME[name].group not in ("machine information", "counters", "debug")]
     return tuple(names + often * 3)

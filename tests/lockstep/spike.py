@@ -15,7 +15,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 VERSION = "0.0.5.dev20"
-ISA = "rv64imafdch_zicsr_zifencei_zicntr_zba_zbb_zbs_sstc_svinval_svadu_zicclsm"
+ISA = (
+    "rv64imafdch_zicsr_zifencei_zicntr_zihpm_zba_zbb_zbs_sstc_svinval_svadu_svnapot_svpbmt_ssnpm_smnpm_smmpm_smepmp"
+    "_zicclsm_smstateen_sscofpmf_smcntrpmf"
+)
 RAM_BASE = 0x8000_0000
 CLINT = 0x200_0000
 FAR_CLINT = 0x77_0000_0000_0000

@@ -88,6 +88,7 @@ def _() -> None:
     rig = Rig(mideleg=0, hideleg=ONES)
     assert not rig.csr("hideleg") & LCOFI
     rig = Rig(mideleg=LCOFI, hideleg=ONES, mip=LCOFI, mie=LCOFI)
+    assert rig.csr("hideleg") & LCOFI  # Shlcofideleg
     rig.set(mideleg=0)
     assert not rig.csr("hideleg") & LCOFI
     assert (rig.csr("vsip"), rig.csr("vsie")) == (0, 0)

@@ -15,6 +15,7 @@ CHAPTERS = (
     "interrupts",
     "timer",
     "counters",
+    "protection",
     "stateen",
     "guest_external",
     "overflow",

@@ -195,15 +195,16 @@ def _(mode: Mode, seed: int) -> None:
     },
 )  # fmt: skip
 def _(text: str, mode: Mode, csrs: dict[str, int], code: int, mie: int) -> None:
-    rig = Rig(f"{text}\nnop\nnop", mode=mode, mideleg=S_BITS, hideleg=VS_BITS, mie=mie)
+    rig = Rig(f"{text}\nloop: addi s0, s0, 1\nj loop", mode=mode, mideleg=S_BITS, hideleg=VS_BITS, mie=mie)
     rig.set(**csrs)
     pend(rig, 1 << code & ~1)
+    rig.write(BASE + 8, "loop: addi s0, s0, 1\nj loop")
     rig.put(a0=4, s0=0)
-    rig.run(2)
+    rig.run(300)
     trap = rig.trap()
     assert trap is not None and trap[1] & INTERRUPT, f"pc {rig.hart.pc:#x}"
     epc = rig.csr({M: "mepc", HS: "sepc", VS: "vsepc"}[trap[0]])
-    assert epc == (BASE + 8 if "ret" in text else BASE + 4)
+    assert (epc, rig.x("s0")) == (BASE + 8 if "ret" in text else BASE + 4, 0)
 
 
 # --- aliases ---

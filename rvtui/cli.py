@@ -22,7 +22,6 @@ _LATER = {
     "replay": "replaying a recording",
     "compare": "comparing versions of the H extension",
     "lint": "checking an ELF",
-    "conformance": "the conformance run",
     "bench": "the benchmark",
     "images": "the list of images",
     "lesson": "lessons",
@@ -183,6 +182,15 @@ def parser() -> argparse.ArgumentParser:
     for name in _LATER_SNAPSHOT:
         later = parts.add_parser(name, help="not available yet", add_help=False)
         later.add_argument("rest", nargs=argparse.REMAINDER)
+    conformance = commands.add_parser(
+        "conformance",
+        help="the rules of the H extension that this hart keeps",
+        allow_abbrev=False,
+        description="Every rule of the conformance suite, by section of the manual, and whether the hart keeps it.",
+    )
+    conformance.add_argument("words", nargs="*", metavar="WORD", help="only rules with this in id, sentence or section")
+    conformance.add_argument("--rows", action="store_true", help="what implementations got wrong, and the rules for it")
+    conformance.add_argument("--json", action="store_true", help="the data, for programs")
     for name, text in _LATER.items():
         later = commands.add_parser(name, help=f"{text} (not available yet)", add_help=False)
         later.add_argument("rest", nargs=argparse.REMAINDER)
@@ -258,6 +266,8 @@ def _main(arguments: list[str]) -> int:
             from rvtui import isa
 
             return isa.main(options.names, as_json=options.json)
+        case "conformance":
+            return _conformance(options)
     raise AssertionError(options.command)
 
 
@@ -361,6 +371,15 @@ def _snapshot(options: argparse.Namespace) -> int:
             return headless.run(machine, limit=options.instructions, save=options.file)
         case later:
             return _complain(f"snapshot {later}: not available yet")
+
+
+def _conformance(options: argparse.Namespace) -> int:
+    from rvtui import conformance
+
+    if options.rows and (options.words or options.json):
+        raise UsageError("--rows lists all rows: it goes with neither WORD nor --json")
+    conformance.show(options.words, rows=options.rows, as_json=options.json)
+    return 0
 
 
 def _need_terminal() -> None:

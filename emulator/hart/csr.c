@@ -161,6 +161,12 @@ void csr_after_mstateen(hart *h)
         h->csr.hstateen[i] &= h->csr.mstateen[i];
 }
 
+/* Section "Machine Interrupt Delegation (mideleg) Register": what is zero here is read-only zero in hideleg. */
+void csr_after_mideleg(hart *h)
+{
+    h->csr.hideleg &= h->csr.mideleg;
+}
+
 void csr_after_henvcfg(hart *h)
 {
     hart_context_changed(h);

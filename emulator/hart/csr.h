@@ -94,6 +94,7 @@ void csr_after_mseccfg(hart *h);
 void csr_after_menvcfg(hart *h);
 void csr_after_henvcfg(hart *h);
 void csr_after_mstateen(hart *h);
+void csr_after_mideleg(hart *h);
 void csr_after_fcsr(hart *h);
 
 #endif

@@ -621,7 +621,9 @@ def _machine_registers() -> Iterator[Csr]:
         _live(field.name, SGEI, f"{field.doc}; 1 where GEILEN is not 0") if field.low == SGEI else field
         for field in _delegation(INTERRUPTS, {*_S_CODES, _LCOFI}, HYPERVISOR_INTERRUPTS)
     )
-    yield Csr(0x303, "mideleg", g, "interrupts delegated to HS-mode", bits, storage="mideleg")
+    yield Csr(
+        0x303, "mideleg", g, "interrupts delegated to HS-mode", bits, storage="mideleg", after="csr_after_mideleg"
+    )
     bits = _interrupt_bits("E", tuple(INTERRUPTS), tuple(INTERRUPTS))
     yield Csr(
         0x304, "mie", g, "interrupts enabled", bits, storage="mie", after="hart_timer_changed",
@@ -728,7 +730,7 @@ def _hypervisor_registers() -> Iterator[Csr]:
     )
     yield row(
         0x603, "hideleg", "interrupts delegated to VS-mode", _delegation(INTERRUPTS, {*_VS_CODES, _LCOFI}), "h0.2",
-        storage="hideleg", former=_was("hideleg", 0xA03, "h0.2", "h0.3"),
+        storage="hideleg", former=_was("hideleg", 0xA03, "h0.2", "h0.3"), gate=Gate("mideleg", 1 << _LCOFI),
     )
     bits = _interrupt_bits("E", (*_VS_CODES, SGEI), (*_VS_CODES, SGEI))
     yield row(0x604, "hie", "VS-level interrupts enabled", bits, "h0.5", view=View("mie"))

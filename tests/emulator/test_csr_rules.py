@@ -287,7 +287,7 @@ LEGAL = [
     ("vsstatus.SD follows its own FS", "vsstatus", [FS_DIRTY], SD | FS_DIRTY | 2 << 32),
     ("hstatus: VSXL fixed, VGEIN and VSBE 0", "hstatus", [ONES], 3 << 48 | 2 << 32 | 0x70_03C0),
     ("hedeleg: what must be writable", "hedeleg", [ONES], 0x0C_B1FE),
-    ("hideleg: VS interrupts, and LCOFI", "hideleg", [ONES], 0x2444),
+    ("hideleg: VS interrupts, and LCOFI where mideleg has it", "hideleg", [ONES], 0x444),
     ("mideleg: VS interrupts always", "mideleg", [0], 0x444),
     ("mideleg", "mideleg", [ONES], 0x2666),
     ("medeleg: not ECALL from M, not double trap", "medeleg", [ONES], 0xF0_B7FE),

@@ -1,0 +1,109 @@
+"""Cache-block instructions (Zicbom, Zicboz) and WRS (Zawrs) in guests."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from rig import HS, ILLEGAL, LEAF, ONES, STORE_ACCESS, STORE_GUEST, STORE_PAGE, TW, USER, VIRTUAL, VS, VTW, VU, M, U
+
+from emulator.hart import Mode
+from emulator.isa.csrs import BY_NAME
+
+from .access import OPEN, Bench
+from .scene import ADDRESS, GPA, NOWHERE, PAGE, Scene
+from .suite import grid, rule
+
+MODES = (M, HS, U, VS, VU)
+HENVCFG = "Hypervisor Environment Configuration Register (henvcfg)"
+CBIE, CBCFE, CBZE = 1 << 4, 1 << 6, 1 << 7
+CBO = {"cbo.inval": (0, CBIE), "cbo.clean": (1, CBCFE), "cbo.flush": (2, CBCFE), "cbo.zero": (4, CBZE)}
+
+
+def word(name: str) -> int:
+    """With a1 as the address."""
+    return CBO[name][0] << 20 | 11 << 15 | 0x200F
+
+
+@rule(
+    "cbo.enables",
+    "CBO: menvcfg's bit 0 is illegal below M; henvcfg's 0 virtual in a guest; senvcfg's 0 illegal in U, virtual in VU",
+    section=HENVCFG,
+    rows=(71,),
+    cases=grid(name=CBO.keys(), mode=MODES),
+)
+def _(name: str, mode: Mode) -> None:
+    bench = Bench(OPEN)
+    bit = CBO[name][1]
+    for m, h, s, others in product((True, False), repeat=4):
+        fill = (CBIE | CBCFE | CBZE) & ~bit if others else 0
+        values = {"menvcfg": m, "henvcfg": h, "senvcfg": s}
+        bench.rig.set(**{register: bit * on | fill for register, on in values.items()})
+        if mode is M:
+            expected = None
+        elif not m:
+            expected = ILLEGAL
+        elif mode.virtual:
+            expected = None if h and (s or mode is VS) else VIRTUAL
+        else:
+            expected = None if s or mode is HS else ILLEGAL
+        assert bench.execute(mode, word(name)) == expected, values
+
+
+@rule(
+    "cbo.faults",
+    "A fault of a CBO is a store's: page fault 15, guest-page fault 23, access fault 7",
+    section="Cache Management Operations (CMOs)",
+    cases=grid(name=CBO.keys(), fault=("VS", "G", "walk", "access")),
+)
+def _(name: str, fault: str) -> None:
+    scene = Scene(VS, menvcfg=ONES)
+    scene.rig.set(henvcfg=ONES, senvcfg=ONES, **({"mstateen0": ONES} if "mstateen0" in BY_NAME else {}))
+    scene.rig.set(menvcfg=CBIE | CBCFE | CBZE, henvcfg=CBIE | CBCFE | CBZE)
+    if fault != "VS":
+        scene.first.map(ADDRESS, GPA, LEAF)
+    if fault == "access":
+        scene.second.map(GPA, NOWHERE, LEAF | USER)
+    if fault == "walk":
+        scene.rig.store(scene.first.slot(ADDRESS, 1), GPA >> 12 << 10 | 1)
+    found = scene.execute(f".word {word(name):#x}", ADDRESS)
+    gpa = {"G": GPA, "walk": GPA + 8 * (ADDRESS >> 12 & 511)}.get(fault, 0)
+    assert found.cause == {"VS": STORE_PAGE, "access": STORE_ACCESS}.get(fault, STORE_GUEST)
+    assert (found.tval, found.tval2, found.gva) == (ADDRESS, gpa >> 2, True)
+    assert found.tinst == (0x3000 if fault == "walk" else 0)
+
+
+@rule(
+    "cbo.zero",
+    "CBO.ZERO stores 64 zero bytes through both stages, at the block that holds the address",
+    section="Cache Management Operations (CMOs)",
+    cases=grid(offset=(0, 1, 63, 64)),
+)
+def _(offset: int) -> None:
+    scene = Scene(VS, menvcfg=CBZE)
+    scene.rig.set(henvcfg=CBZE)
+    scene.first.map(ADDRESS, GPA, LEAF)
+    scene.second.map(GPA, PAGE, LEAF | USER)
+    memory = scene.rig.machine.memory
+    memory.write(PAGE, b"\xff" * 256)
+    assert scene.execute(f".word {word('cbo.zero'):#x}", ADDRESS + offset).cause is None
+    start = offset & ~63
+    assert memory.read(PAGE, 256) == b"\xff" * start + bytes(64) + b"\xff" * (192 - start)
+
+
+@rule(
+    "wrs.trap",
+    "WRS.NTO goes by TW and VTW as WFI does, but may be executed in U and VU; WRS.STO is never trapped",
+    section="Zawrs Extension for Wait-on-Reservation-Set instructions",
+    rows=(64,),
+    cases=grid(mode=MODES, tw=(0, TW), vtw=(0, VTW)),
+)
+def _(mode: Mode, tw: int, vtw: int) -> None:
+    bench = Bench(OPEN)
+    bench.rig.set(mstatus=tw, hstatus=vtw)
+    allowed: set[int | None] = {None}  # it may always end at once
+    if mode is not M and tw:
+        allowed.add(ILLEGAL)
+    elif mode.virtual and vtw:
+        allowed.add(VIRTUAL)
+    assert bench.execute(mode, 0x00D0_0073) in allowed
+    assert bench.execute(mode, 0x01D0_0073) is None

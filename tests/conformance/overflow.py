@@ -1,0 +1,110 @@
+"""Counter overflow (Sscofpmf), counting by mode (Smcntrpmf), and LCOFI (Shlcofideleg)."""
+
+from __future__ import annotations
+
+from rig import BASE, HS, ILLEGAL, INTERRUPT, ONES, SIE, VIRTUAL, VS, VU, M, Rig, U
+
+from emulator.hart import Mode
+
+from .suite import grid, rule
+
+SECTION = "Sscofpmf Extension for Count Overflow and Mode-Based Filtering"
+MODES = (M, HS, U, VS, VU)
+OF, LCOFI = 1 << 63, 1 << 13
+INHIBIT = {M: 1 << 62, HS: 1 << 61, U: 1 << 60, VS: 1 << 59, VU: 1 << 58}
+
+
+@rule(
+    "lcofi.scountovf",
+    "scountovf shows OF of every mhpmevent: in M-mode all, below those of mcounteren, in a guest of hcounteren too",
+    section=SECTION,
+    rows=(82,),
+    cases=grid(mode=MODES, m=(0, 0x28), h=(0, 0x48)),
+)
+def _(mode: Mode, m: int, h: int) -> None:
+    rig = Rig("csrr a0, scountovf", mcounteren=m, hcounteren=h, mcause=0)
+    rig.set(mhpmevent3=OF, mhpmevent4=OF, mhpmevent5=OF, mhpmevent6=OF)
+    rig.hart.mode = mode
+    rig.run(1)
+    if mode in (U, VU):
+        trap = rig.trap()
+        assert trap is not None and trap[:2] == (M, ILLEGAL if mode is U else VIRTUAL)
+        return
+    every = 0b1111000
+    assert rig.x("a0") == every & {M: ONES, HS: m, VS: m & h}[mode]
+
+
+@rule(
+    "lcofi.scountovf.readonly",
+    "scountovf cannot be written, in any mode",
+    section=SECTION,
+    cases=grid(mode=MODES),
+)
+def _(mode: Mode) -> None:
+    rig = Rig("csrw scountovf, zero", mode=mode, mcounteren=ONES, hcounteren=ONES)
+    rig.run(1)
+    trap = rig.trap()
+    assert trap is not None and trap[:2] == (M, ILLEGAL)
+
+
+@rule(
+    "lcofi.delegation",
+    "LCOFI is interrupt 13, to M-mode, HS-mode or, where hideleg has the bit, VS-mode under the same code",
+    section="Virtual Supervisor Interrupt (vsip and vsie) Registers",
+    cases=grid(mode=(U, VS, VU), deleg={"M": (0, 0), "HS": (LCOFI, 0), "VS": (LCOFI, LCOFI)}),
+)
+def _(mode: Mode, deleg: tuple[int, int]) -> None:
+    rig = Rig("nop", mideleg=deleg[0], hideleg=deleg[1], mie=LCOFI, mip=LCOFI, vsstatus=SIE)
+    rig.hart.mode = mode
+    rig.run(1)
+    if rig.csr("hideleg") & LCOFI:
+        assert rig.trap() == ((VS, INTERRUPT | 13, 0) if mode.virtual else None)
+    else:
+        assert rig.trap() == (HS if deleg[0] else M, INTERRUPT | 13, 0)
+
+
+@rule(
+    "lcofi.alias",
+    "vsip.LCOFIP and vsie.LCOFIE are those of sip and sie where hideleg has bit 13, else zero",
+    section="Virtual Supervisor Interrupt (vsip and vsie) Registers",
+    rows=(74,),
+    cases=grid(hideleg=(0, LCOFI)),
+)
+def _(hideleg: int) -> None:
+    rig = Rig(mideleg=LCOFI, hideleg=hideleg, mie=LCOFI, mip=LCOFI)
+    shown = rig.csr("hideleg") & LCOFI
+    assert (rig.csr("sip") & LCOFI, rig.csr("sie") & LCOFI) == (LCOFI, LCOFI)
+    assert (rig.csr("vsip"), rig.csr("vsie")) == (shown, shown)
+    assert rig.csr("hip") & LCOFI == 0 == rig.csr("hie") & LCOFI
+
+
+@rule(
+    "lcofi.hideleg",
+    "hideleg bit 13 is read-only zero while mideleg has it zero",
+    section="Machine Interrupt Delegation (mideleg) Register",
+    rows=(6,),
+)
+def _() -> None:
+    rig = Rig(mideleg=0, hideleg=ONES)
+    assert not rig.csr("hideleg") & LCOFI
+    rig = Rig(mideleg=LCOFI, hideleg=ONES, mip=LCOFI, mie=LCOFI)
+    assert rig.csr("hideleg") & LCOFI  # Shlcofideleg
+    rig.set(mideleg=0)
+    assert not rig.csr("hideleg") & LCOFI
+    assert (rig.csr("vsip"), rig.csr("vsie")) == (0, 0)
+
+
+@rule(
+    "counter.inhibit.mode",
+    "mcyclecfg and minstretcfg keep mcycle and minstret from counting in the modes that they name, and in no other",
+    section="Smcntrpmf Cycle and Instret Privilege Mode Filtering",
+    cases=grid(mode=MODES, inhibited=MODES, which={"instret": "minstret", "cycle": "mcycle"}),
+)
+def _(mode: Mode, inhibited: Mode, which: str) -> None:
+    rig = Rig("nop\nnop\nnop\nnop", **{f"{which}cfg": INHIBIT[inhibited]})
+    assert rig.csr(f"{which}cfg") & ~OF == INHIBIT[inhibited]
+    rig.hart.mode = mode
+    before = rig.csr(which)
+    rig.run(4)
+    assert rig.csr(which) - before == (0 if mode is inhibited else 4)
+    assert rig.hart.pc == BASE + 16

@@ -1,0 +1,151 @@
+"""Pointer masking (Ssnpm, Smnpm) where guests are concerned."""
+
+from __future__ import annotations
+
+from rig import HS, HU, LEAF, MPRV, MPV, MXR, SPVP, USER, VS, VU, M, U
+
+from emulator.hart import Mode
+
+from .scene import ADDRESS, GPA, PAGE, VALUE, Scene
+from .suite import grid, rule
+
+SECTION = "Pointer Masking Extensions"
+HSTATUS = "Hypervisor Status (hstatus) Register"
+PMM, HUPMM = 32, 48
+PMLEN = {0: 0, 2: 7, 3: 16}
+
+
+def scene_for(mode: Mode, guest: bool = False, **csrs: int) -> Scene:
+    scene = Scene(mode, guest=guest, **csrs)
+    user = mode.privilege == 0 if not guest else not csrs.get("hstatus", 0) & SPVP
+    scene.first.map(ADDRESS, GPA if mode.virtual or guest else PAGE, LEAF | (USER if user else 0))
+    scene.second.map(GPA, PAGE, LEAF | USER)
+    return scene
+
+
+@rule(
+    "mask.modes",
+    "PMM of menvcfg masks HS-mode's pointers, of henvcfg VS-mode's, of senvcfg those of U-mode and VU-mode; no other",
+    section=SECTION,
+    cases=grid(mode=(HS, U, VS, VU), pmm=(0, 2, 3), others=(0, 3), kind=("load", "store", "amo")),
+)
+def _(mode: Mode, pmm: int, others: int, kind: str) -> None:
+    own = {HS: "menvcfg", VS: "henvcfg", U: "senvcfg", VU: "senvcfg"}[mode]
+    scene = scene_for(mode)
+    scene.rig.set(**{name: (pmm if name == own else others) << PMM for name in ("menvcfg", "henvcfg", "senvcfg")})
+    at = ADDRESS | 0x2A << 57
+    found = scene.attempt(kind, at)
+    assert (found.cause is None) == (pmm != 0)
+    if pmm == 0:
+        assert found.cause in (13, 15) and found.tval == at
+    at = ADDRESS | 0x1B << 49  # below the upper seven bits
+    assert (scene.attempt(kind, at).cause is None) == (pmm == 3)
+
+
+@rule(
+    "mask.sign",
+    "A virtual address is extended from its highest unmasked bit, a physical or guest-physical one with zeros",
+    section=SECTION,
+    cases=grid(pmm=(2, 3)),
+)
+def _(pmm: int) -> None:
+    top = ~0xFFF & (1 << 64) - 1
+    scene = scene_for(VS)
+    scene.first.map(top, GPA, LEAF)
+    scene.rig.set(henvcfg=pmm << PMM)
+    assert scene.attempt("load", top & (1 << 64 - PMLEN[pmm]) - 1).value == VALUE
+    scene = Scene(VS, 0, 3)
+    scene.second.map(GPA, PAGE, LEAF | USER)
+    scene.rig.set(henvcfg=pmm << PMM)
+    assert scene.attempt("load", GPA | 0x7F << 57).value == VALUE
+    far = GPA | 1 << (63 - PMLEN[pmm])
+    found = scene.attempt("load", far | 1 << 63)
+    assert (found.cause, found.tval, found.tval2) == (21, far, far >> 2)
+
+
+@rule(
+    "mask.xtval",
+    "xtval holds the address after masking, htval the guest-physical address that it leads to",
+    section=SECTION,
+    cases=grid(mode=(VS, VU), kind=("load", "store")),
+)
+def _(mode: Mode, kind: str) -> None:
+    scene = scene_for(mode)
+    scene.rig.set(henvcfg=2 << PMM, senvcfg=2 << PMM)
+    scene.second.map(GPA, PAGE, 0)
+    found = scene.attempt(kind, ADDRESS | 0x55 << 57)
+    assert (found.cause, found.tval, found.tval2) == (21 if kind == "load" else 23, ADDRESS, GPA >> 2)
+
+
+@rule(
+    "mask.fetch",
+    "Fetches are not masked, nor are loads while MXR is in effect",
+    section=SECTION,
+    cases=grid(what=("fetch", "mxr", "host mxr")),
+)
+def _(what: str) -> None:
+    scene = scene_for(VS, vsstatus=MXR if what == "mxr" else 0, mstatus=MXR if what == "host mxr" else 0)
+    scene.rig.set(henvcfg=2 << PMM)
+    found = scene.attempt("fetch" if what == "fetch" else "load", ADDRESS | 0x2A << 57)
+    assert found.cause == (12 if what == "fetch" else 13)
+
+
+@rule(
+    "mask.hlv",
+    "HLV and HSV are masked by henvcfg.PMM as VS; as VU by senvcfg.PMM from M and HS, by hstatus.HUPMM from U",
+    section=HSTATUS,
+    rows=(50,),
+    cases=grid(mode=(M, HS, U), spvp=(0, SPVP), on=("henvcfg", "senvcfg", "hstatus", "menvcfg"), kind=("hlv", "hsv")),
+)
+def _(mode: Mode, spvp: int, on: str, kind: str) -> None:
+    scene = scene_for(mode, True, hstatus=HU | spvp)
+    masks = {name: 2 << PMM if name == on else 0 for name in ("menvcfg", "henvcfg", "senvcfg")}
+    scene.rig.set(**masks, hstatus=HU | spvp | (2 << HUPMM if on == "hstatus" else 0))
+    rules = "henvcfg" if spvp else "hstatus" if mode is U else "senvcfg"
+    assert (scene.attempt(kind, ADDRESS | 0x2A << 57).cause is None) == (on == rules)
+
+
+@rule(
+    "mask.hlvx",
+    "HLVX is never masked",
+    section="Hypervisor Virtual-Machine Load and Store Instructions",
+    rows=(51,),
+    cases=grid(mode=(M, HS, U), spvp=(0, SPVP)),
+)
+def _(mode: Mode, spvp: int) -> None:
+    scene = scene_for(mode, True, hstatus=HU | spvp | 2 << HUPMM)
+    scene.rig.set(menvcfg=2 << PMM, henvcfg=2 << PMM, senvcfg=2 << PMM)
+    assert scene.attempt("hlvx", ADDRESS | 0x2A << 57).cause == 13
+    assert scene.attempt("hlvx", ADDRESS).cause is None
+
+
+@rule(
+    "mask.mprv",
+    "Accesses that MPRV makes another mode's are masked as that mode's",
+    section=SECTION,
+    cases=grid(mode={"HS": HS, "U": U, "VS": VS, "VU": VU}, on=("menvcfg", "henvcfg", "senvcfg")),
+)
+def _(mode: Mode, on: str) -> None:
+    scene = Scene(M, guest=True)
+    if not mode.virtual:
+        scene.rig.set(satp=scene.first.atp, vsatp=0, hgatp=0)
+    scene.first.map(ADDRESS, GPA if mode.virtual else PAGE, LEAF | (0 if mode.privilege else USER))
+    scene.second.map(GPA, PAGE, LEAF | USER)
+    scene.rig.set(**{on: 2 << PMM}, mstatus=MPRV | mode.privilege << 11 | MPV * mode.virtual)
+    own = {HS: "menvcfg", VS: "henvcfg", U: "senvcfg", VU: "senvcfg"}[mode]
+    assert (scene.attempt("load", ADDRESS | 0x2A << 57).cause is None) == (on == own)
+
+
+@rule(
+    "mask.fields",
+    "PMM and HUPMM take 0, 2 and 3; a write of 1 leaves a legal value",
+    section="Hypervisor Environment Configuration Register (henvcfg)",
+    rows=(12,),
+    cases=grid(name=("menvcfg", "henvcfg", "senvcfg", "hstatus"), value=(0, 1, 2, 3)),
+)
+def _(name: str, value: int) -> None:
+    low = HUPMM if name == "hstatus" else PMM
+    scene = Scene(HS, 0)
+    scene.rig.set(**{name: value << low})
+    found = scene.rig.csr(name) >> low & 3
+    assert found == value if value != 1 else found in PMLEN

@@ -1,0 +1,119 @@
+"""Physical memory protection as guests meet it: matching, permissions, and what locks."""
+
+from __future__ import annotations
+
+from rig import BASE, HS, LEAF, ONES, USER, VS, M, Rig
+
+from emulator.hart import Mode
+
+from .scene import ADDRESS, GPA, PAGE, Scene
+from .suite import grid, rule
+
+PMP = "Physical Memory Protection"
+CSRS = "Physical Memory Protection CSRs"
+R, W, X, TOR, NA4, NAPOT, LOCK = 1, 2, 4, 8, 16, 24, 128
+EVERYTHING = 0x1F
+
+
+def scene_for(mode: Mode) -> Scene:
+    scene = Scene(mode)
+    scene.first.map(ADDRESS, GPA if mode.virtual else PAGE, LEAF)
+    scene.second.map(GPA, PAGE, LEAF | USER)
+    return scene
+
+
+@rule(
+    "pmp.match",
+    "The lowest entry that matches any byte decides: NA4, NAPOT and TOR ranges, the entry before being TOR's bottom",
+    section=PMP,
+    cases=grid(
+        mode=(HS, VS),
+        entry={
+            "NA4": (NA4, PAGE + 0x10, PAGE + 0x10, PAGE + 0x14),
+            "NAPOT 8": (NAPOT, PAGE + 0x20, PAGE + 0x20, PAGE + 0x28),
+            "NAPOT 4K": (NAPOT, PAGE, PAGE, PAGE + 0x1000), "TOR": (TOR, PAGE + 0x40, PAGE + 0x18, PAGE + 0x40),
+            "TOR empty": (TOR, PAGE + 0x18, PAGE + 0x18, PAGE + 0x18), "off": (0, PAGE + 0x10, 0, 0),
+        },
+        size=(1, 4, 8),
+    ),
+)  # fmt: skip
+def _(mode: Mode, entry: tuple[int, int, int, int], size: int) -> None:
+    """Entry 1 denies [low, high); entry 2 permits everything. A match of part of an access fails it."""
+    kind, at, low, high = entry
+    scene = scene_for(mode)
+    encoded = at >> 2 | ((high - low) // 8 - 1 if kind == NAPOT else 0)
+    scene.rig.set(pmpcfg0=0, pmpaddr0=(PAGE + 0x18) >> 2, pmpaddr1=encoded, pmpaddr2=ONES)
+    scene.rig.set(pmpcfg0=EVERYTHING << 16 | kind << 8)
+    for offset in range(0, 0x60, 2):
+        start = PAGE + offset
+        found = scene.execute(f"l{'b' if size == 1 else 'w' if size == 4 else 'd'} a0, 0(a1)", ADDRESS + offset)
+        touched = max(low, start) < min(high, start + size)
+        assert found.cause == (5 if touched else None), hex(offset)
+
+
+@rule(
+    "pmp.order",
+    "A lower entry goes before a higher one, whichever of them permits",
+    section=PMP,
+    cases=grid(mode=(HS, VS), first=(0, R, R | W | X)),
+)
+def _(mode: Mode, first: int) -> None:
+    scene = scene_for(mode)
+    page = PAGE >> 2 | 511
+    scene.rig.set(pmpcfg0=0, pmpaddr0=page, pmpaddr1=page, pmpaddr2=ONES)
+    scene.rig.set(pmpcfg0=EVERYTHING << 16 | (NAPOT | (R | W | X) & ~first) << 8 | NAPOT | first)
+    assert (scene.attempt("load", ADDRESS).cause is None) == bool(first & R)
+
+
+@rule(
+    "pmp.none",
+    "Below M-mode an access that no entry matches fails; in M-mode it succeeds, and so does one that no lock binds",
+    section=PMP,
+    cases=grid(locked=(0, LOCK), rights=(0, R, R | W)),
+)
+def _(locked: int, rights: int) -> None:
+    rig = Rig("ld a0, 0(a1)\nsd a0, 0(a1)")
+    rig.set(pmpcfg0=0)
+    rig.put(a1=PAGE)
+    rig.run(2)
+    assert rig.trap() is None
+    rig.hart.mode, rig.hart.pc = HS, BASE
+    rig.run(1)
+    assert rig.trap() == (M, 1, BASE)
+    rig.set(pmpaddr0=PAGE >> 2 | 511, pmpcfg0=NAPOT | locked | rights)
+    rig.hart.mode, rig.hart.pc = M, BASE
+    rig.run(2)
+    expected = None if not locked or rights & W else 7 if rights & R else 5
+    trap = rig.trap()
+    assert (trap and trap[1]) == expected
+
+
+@rule(
+    "pmp.lock",
+    "A locked entry's configuration and address cannot be written, nor the address before a locked TOR entry",
+    section=CSRS,
+    cases=grid(kind={"NA4": NA4, "NAPOT": NAPOT, "TOR": TOR, "off": 0}),
+)
+def _(kind: int) -> None:
+    rig = Rig(pmpaddr4=0x111, pmpaddr5=0x222, pmpaddr6=0x333)
+    rig.set(pmpcfg0=EVERYTHING | (LOCK | kind | R) << 40)
+    before = rig.csr("pmpcfg0")
+    rig.set(pmpaddr4=0x777, pmpaddr5=0x777, pmpaddr6=0x777, pmpcfg0=0)
+    assert rig.csr("pmpcfg0") == before & 0xFF << 40
+    assert rig.csr("pmpaddr4") == (0x111 if kind == TOR else 0x777)
+    assert (rig.csr("pmpaddr5"), rig.csr("pmpaddr6")) == (0x222, 0x777)
+
+
+@rule(
+    "pmp.reserved",
+    "W without R is not taken, and bits 6:5 of a configuration read zero",
+    section=CSRS,
+    cases=grid(value=range(256)),
+)
+def _(value: int) -> None:
+    rig = Rig(pmpcfg2=value & ~LOCK)
+    found = rig.csr("pmpcfg2") & 0xFF
+    assert not found & 0x60
+    assert found & (R | W) != W
+    if value & (R | W) != W:
+        assert found == value & ~(0x60 | LOCK)

@@ -1,0 +1,50 @@
+"""Enhanced PMP (Smepmp) and guests."""
+
+from __future__ import annotations
+
+from rig import HS, LEAF, ONES, SPVP, USER, VS, VU, U
+
+from emulator.hart import Mode
+
+from .scene import ADDRESS, GPA, PAGE, Scene
+from .suite import grid, rule
+from .walker import ACCESS, FETCH, LOAD, STORE
+
+SECTION = "Smepmp Extension for PMP Enhancements for memory access and execution prevention in Machine mode"
+MML, RLB = 1, 4
+SHARED = {0b0010: 0b001, 0b0011: 0b011, 0b1010: 0b100, 0b1011: 0b100, 0b1111: 0b001}
+"""By L, R, W, X: what supervisor and user may do (bits X, W, R) in regions that they share with M-mode."""
+
+
+def rights(lrwx: int) -> int:
+    """The truth table of MML for S-mode and U-mode, as bits 2 X, 1 W, 0 R."""
+    if lrwx in SHARED:
+        return SHARED[lrwx]
+    if lrwx & 8:
+        return 0  # M-mode's alone
+    return lrwx >> 2 & 1 | lrwx & 2 | (lrwx & 1) << 2
+
+
+@rule(
+    "smepmp.table",
+    "With mseccfg.MML the truth table for S and U holds for a guest's accesses and for HLV, HLVX and HSV",
+    section=SECTION,
+    rows=(50, 51),
+    cases=grid(mode=(HS, U, VS, VU), lrwx=range(16)),
+)
+def _(mode: Mode, lrwx: int) -> None:
+    kinds = {FETCH: 4, LOAD: 1, STORE: 2} | ({"hlv": 1, "hlvx": 5, "hsv": 2} if mode is HS else {})
+    for kind, needed in kinds.items():
+        guest = kind.startswith("h")
+        scene = Scene(mode, guest=guest, hstatus=SPVP)
+        scene.first.map(ADDRESS, GPA if mode.virtual or guest else PAGE, LEAF | (0 if mode.privilege else USER))
+        scene.second.map(GPA, PAGE, LEAF | USER)
+        cfg = (lrwx & 8) << 4 | lrwx >> 2 & 1 | lrwx & 2 | (lrwx & 1) << 2
+        # MML comes first, since R=0 with W=1 is reserved without it, and RLB, so that locked entries can be written.
+        # Entry 1 lets S and U at everything, as entry 0 did.
+        scene.rig.set(pmpaddr1=ONES, pmpcfg0=0x1F << 8 | 0x1F, mseccfg=MML | RLB)
+        scene.rig.set(pmpaddr0=PAGE >> 2 | 511, pmpcfg0=0x1F << 8 | 0x18 | cfg)
+        found = scene.attempt(kind, ADDRESS)
+        good = rights(lrwx) & needed == needed
+        base = {"hlv": LOAD, "hlvx": LOAD, "hsv": STORE}.get(kind, kind)
+        assert found.cause == (None if good else ACCESS[base]), (kind, found)

@@ -1,0 +1,250 @@
+"""Timers of supervisors: stimecmp, vstimecmp, htimedelta, and what enables them (Sstc)."""
+
+from __future__ import annotations
+
+from rig import (
+    HS,
+    INTERRUPT,
+    ONES,
+    SIE,
+    STCE,
+    VS,
+    VU,
+    M,
+    Rig,
+    U,
+)
+
+from emulator.hart import Mode
+from emulator.machine import ACLINT, INSTRUCTIONS_PER_TICK
+
+from .suite import grid, rule
+
+VSTIMECMP = "Virtual Supervisor Timer (vstimecmp) Register"
+STIMECMP = "Supervisor Timer (stimecmp) Register"
+HENVCFG = "Hypervisor Environment Configuration Register (henvcfg)"
+HTIMEDELTA = "Hypervisor Time Delta (htimedelta) Register"
+STI, VSTI = 1 << 5, 1 << 6
+MODES = (M, HS, U, VS, VU)
+NOW = 0x1_0000
+
+
+def at_time(time: int, text: str = "nop", **csrs: int) -> Rig:
+    """A rig at `time`, with every counter readable."""
+    rig = Rig(text, mcounteren=7, hcounteren=7, scounteren=7, menvcfg=STCE)
+    rig.machine.bus.write(ACLINT + 0xBFF8, 8, time & ONES)
+    assert rig.hart.time == time & ONES
+    rig.set(henvcfg=STCE, stimecmp=ONES, vstimecmp=ONES)
+    rig.set(**csrs)
+    return rig
+
+
+COMPARED = {
+    "before": (NOW, NOW + 1), "at": (NOW, NOW), "after": (NOW, NOW - 1), "never": (NOW, ONES), "always": (NOW, 0),
+    "unsigned": (NOW, 1 << 63), "high": (1 << 63, 1 << 62), "high before": (1 << 63, (1 << 63) + 1),
+}  # fmt: skip
+"""(time, comparator)"""
+
+
+@rule(
+    "sstc.stip",
+    "STIP is 1 exactly while time is not less than stimecmp, as unsigned numbers, in mip and, delegated, in sip",
+    section=STIMECMP,
+    cases=grid(numbers=COMPARED),
+)
+def _(numbers: tuple[int, int]) -> None:
+    time, compare = numbers
+    rig = at_time(time, stimecmp=compare, mideleg=STI)
+    assert bool(rig.csr("mip") & STI) == bool(rig.csr("sip") & STI) == (time >= compare)
+
+
+@rule(
+    "sstc.stip.readonly",
+    "STIP of mip is read-only while menvcfg.STCE is 1, and a bit of M-mode's software while it is 0",
+    section="Machine Interrupt (mip and mie) Registers",
+    cases=grid(stce=(0, STCE), compare=(0, ONES)),
+)
+def _(stce: int, compare: int) -> None:
+    for written in (0, STI):
+        rig = at_time(NOW, "csrw mip, a0", stimecmp=compare, menvcfg=stce)
+        rig.put(a0=written)
+        rig.run(1)
+        expected = (STI if compare == 0 else 0) if stce else written
+        assert rig.csr("mip") & STI == expected
+        rig.set(menvcfg=0)
+        assert rig.csr("mip") & STI == (0 if stce else written)  # what was ignored does not come up later
+        rig.set(mip=STI)
+        rig.set(menvcfg=STCE)
+        assert rig.csr("mip") & STI == (STI if compare == 0 else 0)  # and the timer's signal is all that counts
+
+
+@rule(
+    "sstc.vstip",
+    "hip.VSTIP is hvip.VSTIP OR time + htimedelta not less than vstimecmp, modulo 2^64 and unsigned, in every mode",
+    section=VSTIMECMP,
+    rows=(73,),
+    cases=grid(
+        numbers={
+            **{name: (time, 0, compare) for name, (time, compare) in COMPARED.items()},
+            "ahead": (NOW, 0x100, NOW + 0x100), "ahead before": (NOW, 0x100, NOW + 0x101),
+            "behind": (NOW, -0x100 & ONES, NOW - 0x100), "behind before": (NOW, -0x100 & ONES, NOW - 0xFF),
+            "wraps": (NOW, -NOW & ONES, 1), "wraps to 0": (NOW, -NOW & ONES, 0),
+            "wraps high": (NOW, -NOW - 1 & ONES, ONES),
+        },
+        hvip=(0, VSTI), mode=MODES,
+    ),
+)  # fmt: skip
+def _(numbers: tuple[int, int, int], hvip: int, mode: Mode) -> None:
+    time, delta, compare = numbers
+    rig = at_time(time, htimedelta=delta, vstimecmp=compare, hvip=hvip, hideleg=VSTI)
+    rig.hart.mode = mode
+    due = (time + delta & ONES) >= compare
+    expected = bool(hvip) or due
+    assert bool(rig.csr("hip") & VSTI) == bool(rig.csr("mip") & VSTI) == bool(rig.csr("vsip") & STI) == expected
+    assert rig.csr("hvip") == hvip  # the timer's signal does not show there
+
+
+@rule(
+    "sstc.stce",
+    "With henvcfg.STCE 0, or menvcfg.STCE 0, VSTIP is hvip's bit alone",
+    section=HENVCFG,
+    rows=(11, 68),
+    cases=grid(menvcfg=(0, STCE), henvcfg=(0, STCE), hvip=(0, VSTI)),
+)
+def _(menvcfg: int, henvcfg: int, hvip: int) -> None:
+    rig = at_time(NOW, vstimecmp=0, hvip=hvip, menvcfg=menvcfg)
+    rig.set(henvcfg=henvcfg)
+    assert rig.csr("hip") & VSTI == (VSTI if menvcfg and henvcfg else hvip)
+
+
+@rule(
+    "sstc.stce.off",
+    "Clearing menvcfg.STCE takes the guest's timer signal away at once",
+    section="Machine Environment Configuration (menvcfg) Register",
+    rows=(11,),
+)
+def _() -> None:
+    rig = at_time(NOW, vstimecmp=0)
+    assert rig.csr("hip") & VSTI
+    rig.set(menvcfg=0)
+    assert not rig.csr("hip") & VSTI
+    rig = at_time(NOW, stimecmp=0)
+    assert rig.csr("mip") & STI
+    rig.set(menvcfg=0)
+    assert not rig.csr("mip") & STI
+
+
+@rule(
+    "sstc.access",
+    "stimecmp means vstimecmp when V=1: a guest sets and reads its own comparator, and the host's stays",
+    section=VSTIMECMP,
+    cases=grid(mode=(HS, VS)),
+)
+def _(mode: Mode) -> None:
+    rig = at_time(NOW, "csrrw a0, stimecmp, a1", stimecmp=111, vstimecmp=222)
+    rig.put(a1=NOW + 5)
+    rig.hart.mode = mode
+    rig.run(1)
+    assert rig.x("a0") == (222 if mode is VS else 111)
+    assert (rig.csr("stimecmp"), rig.csr("vstimecmp")) == ((111, NOW + 5) if mode is VS else (NOW + 5, 222))
+
+
+@rule(
+    "sstc.clear",
+    "Writing a later time takes the pending interrupt away, an earlier one makes it pending",
+    section=VSTIMECMP,
+)
+def _() -> None:
+    rig = at_time(NOW, "csrw stimecmp, a0\ncsrr a1, sip\ncsrw stimecmp, a2\ncsrr a3, sip", vstimecmp=0, hideleg=VSTI)
+    rig.put(a0=ONES, a2=1)
+    rig.hart.mode = VS
+    rig.run(4)
+    assert (rig.x("a1"), rig.x("a3")) == (0, STI)
+
+
+@rule(
+    "sstc.delivery",
+    "The timer's interrupt is VSTI: code 6 in HS-mode, or, delegated by hideleg, code 5 in VS-mode",
+    section=VSTIMECMP,
+    rows=(76,),
+    cases=grid(hideleg=(0, VSTI), mode=(HS, U, VS, VU)),
+)
+def _(hideleg: int, mode: Mode) -> None:
+    rig = at_time(NOW, vstimecmp=NOW, hideleg=hideleg, mie=VSTI, mstatus=SIE, vsstatus=SIE)
+    rig.hart.mode = mode
+    rig.run(1)
+    if hideleg:
+        assert rig.trap() == ((VS, INTERRUPT | 5, 0) if mode.virtual else None)
+    else:
+        assert rig.trap() == (HS, INTERRUPT | 6, 0)
+
+
+@rule(
+    "sstc.elapse",
+    "The interrupt is not taken before the comparator's time, and is taken soon after",
+    section=VSTIMECMP,
+    cases=grid(which={"stimecmp": "stimecmp", "vstimecmp": "vstimecmp"}, ahead=(1, 3), delta=(0, 1000, -1000 & ONES)),
+)
+def _(which: str, ahead: int, delta: int) -> None:
+    rig = at_time(NOW, "loop: addi a0, a0, 1\nj loop", htimedelta=delta, mideleg=STI, hideleg=VSTI)
+    due = NOW + ahead + (delta if which == "vstimecmp" else 0) & ONES
+    rig.set(**{which: due}, mie=STI | VSTI, mstatus=SIE, vsstatus=SIE)
+    rig.hart.mode = VS if which == "vstimecmp" else HS
+    rig.run(10_000)
+    assert rig.trap() == (VS if which == "vstimecmp" else HS, INTERRUPT | 5, 0)
+    ticks = 2 * rig.x("a0") / INSTRUCTIONS_PER_TICK
+    assert ahead - 1 < ticks <= ahead + 1
+
+
+@rule(
+    "sstc.wfi",
+    "WFI sleeps until the comparator's time, where the interrupt is enabled",
+    section="Wait for Interrupt",
+    cases=grid(
+        which={"stimecmp": "stimecmp", "vstimecmp": "vstimecmp"},
+        delta=(0, 77, -77 & ONES),
+        mode=(HS, VS),
+        enabled=(True, False),
+    ),
+)
+def _(which: str, delta: int, mode: Mode, enabled: bool) -> None:
+    rig = at_time(NOW, "wfi\nnop\nself: j self", htimedelta=delta, mideleg=STI, hideleg=VSTI)
+    ahead = 50
+    due = NOW + ahead + (delta if which == "vstimecmp" else 0) & ONES
+    rig.set(**{which: due}, mie=(STI | VSTI) * enabled)
+    rig.hart.mode = mode
+    rig.run(5)
+    if enabled:
+        assert rig.hart.time == NOW + ahead and not rig.hart.waiting
+    else:
+        assert rig.hart.waiting
+
+
+@rule(
+    "time.delta",
+    "time reads the timer plus htimedelta, modulo 2^64, in VS and VU, and the timer alone in M, HS and U",
+    section=HTIMEDELTA,
+    cases=grid(mode=MODES, delta=(0, 1, -1 & ONES, -NOW & ONES, 1 << 63, 0x1234_5678_9ABC)),
+)
+def _(mode: Mode, delta: int) -> None:
+    rig = at_time(NOW, "csrr a0, time", htimedelta=delta)
+    rig.hart.mode = mode
+    rig.run(1)
+    assert rig.trap() is None
+    assert rig.x("a0") == (NOW + delta & ONES if mode.virtual else NOW)
+
+
+@rule(
+    "time.delta.others",
+    "htimedelta has no effect on stimecmp, on cycle and on instret",
+    section=HTIMEDELTA,
+    cases=grid(mode=(HS, VS)),
+)
+def _(mode: Mode) -> None:
+    found = []
+    for delta in (0, 1 << 40):
+        rig = at_time(NOW, "csrr a0, cycle\ncsrr a1, instret", htimedelta=delta, stimecmp=NOW + 9)
+        rig.hart.mode = mode
+        rig.run(2)
+        found.append((rig.x("a0"), rig.x("a1"), rig.csr("mip") & STI))
+    assert found[0] == found[1] and found[0][2] == 0

@@ -33,6 +33,7 @@ from rig import (
 )
 
 from emulator.hart import Mode
+from emulator.machine import UART
 
 from .scene import ADDRESS, GPA, GUEST_LEVELS, LEVELS, PAGE, STORED, VALUE, Scene, guest_entry
 from .suite import grid, rule
@@ -289,3 +290,18 @@ def _() -> None:
         scene.rig.set(vsstatus=mxr)
         assert (scene.attempt("hlv", ADDRESS).cause is None) == good
         assert scene.attempt("hlvx", ADDRESS).cause is None
+
+
+@rule(
+    "hlvx.device",
+    "HLVX reads only what may be fetched: a device, which HLV reads, is a load access fault",
+    section=HLV,
+    rows=(51,),
+    cases=grid(mode=MODES),
+)
+def _(mode: Mode) -> None:
+    scene = scene_for(mode, hstatus=HU | SPVP)
+    scene.second.map(GPA, UART, LEAF | USER)
+    assert scene.execute("hlv.bu a0, (a1)", ADDRESS + 5).cause is None
+    found = scene.execute("hlvx.hu a0, (a1)", ADDRESS + 4)
+    assert (found.cause, found.tval, found.gva) == (LOAD_ACCESS, ADDRESS + 4, True)

@@ -134,13 +134,13 @@ def _(mode: Mode, kind: str, rights: int) -> None:
     "mprv.other_modes",
     "MPRV has no effect on accesses of modes below M",
     section=MSTATUS,
-    cases=grid(mode=(HS, U), kind=(LOAD, STORE)),
+    cases=grid(mode=(HS, U), kind=(LOAD, STORE), mpp=(0, 1, 3)),
 )
-def _(mode: Mode, kind: str) -> None:
+def _(mode: Mode, kind: str, mpp: int) -> None:
     scene = Scene(mode, 0)
     scene.rig.set(vsatp=8 << 60 | 0x777, hgatp=8 << 60 | 0x774)
     scene.rig.write(BASE, "ld a0, 0(a1)" if kind == LOAD else "sd a2, 0(a1)")
-    scene.rig.set(mstatus=MPRV | MPV | MPP)
+    scene.rig.set(mstatus=MPRV | MPV | mpp << 11)
     scene.rig.put(a1=PAGE)
     scene.rig.hart.mode, scene.rig.hart.pc = mode, BASE
     scene.rig.run(1)

@@ -692,7 +692,7 @@ def _(offset: int, kind: str, level: int) -> None:
     "Of an access or instruction across two pages, xtval and htval name the portion that faulted",
     section=GUEST_FAULTS,
     rows=(33,),
-    cases=grid(kind=("lw", "sd", "fetch"), missing=("first", "second"), stage=("VS", "G")),
+    cases=grid(kind=("lw", "sd", "fetch"), missing=("first", "second"), stage=("VS", "G", "memory")),
 )
 def _(kind: str, missing: str, stage: str) -> None:
     scene = Scene(VS)
@@ -701,7 +701,8 @@ def _(kind: str, missing: str, stage: str) -> None:
         if not (gone and stage == "VS"):
             scene.first.map(ADDRESS + 0x1000 * page, GPA + 0x3000 * page, LEAF)
         if not (gone and stage == "G"):
-            scene.second.map(GPA + 0x3000 * page, PAGE + 0x2000 * page, LEAF | USER)
+            there = NOWHERE if gone and stage == "memory" else PAGE + 0x2000 * page
+            scene.second.map(GPA + 0x3000 * page, there, LEAF | USER)
     at = ADDRESS + 0xFFE
     scene.rig.store(PAGE + 0xFFE, 0x0513, 2)  # addi a0, a0, ...
     found = {
@@ -712,7 +713,7 @@ def _(kind: str, missing: str, stage: str) -> None:
     access = {"lw": LOAD, "sd": STORE, "fetch": FETCH}[kind]
     tval = at if missing == "first" else ADDRESS + 0x1000
     gpa = (GPA + 0xFFE if missing == "first" else GPA + 0x3000) if stage == "G" else 0
-    assert (found.cause, found.tval) == ((PAGE_FAULT if stage == "VS" else GUEST)[access], tval)
+    assert (found.cause, found.tval) == ({"VS": PAGE_FAULT, "G": GUEST, "memory": ACCESS}[stage][access], tval)
     assert (found.tval2, found.gva) == (gpa >> 2, True)
     assert scene.rig.csr("mepc") == (at if kind == "fetch" else BASE)
 

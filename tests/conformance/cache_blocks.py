@@ -51,7 +51,8 @@ def _(name: str, mode: Mode) -> None:
 
 @rule(
     "cbo.faults",
-    "A fault of a CBO is a store's: page fault 15, guest-page fault 23, access fault 7",
+    "A fault of a CBO is a store's: page fault 15, guest-page fault 23, access fault 7; xtinst keeps its operation,"
+    " funct3 and opcode",
     section="Cache Management Operations (CMOs)",
     cases=grid(name=CBO.keys(), fault=("VS", "G", "walk", "access")),
 )
@@ -69,7 +70,7 @@ def _(name: str, fault: str) -> None:
     gpa = {"G": GPA, "walk": GPA + 8 * (ADDRESS >> 12 & 511)}.get(fault, 0)
     assert found.cause == {"VS": STORE_PAGE, "access": STORE_ACCESS}.get(fault, STORE_GUEST)
     assert (found.tval, found.tval2, found.gva) == (ADDRESS, gpa >> 2, True)
-    assert found.tinst == (0x3000 if fault == "walk" else 0)
+    assert found.tinst == (0x3000 if fault == "walk" else word(name) & 0xFFF0707F)
 
 
 @rule(

@@ -23,10 +23,5 @@ CHAPTERS = (
     "pointer_masking",
     "smepmp",
     "tinst",
+    "cache_blocks",
 )
-
-LATER: dict[str, tuple[str, tuple[int, ...]]] = {
-    "cache_blocks": ("no Zicbom, Zicboz, Zawrs yet", ()),
-}
-"""Chapters that wait for the hart: what it lacks, and the rows that only they cover. To switch one on, move its name
-up."""

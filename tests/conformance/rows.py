@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from .chapters import LATER
-
 ROWS: dict[int, str] = {
     1: "hgatp with an unsupported MODE: the write is not dropped",
     2: "hgatp.PPN[1:0] read 0, and only they",
@@ -100,6 +98,5 @@ WITHOUT_RULE: dict[int, str] = {
     80: "no AIA",
     81: "no AIA",
     83: "what a hypervisor must do, not the hart",
-    **{row: reason for reason, rows in LATER.values() for row in rows},
 }
 """Rows that no rule covers, and why."""

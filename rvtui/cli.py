@@ -137,9 +137,13 @@ def parser() -> argparse.ArgumentParser:
     ))  # fmt: skip
     run.add_argument("guests", nargs="*", metavar="GUEST", help="an ELF file, or a bundled guest: hello, pages, ...")
     run.add_argument(
-        "--bare", metavar="FIRMWARE", help="boot FIRMWARE (ELF or raw image) in M-mode, no hypervisor of ours"
+        "--bare", nargs="?", const="", metavar="FIRMWARE",
+        help="boot FIRMWARE (ELF or raw image) in M-mode, no hypervisor of ours; it may also stand where GUEST does",
     )
-    run.add_argument("--memory", "-m", type=size, metavar="SIZE", help="RAM of the machine, or of each VM: 64M, 1G")
+    run.add_argument(
+        "--memory", "-m", type=size, metavar="SIZE",
+        help="RAM of the bare machine (else 2G, of which only what is used costs), or of each VM (else 32M)",
+    )
     run.add_argument("--harts", type=count(64), metavar="N", help="harts of the bare machine")
     run.add_argument("--vcpus", type=count(64), metavar="N", help="virtual CPUs of each VM")
     run.add_argument("--dtb", metavar="FILE", help="the device tree to hand to the firmware instead of our own")
@@ -290,12 +294,16 @@ def _run(options: argparse.Namespace) -> int:
     if options.isa is not None and options.isa.lower() not in ("rv64gch", "rv64gc_h", "rv64"):
         raise UsageError(f"--isa {options.isa}: not available yet; the harts are rv64gch")
     if options.bare is not None:
+        if not options.bare:
+            if not options.guests:
+                raise UsageError(f"--bare: name a firmware, or the bundled {machines.bundled(bare=True)}")
+            options.bare = options.guests.pop(0)
         if options.guests:
             raise UsageError(f"--bare boots one firmware: what is {options.guests[0]!r} for?")
         if options.vcpus is not None:
             raise UsageError("--vcpus is for VMs; the bare machine has --harts")
         machine, tree, image = machines.bare(
-            options.bare, memory=options.memory or 128 << 20, harts=options.harts or 1, dtb=options.dtb
+            options.bare, memory=options.memory or 2 << 30, harts=options.harts or 1, dtb=options.dtb
         )
         title = options.bare
         if options.dump_dtb is not None:

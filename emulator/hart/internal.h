@@ -136,6 +136,13 @@ typedef struct trap_info {
     bool gva;
 } trap_info;
 
+/* Which translations a fence is about: V, and where asked for the address, ASID, VMID. */
+typedef struct fence_scope {
+    u32 v;
+    bool by_address, by_asid, by_vmid;
+    u64 address, asid, vmid;
+} fence_scope;
+
 /* How a step ended. Of primitives: OK goes straight on, LEAVE goes on after a look around, JUMP too, at h.pc. */
 enum status { OK = 0, TRAP = 1, REDO = 2, MMIO = 3, BREAK = 4, LEAVE = 5, JUMP = 6, LIMIT = 7 };
 enum { MMIO_NONE = 0, MMIO_WAITING = 1, MMIO_DONE = 2 };
@@ -144,6 +151,7 @@ struct core {
     hart h; /* first: x[0] lies at the address of the core */
     machine *m;
     u64 load_tag, store_tag, fetch_tag;
+    u64 guest_tag[2]; /* of HLV and HSV, and of HLVX; 0: not known yet */
     u64 jump_key;     /* of entries in `jumps` that hold now */
     u64 jump_flushes;
     block *block;     /* that the interpreter is in */
@@ -199,7 +207,7 @@ enum status cbo_inval(core *c, u64 address);
 enum status cbo_clean(core *c, u64 address);
 enum status cbo_zero(core *c, u64 address);
 void flush_translations(core *c);
-void flush_address(core *c, u64 address);
+void fence(core *c, const fence_scope *scope);
 void flush_stores(machine *m);
 void drop_quick(core *c);
 void pmp_refresh(core *c);

@@ -31,7 +31,7 @@ typedef struct walk {
     u64 address;
     u64 physical, guest_physical;
     u32 bits;            /* log2 of the smaller page of both stages */
-    u32 span;            /* and of the larger: a fence for one of its addresses is for all */
+    u32 span;            /* and of the first stage's: a fence for one of its addresses is for all */
     trap_info trap;
 } walk;
 
@@ -124,13 +124,22 @@ void flush_stores(machine *m) {
     for (u32 i = 0; i < m->harts; i++) flush_array(m->cores[i]->store);
 }
 
-/* Drop what was derived from the leaf that maps `address`, in any address space: more than asked for is allowed. */
-void flush_address(core *c, u64 address) {
+/* "Supervisor Memory-Management Fence Instruction", "Memory-Management Fences" of the hypervisor chapter: what a fence need
+   not drop stays, so that a fence too few shows. Of an address, all that came from the leaf that maps it. */
+void fence(core *c, const fence_scope *scope) {
+    bool meant[CONTEXTS];
+    for (u32 i = 0; i < CONTEXTS; i++) {
+        const translation_context *t = &c->h.contexts[i];
+        meant[i] = t->used && (t->flags >> 2 & 1) == scope->v &&
+                   (!scope->by_asid || ((t->satp ^ scope->asid << SATP_ASID_SHIFT) & SATP_ASID) == 0) &&
+                   (!scope->by_vmid || ((t->hgatp ^ scope->vmid << HGATP_VMID_SHIFT) & HGATP_VMID) == 0);
+    }
     flush_jumps(c);
     for (u32 access = ACCESS_FETCH; access <= ACCESS_STORE; access++) {
         translation *known = c->h.known[access];
         for (u32 i = 0; i < TLB_SIZE; i++) {
-            if ((known[i].tag ^ address) >> (known[i].page & 63)) continue;
+            if (!known[i].tag || !meant[known[i].tag >> 3 & (CONTEXTS - 1)]) continue;
+            if (scope->by_address && (known[i].tag ^ scope->address) >> (known[i].page & 63)) continue;
             known[i].tag = 0;
             quick_entries(c, access)[i].tag = 0;
         }
@@ -151,7 +160,7 @@ static u64 context_tag(core *c, const world *w, bool data) {
         want.flags |= (u32)(c->h.csr.menvcfg >> MENVCFG_PBMTE_SHIFT & 1) << 8;
         want.flags |= (u32)(c->h.csr.henvcfg >> MENVCFG_PBMTE_SHIFT & 1) << 9;
     }
-    if (data) want.flags |= w->pmm << 10;
+    if (data) want.flags |= w->pmm << 10 | (u32)w->hlvx << 12;
     u64 hash = (want.satp ^ want.hgatp * 31 ^ want.flags * 0x9e3779b9ull) * 0x9e3779b97f4a7c15ull >> 55; /* ASIDs are high bits */
     for (u32 probe = 0; probe < 8; probe++, hash++) {
         const u32 number = (u32)(hash & (CONTEXTS - 1));
@@ -175,6 +184,7 @@ void hart_context_changed(hart *h) {
     /* A crowded table forgets the first number; asking again then finds room. */
     c->fetch_tag = context_tag(c, &fetch, false);
     c->load_tag = c->store_tag = data_tag;
+    c->guest_tag[0] = c->guest_tag[1] = 0;
     key_jumps(c);
     if (!mine || (h->v && !guest)) c->fp = 0;
     else c->fp = mine == MSTATUS_FS && (!h->v || guest == MSTATUS_FS) ? 2 : 1;
@@ -401,11 +411,6 @@ static bool mark_pte(walk *k, walk_step *s, u64 physical, u64 pte) {
 /* Which of A and D are missing for this access. */
 static u64 missing_bits(u64 pte, u32 access) { return (PTE_A | (access == ACCESS_STORE ? PTE_D : 0)) & ~pte; }
 
-static void measure(walk *k, u32 bits) {
-    if (bits < k->bits) k->bits = bits;
-    if (bits > k->span) k->span = bits;
-}
-
 static u32 gstage_levels(u64 hgatp) {
     const u64 mode = hgatp >> 60;
     return mode >= 8 && mode <= 10 ? (u32)mode - 5 : 0;
@@ -447,7 +452,7 @@ static bool gstage(walk *k, u64 gpa, u32 access, u64 implicit, u32 nested, u64 *
         if (result != WALK_LEAF) return guest_page_fault(k, gpa, implicit);
         if (missing && !mark_pte(k, s, at, pte | missing)) return false;
         *physical = s->output = leaf_address(pte, level, gpa);
-        measure(k, leaf_bits(pte, level));
+        if (leaf_bits(pte, level) < k->bits) k->bits = leaf_bits(pte, level);
         return true;
     }
 }
@@ -493,7 +498,7 @@ static bool first_stage(walk *k) {
             if (!mark_pte(k, s, physical, pte | missing)) return false;
         }
         k->guest_physical = s->output = leaf_address(pte, level, k->address);
-        measure(k, leaf_bits(pte, level));
+        k->bits = k->span = leaf_bits(pte, level);
         return true;
     }
 }
@@ -858,12 +863,26 @@ enum status cbo_zero(core *c, u64 address) {
     return c->status = OK;
 }
 
+/* The tag of HLV's, HSV's or HLVX's translations. Asked for anew where the table of contexts was crowded, and so forgot. */
+static u64 guest_tag(core *c, const world *w) {
+    u64 *tag = &c->guest_tag[w->hlvx];
+    if (!*tag) {
+        const u64 asked = context_tag(c, w, true);
+        if (!c->h.contexts[c->fetch_tag >> 3].used || !c->h.contexts[c->load_tag >> 3].used) {
+            hart_context_changed(&c->h);
+            return guest_tag(c, w);
+        }
+        *tag = asked;
+    }
+    return *tag;
+}
+
 /* V=1 raises virtual instruction before privilege is looked at; U-mode needs hstatus.HU. */
 static enum status guest_access(core *c, u32 access, u64 address, u64 bits, bool hlvx, void *data) {
     if (c->h.v) return raise(c, EXCEPTION_VIRTUAL_INSTRUCTION, 0);
     if (c->h.prv == PRV_U && !(c->h.csr.hstatus & HSTATUS_HU)) return raise_illegal(c);
     const world w = guest_world(c, hlvx);
-    return access_memory(c, &w, access, 0, address, (u32)bits / 8, data);
+    return access_memory(c, &w, access, guest_tag(c, &w), address, (u32)bits / 8, data);
 }
 
 enum status guest_load(core *c, u64 address, u64 bits, u64 *out) {

@@ -60,7 +60,7 @@ typedef struct {
    say otherwise, as on any hardware. So it is state, and saved. */
 typedef struct {
     uint64_t tag;          /* page address, and number of the context << 3; 0: empty */
-    uint64_t page;         /* physical page, and in its low bits log2 of the larger page behind the entry */
+    uint64_t page;         /* physical page, and in its low bits log2 of the first stage's page */
 } translation;
 
 /* One read of a page-table entry, as the walker made it. */

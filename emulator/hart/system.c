@@ -205,45 +205,47 @@ enum status do_inval_order(core *c) {
     return OK;
 }
 
-/* SFENCE.VMA and SINVAL.VMA. ASIDs are not told apart: a fence may always do more. */
+static u64 vmid_of(const hart *h) { return (h->csr.hgatp & HGATP_VMID) >> HGATP_VMID_SHIFT; }
+
+/* SFENCE.VMA and SINVAL.VMA: of this V, and with V=1 of this virtual machine. */
 enum status do_sfence_vma(core *c, u64 address, u64 asid, u64 rs1, u64 rs2) {
     const hart *h = &c->h;
-    (void)asid;
-    (void)rs2;
     if (h->v) {
         if (h->prv == PRV_U || h->csr.hstatus & HSTATUS_VTVM) return raise(c, EXCEPTION_VIRTUAL_INSTRUCTION, 0);
     } else if (h->prv == PRV_U || (h->prv == PRV_S && h->csr.mstatus & MSTATUS_TVM)) {
         return raise_illegal(c);
     }
-    const enum status status = fence_event(c, address);
-    if (rs1) flush_address(c, address);
-    else flush_translations(c);
-    return status;
+    fence(c, &(fence_scope){
+        .v = h->v, .by_vmid = h->v, .vmid = vmid_of(h),
+        .by_address = rs1 != 0, .address = address, .by_asid = rs2 != 0, .asid = asid,
+    });
+    return fence_event(c, address);
 }
 
-/* HFENCE.VVMA, HINVAL.VVMA: TVM does not trap them. HFENCE.GVMA, HINVAL.GVMA: rs1 is a guest-physical address shifted right
-   by two, which lookasides are not keyed by. Both: virtual instruction with V=1, illegal in U. */
-static enum status hfence(core *c, u64 address, bool by_address, bool trapped_by_tvm) {
+/* Virtual instruction with V=1, illegal in U. */
+static enum status check_hfence(core *c, bool trapped_by_tvm) {
     if (c->h.v) return raise(c, EXCEPTION_VIRTUAL_INSTRUCTION, 0);
     const bool tvm = trapped_by_tvm && c->h.prv == PRV_S && c->h.csr.mstatus & MSTATUS_TVM;
-    if (c->h.prv == PRV_U || tvm) return raise_illegal(c);
-    const enum status status = fence_event(c, address);
-    if (by_address) flush_address(c, address);
-    else flush_translations(c);
-    return status;
+    return c->h.prv == PRV_U || tvm ? raise_illegal(c) : OK;
 }
 
+/* HFENCE.VVMA, HINVAL.VVMA: as SFENCE.VMA in the virtual machine that hgatp names. TVM does not trap them. */
 enum status do_hfence_vvma(core *c, u64 address, u64 asid, u64 rs1, u64 rs2) {
-    (void)asid;
-    (void)rs2;
-    return hfence(c, address, rs1 != 0, false);
+    if (check_hfence(c, false) != OK) return TRAP;
+    fence(c, &(fence_scope){
+        .v = 1, .by_vmid = true, .vmid = vmid_of(&c->h),
+        .by_address = rs1 != 0, .address = address, .by_asid = rs2 != 0, .asid = asid,
+    });
+    return fence_event(c, address);
 }
 
+/* HFENCE.GVMA, HINVAL.GVMA: rs1 is a guest-physical address shifted right by two, which lookasides are not keyed by: all of
+   the virtual machine goes. */
 enum status do_hfence_gvma(core *c, u64 address, u64 vmid, u64 rs1, u64 rs2) {
-    (void)vmid;
     (void)rs1;
-    (void)rs2;
-    return hfence(c, address, false, true);
+    if (check_hfence(c, true) != OK) return TRAP;
+    fence(c, &(fence_scope){.v = 1, .by_vmid = rs2 != 0, .vmid = vmid});
+    return fence_event(c, address);
 }
 
 /* --- CSR instructions ---------------------------------------------------------------------------------------------------- */

@@ -81,6 +81,13 @@ def test_bare_firmware_ends_through_htif_or_the_finisher(guest: Guest) -> None:
     assert b"7" in done.stderr
 
 
+def test_the_firmware_may_stand_behind_the_options() -> None:
+    done = run("run", "--bare", "--headless", "tiny-hypervisor")
+    assert done.returncode == 0 and b"guest 2 switched itself off" in done.stdout
+    assert "name a firmware" in failed("run", "--bare", "--headless")
+    assert "hello" in failed("run", "--bare", "--headless", "tiny-hypervisor", "hello")
+
+
 def test_tiny_hypervisor_on_the_bare_machine() -> None:
     done = run("run", "--bare", "tiny-hypervisor", "--headless")
     assert done.returncode == 0, done.stderr

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import os
 import struct
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from elftools.elf.sections import SymbolTableSection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -257,12 +257,11 @@ def test_long_names_are_cut() -> None:
     assert symbols.lookup(RAM) == "x" * loader.NAME_LIMIT
 
 
-def test_many_symbols_are_read_fast() -> None:
+def test_many_symbols_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not one by one through pyelftools, which takes thirty times as long."""
+    monkeypatch.setattr(SymbolTableSection, "get_symbol", None)
     table = [(f"function_number_{i}", FUNC, RAM + 4 * i, 4, GLOBAL, 1) for i in range(40_000)]
-    data = elf(symbols=table)
-    start = time.perf_counter()
-    symbols = loader.parse_elf(data, "demo.elf").symbols
-    assert time.perf_counter() - start < 1.0, "pyelftools' own iterator takes longer than that"
+    symbols = loader.parse_elf(elf(symbols=table), "demo.elf").symbols
     assert len(symbols) == 40_000 and symbols.lookup(RAM + 4 * 39_999 + 2) == "function_number_39999+0x2"
 
 

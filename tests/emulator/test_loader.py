@@ -416,7 +416,6 @@ def test_any_damage_is_refused_or_loads(damage: list[tuple[int, int, int]], cut:
     data = bytearray(GOOD)
     for at, count, value in damage:
         data[at : at + count] = bytes([value]) * len(data[at : at + count])
-    start = time.perf_counter()
     for version in (bytes(data), bytes(data[:cut])):
         try:
             image = loader.parse_elf(version, "demo.elf")
@@ -424,7 +423,6 @@ def test_any_damage_is_refused_or_loads(damage: list[tuple[int, int, int]], cut:
             loader.place(image, memory())
         except LoadError as error:
             assert str(error).startswith("demo.elf: ") and "\n" not in str(error)
-    assert time.perf_counter() - start < 1.0
 
 
 @settings(deadline=None)

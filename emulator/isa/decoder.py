@@ -177,6 +177,25 @@ def decode(word: int) -> Decoded | None:
     return None
 
 
+def trapped(value: int) -> str:
+    """What mtinst or htinst says of the trapping instruction: rs1 and the offset are gone, rs1's bits tell how far into
+    the access the fault was. Section "Transformed Instruction or Pseudoinstruction for mtinst or htinst"."""
+    if not value:
+        return "nothing said"
+    if value in csrs.PSEUDO_INSTRUCTIONS:
+        return csrs.PSEUDO_INSTRUCTIONS[value]
+    decoded = decode(value & ~(31 << 15) | 2) if value & 1 and not value >> 32 else None
+    if decoded is None:
+        return f"{value:#x}, no transformed instruction"
+    text = re.sub(r",? *-?\d*\(zero\)$", "", decoded.text)
+    into = value >> 15 & 31
+    return (
+        f"transformed {text}{'' if value & 2 else ', 16-bit form'}{f', at byte {into} of the access' if into else ''}"
+    )
+
+
+csrs.MEANINGS["tinst"] = trapped
+
 # --- sentences ---
 
 INFIX = {

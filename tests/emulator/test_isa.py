@@ -21,7 +21,7 @@ from elftools.elf.elffile import ELFFile
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from emulator.isa import ABI_NAMES, FLOAT_NAMES, ISA, decode
+from emulator.isa import ABI_NAMES, FLOAT_NAMES, ISA, csrs, decode
 from emulator.isa.description import SIGNED, Compressed, Instruction
 
 FORMS: list[Instruction | Compressed] = [*ISA.instructions.values(), *ISA.compressed.values()]
@@ -535,3 +535,26 @@ def test_the_assembler_refuses_nonsense() -> None:
     ):
         with pytest.raises(AssemblyError):
             assemble(0, line)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0, "nothing said"),
+        (0x0000_3503, "transformed ld a0"),
+        (0x0001_B503, "transformed ld a0, at byte 3 of the access"),
+        (0x0000_3501, "transformed ld a0, 16-bit form"),
+        (0x00C0_3023, "transformed sd a2"),
+        (0x08C0_252F, "transformed amoswap.w a0, a2"),
+        (0x0040_200F, "transformed cbo.zero"),
+        (0x6400_4573, "transformed hlv.h a0"),
+        (0x3000, "read of a VS-stage page-table entry"),
+        (0x3020, "write of a VS-stage page-table entry (A or D)"),
+        (0xFFFF_FFFF, "0xffffffff, no transformed instruction"),
+        (1 << 32 | 0x3503, "0x100003503, no transformed instruction"),
+    ],
+)
+@pytest.mark.parametrize("name", ["mtinst", "htinst"])
+def test_what_a_trap_says_of_its_instruction(name: str, value: int, said: str) -> None:
+    """ "Transformed Instruction or Pseudoinstruction for mtinst or htinst"."""
+    assert [meaning for _, _, meaning in csrs.BY_NAME[name].decode(value)] == [said]

@@ -52,6 +52,10 @@ _LATER_OPTIONS = {
 }
 
 
+_THE_GUEST = ""
+"""What --bare stands for where no file follows it: `--bare --headless FILE`."""
+
+
 class UsageError(EmulatorError):
     """The command line does not make sense."""
 
@@ -137,7 +141,11 @@ def parser() -> argparse.ArgumentParser:
     ))  # fmt: skip
     run.add_argument("guests", nargs="*", metavar="GUEST", help="an ELF file, or a bundled guest: hello, pages, ...")
     run.add_argument(
-        "--bare", metavar="FIRMWARE", help="boot FIRMWARE (ELF or raw image) in M-mode, no hypervisor of ours"
+        "--bare",
+        nargs="?",
+        const=_THE_GUEST,
+        metavar="FIRMWARE",
+        help="boot FIRMWARE, or GUEST (ELF, kernel or raw image), in M-mode, no hypervisor of ours",
     )
     run.add_argument("--memory", "-m", type=size, metavar="SIZE", help="RAM of the machine, or of each VM: 64M, 1G")
     run.add_argument("--harts", type=count(64), metavar="N", help="harts of the bare machine")
@@ -290,6 +298,10 @@ def _run(options: argparse.Namespace) -> int:
     if options.isa is not None and options.isa.lower() not in ("rv64gch", "rv64gc_h", "rv64"):
         raise UsageError(f"--isa {options.isa}: not available yet; the harts are rv64gch")
     if options.bare is not None:
+        if options.bare is _THE_GUEST:
+            if not options.guests:
+                raise UsageError("--bare: name the firmware to boot (see rvtui run --help)")
+            options.bare = options.guests.pop(0)
         if options.guests:
             raise UsageError(f"--bare boots one firmware: what is {options.guests[0]!r} for?")
         if options.vcpus is not None:

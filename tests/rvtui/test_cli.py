@@ -81,6 +81,21 @@ def test_bare_firmware_ends_through_htif_or_the_finisher(guest: Guest) -> None:
     assert b"7" in done.stderr
 
 
+FINISH = (lui(5, 0x100), lui(6, 0x5), 0x5553_0313, 0x0062_A023, jump(0))
+"""Writes 0x5555, "pass", to the test finisher at 0x100000."""
+
+
+@pytest.mark.parametrize("name", ["firmware", "firmware.v2", "raw.bin"])
+def test_any_file_that_begins_with_an_instruction_is_a_raw_image(guest: Guest, name: str) -> None:
+    code = b"".join(word.to_bytes(4, "little") for word in FINISH)
+    done = run("run", "--bare", "--headless", guest(code, name))
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_name_may_say_that_text_is_code(guest: Guest) -> None:
+    assert "trap" in failed("run", "--headless", "--bare", guest(b"no code at all", "text.bin"), code=3)
+
+
 def test_tiny_hypervisor_on_the_bare_machine() -> None:
     done = run("run", "--bare", "tiny-hypervisor", "--headless")
     assert done.returncode == 0, done.stderr
@@ -145,7 +160,14 @@ BAD_LINES = [
     (["run", "--headless", "."], "directory"),
     (["run", "--headless", "empty"], "empty"),
     (["run", "--headless", "text"], "neither an ELF"),
-    (["run", "--bare", "text", "--headless"], "neither an ELF"),
+    (["run", "--bare", "text", "--headless"], "it is text"),
+    (["run", "--bare", "zeros", "--headless"], "begin with an instruction"),
+    (["run", "--bare", "disk.img", "--headless"], "qcow2"),
+    (["run", "--headless", "disk.img"], "qcow2"),
+    (["run", "--bare", "saved", "--headless"], "rvtui snapshot restore"),
+    (["run", "--headless", "saved"], "rvtui snapshot restore"),
+    (["run", "--headless", "--bare"], "name the firmware"),
+    (["run", "--bare", "--headless", "tiny-hypervisor", "hello"], "hello"),
     (["run", "--headless", "cut.elf"], "cut.elf"),
     (["run", "--headless", "cut2.elf"], "cut2.elf"),
     (["run", "--headless", "elf32"], "elf32"),
@@ -210,6 +232,9 @@ def bad_files(tmp_path: Path) -> None:
     for name, data in {
         "empty": b"",
         "text": b"this is no program\n",
+        "zeros": bytes(4096),
+        "disk.img": b"QFI\xfb" + bytes(100),
+        "saved": b"\xc4\x10\x89rvtui-state\r\n\x1a\n" + bytes(100),
         "cut.elf": good[:50],
         "cut2.elf": good[:100],
         "elf32": elf([NOP], bits=1),

@@ -183,7 +183,7 @@ def parser() -> argparse.ArgumentParser:
     isa = commands.add_parser(
         "isa", help="what the harts implement", allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_ISA_EXAMPLES,
-        description="What the harts implement, by profile; or one extension, instruction, CSR or profile.",
+        description="What the harts implement, by profile; or one extension, instruction or CSR.",
     )  # fmt: skip
     isa.add_argument("names", nargs="*", metavar="NAME", help="V, sh1add.uw, hstatus, 0x600, RVA23S64; or diff A B")
     isa.add_argument("--json", action="store_true", help="one JSON object; what is in it: pydoc rvtui.isa")

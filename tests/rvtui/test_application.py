@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from desk import FLOOD, RAM, SPIN, opened
+from textual import events
 
 import snapshots
 from emulator.hart import Access, Mode
@@ -480,6 +481,30 @@ async def test_restoring_rubbish_changes_nothing(tmp_path: Path) -> None:
         await desk.shows("bad.snap")
         assert "✗" in desk.application._keys.message
         assert desk.machine is machine and desk.session.running
+
+
+async def test_keys_that_come_all_at_once_go_where_they_belong(tmp_path: Path) -> None:
+    """As a terminal hands over what was typed ahead: a command after its colon, lines after the console's digit."""
+
+    async with opened(DEMONSTRATION, (120, 40)) as desk:
+        await desk.shows("echo>")
+
+        def burst(keys: list[str]) -> None:
+            for key in keys:
+                character = {"colon": ":", "space": " ", "enter": "\r"}.get(key, key if len(key) == 1 else None)
+                desk.application.post_message(events.Key(key, character))
+
+        burst(
+            ["colon", *"walk", "space", *"0x80000000", "space", *"load", "space", *"VS", "enter", "2", *"abc", "enter"]
+        )
+        await desk.shows("CBA")
+        assert any("0x80000000  load in VS" in line for line in desk.lines("walk"))
+        assert desk.session.running and not list(tmp_path.iterdir())
+        desk.application.post_message(events.Key("ctrl+right_square_bracket", None))
+        burst(["colon"])
+        desk.application.post_message(events.Paste("walk 0x80001000 load VS"))
+        burst(["enter"])
+        await desk.until(lambda: any("0x80001000  load in VS" in line for line in desk.lines("walk")))
 
 
 async def test_the_walk_is_the_harts() -> None:

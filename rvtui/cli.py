@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import os
 import signal
 import sys
@@ -220,6 +222,9 @@ def version() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code. What the user got wrong is one line on standard error."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     try:
         return _main(list(sys.argv[1:] if arguments is None else arguments))
     except EmulatorError as error:
@@ -232,16 +237,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _complain("not enough memory for this machine; use a smaller --memory")
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
+        where = f"{error.filename}: " if error.filename else "standard output: " if error.errno == errno.ENOSPC else ""
         return _complain(f"{where}{error.strerror or error}")
 
 
 def _complain(text: str) -> int:
-    try:
+    with contextlib.suppress(OSError):
         sys.stdout.flush()
+    with contextlib.suppress(OSError):
         print(f"rvtui: {' '.join(text.split())}", file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        _drop_output()
+    _drop_output()
     return USER_ERROR
 
 
@@ -251,7 +256,7 @@ def _drop_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (BrokenPipeError, ValueError):
+        except (OSError, ValueError):
             os.dup2(null, stream.fileno())
 
 

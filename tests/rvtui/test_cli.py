@@ -285,6 +285,25 @@ def test_help_and_version_do_not_load_the_application() -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
+def test_output_that_cannot_be_written_is_told() -> None:
+    for command in (["isa"], ["run", "--headless", "hello"], ["conformance"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "rvtui", *command], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE
+            )
+        assert (done.returncode, done.stderr) == (2, b"rvtui: standard output: No space left on device\n"), command
+
+
+@pytest.mark.parametrize(("command", "code"), [("--version", 0), ("--help", 0), ("isa Zba", 0), ("nosuch", 2)])
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "2>/dev/full"])
+def test_nobody_listens(command: str, code: int, closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m rvtui {command} {closed}"], input=b"", capture_output=True
+    )
+    assert done.returncode == code
+    assert b"Traceback" not in done.stderr and b"Exception" not in done.stderr
+
+
 def test_a_closed_pipe_ends_quietly(guest: Guest) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "rvtui", "run", "--headless", str(guest(FLOOD))],

@@ -14,7 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from desk import ECALL, FLOOD, NOP, RAM, SLEEP, SPIN, elf, failed, jump, li, lui, run
+from desk import ECALL, FLOOD, NOP, RAM, SLEEP, SPIN, elf, failed, jump, li, lui, run, with_page_features
+
+import snapshots
+from emulator.hart import Mode
 
 Guest = Callable[..., Path]
 
@@ -134,6 +137,29 @@ def test_save_restore_continues_where_it_stood(tmp_path: Path) -> None:
     second = run("snapshot", "restore", "--headless", "here.snap")
     assert second.returncode == 0, second.stderr
     assert first.stdout + second.stdout == whole
+
+
+def test_pages_masks_and_counters_go_on_in_another_process() -> None:
+    """Through 64 KiB pages of both stages by a tagged pointer, with counters that count and overflow."""
+    machine = with_page_features()
+    hart = machine.harts[0]
+    loop = (0x0085_3583, 0x0015_8593, 0x00B5_3423, jump(-12))  # ld a1, 8(a0); addi a1, a1, 1; sd a1, 8(a0)
+    machine.memory.write(RAM, b"".join(word.to_bytes(4, "little") for word in loop))
+    hart.set_csr("henvcfg", hart.csr("henvcfg") | 3 << 32)  # PMM: 16 bits are ignored
+    hart.set_csr("mhpmcounter3", (1 << 64) - 1000)
+    hart.set_csr("mhpmevent3", 2)
+    hart.x[10] = 0xABCD << 48 | 0x4000_7000
+    snapshots.save(machine, "first")
+    for source, target, steps in (("first", "half", 777), ("half", "whole", 1234), ("first", "other", 777 + 1234)):
+        done = run("snapshot", "restore", "--headless", "--instructions", str(steps), "--save", target, source)
+        assert done.returncode == 0, done.stderr
+    whole = snapshots.load("whole")
+    hart = whole.harts[0]
+    assert hart.mode is Mode.VS and whole.memory.read_int(RAM + 0x2_7008, 8) == 2011 // 4 + 1
+    assert hart.csr("mhpmcounter3") == 1011 and hart.csr("mhpmevent3") >> 63
+    assert whole.state_hash() == snapshots.load("other").state_hash()
+    machine.run(777 + 1234)
+    assert whole.state_hash() == machine.state_hash()
 
 
 def test_snapshot_info_and_verify() -> None:

@@ -241,6 +241,30 @@ def linux_header(data: bytes) -> LinuxHeader | None:
     return LinuxHeader(text_offset, image_size, bool(flags & 1)) if magic == _LINUX_MAGIC else None
 
 
+_STRANGERS: Final = (
+    (b"PK\3\4", "a zip archive"),
+    (b"\xfd7zXZ", "compressed with xz"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
+    (b"BZh", "compressed with bzip2"),
+    (b"MZ", "an EFI or Windows program, not for RISC-V"),
+    (b"QFI\xfb", "a disk image (qcow2)"),
+    (b"\xd0\x0d\xfe\xed", "a device tree"),
+    (b"\x27\x05\x19\x56", "a U-Boot image, whose contents are wanted"),
+    (b"070701", "a cpio archive"),
+    (b"\x89PNG", "a picture"),
+)
+
+
+def stranger(data: bytes) -> str | None:
+    """What a file without a header that we read is, if it is something that nobody can mean to run."""
+    return next((what for magic, what in _STRANGERS if data.startswith(magic)), None)
+
+
+def is_text(data: bytes) -> bool:
+    """Code has bytes that no text has, soon."""
+    return all((byte >= 0x20 and byte != 0x7F) or byte in b"\t\n\f\r\x1b" for byte in data[:4096])
+
+
 def read_system_map(path: str | os.PathLike[str]) -> Symbols:
     """The symbols in a Linux System.map: lines of address, type letter, name."""
     name = shown(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import os
 import signal
 import sys
@@ -50,6 +52,10 @@ _LATER_OPTIONS = {
     "--gdb": "[HOST:]PORT",
     "--record": "FILE",
 }
+
+
+_THE_GUEST = ""
+"""What --bare stands for where no file follows it: `--bare --headless FILE`."""
 
 
 class UsageError(EmulatorError):
@@ -137,8 +143,11 @@ def parser() -> argparse.ArgumentParser:
     ))  # fmt: skip
     run.add_argument("guests", nargs="*", metavar="GUEST", help="an ELF file, or a bundled guest: hello, pages, ...")
     run.add_argument(
-        "--bare", nargs="?", const="", metavar="FIRMWARE",
-        help="boot FIRMWARE (ELF or raw image) in M-mode, no hypervisor of ours; it may also stand where GUEST does",
+        "--bare",
+        nargs="?",
+        const=_THE_GUEST,
+        metavar="FIRMWARE",
+        help="boot FIRMWARE, or GUEST (ELF, kernel or raw image), in M-mode, no hypervisor of ours",
     )
     run.add_argument(
         "--memory", "-m", type=size, metavar="SIZE",
@@ -179,7 +188,7 @@ def parser() -> argparse.ArgumentParser:
     isa = commands.add_parser(
         "isa", help="what the harts implement", allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_ISA_EXAMPLES,
-        description="What the harts implement, by profile; or one extension, instruction, CSR or profile.",
+        description="What the harts implement, by profile; or one extension, instruction or CSR.",
     )  # fmt: skip
     isa.add_argument("names", nargs="*", metavar="NAME", help="V, sh1add.uw, hstatus, 0x600, RVA23S64; or diff A B")
     isa.add_argument("--json", action="store_true", help="one JSON object; what is in it: pydoc rvtui.isa")
@@ -216,6 +225,9 @@ def version() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code. What the user got wrong is one line on standard error."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     try:
         return _main(list(sys.argv[1:] if arguments is None else arguments))
     except EmulatorError as error:
@@ -228,16 +240,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _complain("not enough memory for this machine; use a smaller --memory")
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
+        where = f"{error.filename}: " if error.filename else "standard output: " if error.errno == errno.ENOSPC else ""
         return _complain(f"{where}{error.strerror or error}")
 
 
 def _complain(text: str) -> int:
-    try:
+    with contextlib.suppress(OSError):
         sys.stdout.flush()
+    with contextlib.suppress(OSError):
         print(f"rvtui: {' '.join(text.split())}", file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        _drop_output()
+    _drop_output()
     return USER_ERROR
 
 
@@ -247,7 +259,7 @@ def _drop_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (BrokenPipeError, ValueError):
+        except (OSError, ValueError):
             os.dup2(null, stream.fileno())
 
 
@@ -294,7 +306,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.isa is not None and options.isa.lower() not in ("rv64gch", "rv64gc_h", "rv64"):
         raise UsageError(f"--isa {options.isa}: not available yet; the harts are rv64gch")
     if options.bare is not None:
-        if not options.bare:
+        if options.bare is _THE_GUEST:
             if not options.guests:
                 raise UsageError(f"--bare: name a firmware, or the bundled {machines.bundled(bare=True)}")
             options.bare = options.guests.pop(0)

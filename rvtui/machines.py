@@ -8,6 +8,7 @@ from pathlib import Path
 
 from emulator import guests, loader
 from emulator.errors import ConfigurationError, LoadError
+from emulator.isa import decode
 from emulator.loader import Image
 from emulator.machine import RAM_BASE, Machine
 from emulator.vmm import Hypervisor
@@ -15,7 +16,7 @@ from emulator.vmm import Hypervisor
 VM_MEMORY = 32 << 20
 DEVICE_TREE_MAGIC = bytes.fromhex("d00dfeed")
 RAW = (".bin", ".img", ".raw")
-"""Names of files that need no header: they are loaded at the start of RAM."""
+"""Names of files that are raw images whatever they begin with."""
 OVERHEAD = 16 << 20
 """RAM of the machine beyond that of its VMs: G-stage tables and alignment."""
 
@@ -50,8 +51,9 @@ def with_guests(names: Sequence[str], *, memory: int = VM_MEMORY, vcpus: int = 1
     taken: set[str] = set()
     for path in paths:
         vm = hypervisor.create_vm(_name(path, taken), memory=memory, vcpus=vcpus)
-        if not _has_form(path):
-            raise LoadError(f"{path}: neither an ELF file nor a Linux kernel image")
+        data = loader.read_file(path)
+        if not _has_form(data):
+            raise LoadError(f"{path}: {_foreign(data) or 'neither an ELF file nor a Linux kernel image'}")
         vm.load(path)
     return machine
 
@@ -59,12 +61,12 @@ def with_guests(names: Sequence[str], *, memory: int = VM_MEMORY, vcpus: int = 1
 def bare(firmware: str, *, memory: int, harts: int, dtb: str | None) -> tuple[Machine, bytes, Image]:
     """The bare machine with `firmware` in M-mode at its entry; the device tree that it is handed; what was loaded."""
     path = find(firmware, bare=True)
-    if _has_form(path):
+    data = loader.read_file(path)
+    if _has_form(data):
         image = loader.read_image(path)
-    elif path.suffix in RAW:
-        image = loader.read_raw(path, RAM_BASE)
     else:
-        raise LoadError(f"{path}: neither an ELF file nor a Linux kernel image; a raw image is called {', '.join(RAW)}")
+        _check_raw(path, data)
+        image = loader.read_raw(path, RAM_BASE)
     machine = Machine(memory=memory, harts=harts)
     machine.load(image)
     tree = machine.device_tree() if dtb is None else loader.read_file(dtb, 1 << 20)
@@ -74,10 +76,33 @@ def bare(firmware: str, *, memory: int, harts: int, dtb: str | None) -> tuple[Ma
     return machine, tree, image
 
 
-def _has_form(path: Path) -> bool:
+def _has_form(data: bytes) -> bool:
     """ELF, Linux image or compressed, whatever the name says."""
-    data = loader.read_file(path)
     return data.startswith((b"\x7fELF", b"\x1f\x8b")) or loader.linux_header(data) is not None
+
+
+def _foreign(data: bytes) -> str:
+    """Why a file is not to be run at all, or ""."""
+    from snapshots.format import MAGIC  # what only a wrong file needs
+
+    if data.startswith(MAGIC):
+        return "it is a snapshot: rvtui snapshot restore goes on from it"
+    what = loader.stranger(data)
+    return f"neither an ELF file nor a Linux kernel image: it is {what}" if what else ""
+
+
+def _check_raw(path: Path, data: bytes) -> None:
+    """Any file may be a raw image, loaded at the start of RAM and entered at its first byte; refuses what is none."""
+    why = _foreign(data)
+    if not why and path.suffix not in RAW:
+        first = decode(int.from_bytes(data[:4], "little"))
+        if loader.is_text(data):
+            why = "it is text, neither an ELF file nor a kernel image"
+        elif first is None:
+            why = "neither an ELF file nor a kernel image, and as a raw image it would begin with an instruction"
+        why += f"; name it {RAW[0]} to run it all the same" if why else ""
+    if why:
+        raise LoadError(f"{path}: {why}")
 
 
 def _up(size: int) -> int:

@@ -7,10 +7,12 @@ from typing import Any
 
 from emulator.errors import ConfigurationError, EmulatorError, StateError, TranslationError
 from emulator.hart import Access, Exit, ExitReason, Mode
+from emulator.isa import csrs
+from emulator.isa.pages import A, D, R, U, W, X
 from emulator.machine import INSTRUCTIONS_PER_TICK, Machine
 from emulator.vmm import mmio, sbi
 from emulator.vmm.allocator import PAGE, Allocator
-from emulator.vmm.gstage import A, D, GStage, R, U, W, X
+from emulator.vmm.gstage import GStage
 from emulator.vmm.vcpu import HSTATUS_VTW, MASK64, VS_INTERRUPTS, Vcpu
 from emulator.vmm.vm import MAXIMUM_VCPUS, RAM_BASE, Vm
 
@@ -341,7 +343,7 @@ class Hypervisor:
         """Manual: "Guest-Page Faults". htval is the guest-physical address shifted right by 2."""
         vm, hart, pc = vcpu.vm, self.hart, vcpu.pc
         htinst = hart.csr("htinst")
-        implicit = htinst in mmio.PSEUDO
+        implicit = htinst in csrs.PSEUDO_INSTRUCTIONS
         gpa = hart.csr("htval") << 2 | (0 if implicit else hart.csr("stval") & 3)
         # The walk reads a VS-stage entry, or writes its A or D, whatever the access was that needed it.
         wanted = (STORE_GUEST if htinst & 0x20 else LOAD_GUEST) if implicit else cause

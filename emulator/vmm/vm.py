@@ -12,9 +12,10 @@ from emulator.console import Console
 from emulator.devices.uart import Uart
 from emulator.devicetree import flatten, machine_tree
 from emulator.errors import ConfigurationError, LoadError, StateError
+from emulator.isa.pages import D, W
 from emulator.loader import Image, Symbol, Symbols, read_elf, read_file, read_image
 from emulator.vmm.allocator import PAGE
-from emulator.vmm.gstage import MEMORY, D, Entry, GStage, W, page_size
+from emulator.vmm.gstage import MEMORY, Entry, GStage, page_size
 from emulator.vmm.slots import GuestMemory, Slot, describe
 from emulator.vmm.vcpu import VSEI, Vcpu
 

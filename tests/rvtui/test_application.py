@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from desk import FLOOD, RAM, SPIN, opened
+from desk import FLOOD, RAM, SPIN, opened, with_page_features
+from textual import events
 
 import snapshots
 from emulator.hart import Access, Mode
@@ -481,6 +482,30 @@ async def test_restoring_rubbish_changes_nothing(tmp_path: Path) -> None:
         assert desk.machine is machine and desk.session.running
 
 
+async def test_keys_that_come_all_at_once_go_where_they_belong(tmp_path: Path) -> None:
+    """As a terminal hands over what was typed ahead: a command after its colon, lines after the console's digit."""
+
+    async with opened(DEMONSTRATION, (120, 40)) as desk:
+        await desk.shows("echo>")
+
+        def burst(keys: list[str]) -> None:
+            for key in keys:
+                character = {"colon": ":", "space": " ", "enter": "\r"}.get(key, key if len(key) == 1 else None)
+                desk.application.post_message(events.Key(key, character))
+
+        burst(
+            ["colon", *"walk", "space", *"0x80000000", "space", *"load", "space", *"VS", "enter", "2", *"abc", "enter"]
+        )
+        await desk.shows("CBA")
+        assert any("0x80000000  load in VS" in line for line in desk.lines("walk"))
+        assert desk.session.running and not list(tmp_path.iterdir())
+        desk.application.post_message(events.Key("ctrl+right_square_bracket", None))
+        burst(["colon"])
+        desk.application.post_message(events.Paste("walk 0x80001000 load VS"))
+        burst(["enter"])
+        await desk.until(lambda: any("0x80001000  load in VS" in line for line in desk.lines("walk")))
+
+
 async def test_the_walk_is_the_harts() -> None:
     async with opened(DEMONSTRATION, (120, 40)) as desk:
         await desk.shows("echo>")
@@ -516,6 +541,48 @@ async def test_a_walk_through_both_stages() -> None:
         await desk.until(lambda: any("VS-stage entry" in line for line in desk.lines("walk")))
         text = "\n".join(desk.lines("walk"))
         assert "VS L2" in text and "G  L2" in text and "through the G-stage" in text
+
+
+async def test_a_walk_shows_contiguous_ranges_and_memory_types() -> None:
+    async with opened(with_page_features(), (120, 40), running=False) as desk:
+        desk.application.carry_out("walk 0x40003008 load VS")
+        await desk.until(lambda: any("physical 0x80023008" in line for line in desk.lines("walk")))
+        *steps, last = desk.lines("walk")
+        assert "64 KiB page, NC memory" in last
+        leaf = next(line for line in steps if "VS L0" in line)
+        assert "DA--XWRV N NC → 0x10003008" in leaf
+        assert "DA-UXWRV N → 0x80023008" in steps[-1]
+
+
+async def test_the_tree_shows_contiguous_ranges_and_memory_types() -> None:
+    async with opened(with_page_features(), (120, 40), running=False) as desk:
+        await desk.press("6")
+        await desk.settled()
+        text = "\n".join(desk.lines("gstage"))
+        assert "0x10000000 → 0x80020000  rwx u-ad N  64 KiB NAPOT\n" in text
+        assert "0x10020000 → 0x80080000  rwx u-ad N IO  128 KiB (2 x 64 KiB NAPOT)\n" in text
+        assert "0x10040000  invalid entry" in text and "0x10041000  invalid entry" in text
+    async with opened(with_page_features(types=False), (120, 40), running=False) as desk:
+        await desk.press("6")
+        await desk.settled()
+        text = "\n".join(desk.lines("gstage"))
+        assert "64 KiB NAPOT" in text and "0x10020000  invalid entry" in text, "PBMTE=0 reserves types"
+
+
+async def test_the_trapping_instruction_is_named() -> None:
+    machine = with_page_features()
+    hart = machine.harts[0]
+    async with opened(machine, (120, 40), running=False) as desk:
+        await desk.press("4", "z")
+        for address, said in ((0x4001_0000, "transformed ld a1"), (0xC000_0000, "read of a VS-stage page-table entry")):
+            hart.x[10], hart.pc, hart.mode = address - 8, RAM, Mode.VS
+            await desk.press("s")
+            await desk.settled()
+            row = next(line for line in desk.lines("csrs") if line.strip().startswith("htinst"))
+            assert said in row
+        desk.application.carry_out("walk 0xc0000000 load VS")
+        await desk.until(lambda: any("htinst 0x3000" in line for line in desk.lines("walk")))
+        assert any("read of a VS-stage page-table entry" in line for line in desk.lines("walk"))
 
 
 async def test_the_tree_is_the_tables() -> None:

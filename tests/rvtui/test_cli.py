@@ -14,7 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from desk import ECALL, FLOOD, NOP, RAM, SLEEP, SPIN, elf, failed, jump, li, lui, run
+from desk import ECALL, FLOOD, NOP, RAM, SLEEP, SPIN, elf, failed, jump, li, lui, run, with_page_features
+
+import snapshots
+from emulator.hart import Mode
 
 Guest = Callable[..., Path]
 
@@ -81,6 +84,21 @@ def test_bare_firmware_ends_through_htif_or_the_finisher(guest: Guest) -> None:
     assert b"7" in done.stderr
 
 
+FINISH = (lui(5, 0x100), lui(6, 0x5), 0x5553_0313, 0x0062_A023, jump(0))
+"""Writes 0x5555, "pass", to the test finisher at 0x100000."""
+
+
+@pytest.mark.parametrize("name", ["firmware", "firmware.v2", "raw.bin"])
+def test_any_file_that_begins_with_an_instruction_is_a_raw_image(guest: Guest, name: str) -> None:
+    code = b"".join(word.to_bytes(4, "little") for word in FINISH)
+    done = run("run", "--bare", "--headless", guest(code, name))
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_name_may_say_that_text_is_code(guest: Guest) -> None:
+    assert "trap" in failed("run", "--headless", "--bare", guest(b"no code at all", "text.bin"), code=3)
+
+
 def test_the_firmware_may_stand_behind_the_options() -> None:
     done = run("run", "--bare", "--headless", "tiny-hypervisor")
     assert done.returncode == 0 and b"guest 2 switched itself off" in done.stdout
@@ -128,6 +146,29 @@ def test_save_restore_continues_where_it_stood(tmp_path: Path) -> None:
     assert first.stdout + second.stdout == whole
 
 
+def test_pages_masks_and_counters_go_on_in_another_process() -> None:
+    """Through 64 KiB pages of both stages by a tagged pointer, with counters that count and overflow."""
+    machine = with_page_features()
+    hart = machine.harts[0]
+    loop = (0x0085_3583, 0x0015_8593, 0x00B5_3423, jump(-12))  # ld a1, 8(a0); addi a1, a1, 1; sd a1, 8(a0)
+    machine.memory.write(RAM, b"".join(word.to_bytes(4, "little") for word in loop))
+    hart.set_csr("henvcfg", hart.csr("henvcfg") | 3 << 32)  # PMM: 16 bits are ignored
+    hart.set_csr("mhpmcounter3", (1 << 64) - 1000)
+    hart.set_csr("mhpmevent3", 2)
+    hart.x[10] = 0xABCD << 48 | 0x4000_7000
+    snapshots.save(machine, "first")
+    for source, target, steps in (("first", "half", 777), ("half", "whole", 1234), ("first", "other", 777 + 1234)):
+        done = run("snapshot", "restore", "--headless", "--instructions", str(steps), "--save", target, source)
+        assert done.returncode == 0, done.stderr
+    whole = snapshots.load("whole")
+    hart = whole.harts[0]
+    assert hart.mode is Mode.VS and whole.memory.read_int(RAM + 0x2_7008, 8) == 2011 // 4 + 1
+    assert hart.csr("mhpmcounter3") == 1011 and hart.csr("mhpmevent3") >> 63
+    assert whole.state_hash() == snapshots.load("other").state_hash()
+    machine.run(777 + 1234)
+    assert whole.state_hash() == machine.state_hash()
+
+
 def test_snapshot_info_and_verify() -> None:
     assert run("snapshot", "save", "x.snap", "hello", "pages", "--instructions", "5000").returncode == 0
     told = run("snapshot", "info", "x.snap").stdout.decode()
@@ -152,7 +193,14 @@ BAD_LINES = [
     (["run", "--headless", "."], "directory"),
     (["run", "--headless", "empty"], "empty"),
     (["run", "--headless", "text"], "neither an ELF"),
-    (["run", "--bare", "text", "--headless"], "neither an ELF"),
+    (["run", "--bare", "text", "--headless"], "it is text"),
+    (["run", "--bare", "zeros", "--headless"], "begin with an instruction"),
+    (["run", "--bare", "disk.img", "--headless"], "qcow2"),
+    (["run", "--headless", "disk.img"], "qcow2"),
+    (["run", "--bare", "saved", "--headless"], "rvtui snapshot restore"),
+    (["run", "--headless", "saved"], "rvtui snapshot restore"),
+    (["run", "--headless", "--bare"], "name a firmware"),
+    (["run", "--bare", "--headless", "tiny-hypervisor", "hello"], "hello"),
     (["run", "--headless", "cut.elf"], "cut.elf"),
     (["run", "--headless", "cut2.elf"], "cut2.elf"),
     (["run", "--headless", "elf32"], "elf32"),
@@ -217,6 +265,9 @@ def bad_files(tmp_path: Path) -> None:
     for name, data in {
         "empty": b"",
         "text": b"this is no program\n",
+        "zeros": bytes(4096),
+        "disk.img": b"QFI\xfb" + bytes(100),
+        "saved": b"\xc4\x10\x89rvtui-state\r\n\x1a\n" + bytes(100),
         "cut.elf": good[:50],
         "cut2.elf": good[:100],
         "elf32": elf([NOP], bits=1),
@@ -265,6 +316,25 @@ def test_help_and_version_do_not_load_the_application() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, input=b"")
     assert done.returncode == 0, done.stderr.decode()
+
+
+def test_output_that_cannot_be_written_is_told() -> None:
+    for command in (["isa"], ["run", "--headless", "hello"], ["conformance"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "rvtui", *command], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE
+            )
+        assert (done.returncode, done.stderr) == (2, b"rvtui: standard output: No space left on device\n"), command
+
+
+@pytest.mark.parametrize(("command", "code"), [("--version", 0), ("--help", 0), ("isa Zba", 0), ("nosuch", 2)])
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "2>/dev/full"])
+def test_nobody_listens(command: str, code: int, closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m rvtui {command} {closed}"], input=b"", capture_output=True
+    )
+    assert done.returncode == code
+    assert b"Traceback" not in done.stderr and b"Exception" not in done.stderr
 
 
 def test_a_closed_pipe_ends_quietly(guest: Guest) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -330,7 +331,19 @@ class Vm:
         if changed:
             self.hypervisor.fence()
 
-    # Console
+    # What SBI asks of a VM besides (emulator.sbi.Domain)
+
+    hypervisor_extension = False
+
+    @property
+    def callers(self) -> list[Vcpu]:
+        return self.vcpus
+
+    def machine_csr(self, name: str) -> int:
+        return self.hypervisor.hart.csr(name)
+
+    def fence(self, targets: Sequence[object]) -> None:
+        self.hypervisor.fence()  # all vCPUs share one hart
 
     def receive(self, limit: int) -> bytes:
         """At most `limit` bytes of console input."""

@@ -127,7 +127,7 @@ class Hypervisor:
             raise ConfigurationError(f"VM {name}: all {MAXIMUM_VMID} VMIDs are in use")
         vm = Vm(self, name, vmid, pages)
         vm.tables = GStage(self.memory, self.allocator, scheme)
-        vm.vcpus = [Vcpu(vm, index) for index in range(vcpus)]
+        vm.add_vcpus(vcpus)
         vm.time_delta = -self.hart.time & ((1 << 64) - 1)
         try:
             vm.add_slot(RAM_BASE, memory)

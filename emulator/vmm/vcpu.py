@@ -265,6 +265,11 @@ class Vcpu:
         pending = self.get_reg("hvip")
         self.set_reg("hvip", pending | 1 << bit if level else pending & ~(1 << bit))
 
+    def wire(self, bit: int, level: bool) -> None:
+        """An interrupt controller drives SEIP, by its bit of mip: VSEI for the guest."""
+        if bit == VSEI - 1:
+            self.interrupt(VSEI, level)
+
     @property
     def time(self) -> int:
         """What the guest reads from `time`."""

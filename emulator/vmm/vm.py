@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emulator.bus import Bus
 from emulator.console import Console
+from emulator.devices.plic import Plic
 from emulator.devices.uart import Uart
 from emulator.devicetree import flatten, machine_tree
 from emulator.errors import ConfigurationError, LoadError, StateError
@@ -17,13 +18,14 @@ from emulator.loader import Image, Symbol, Symbols, read_elf, read_file, read_im
 from emulator.vmm.allocator import PAGE
 from emulator.vmm.gstage import MEMORY, D, Entry, GStage, W, page_size
 from emulator.vmm.slots import GuestMemory, Slot, describe
-from emulator.vmm.vcpu import VSEI, Vcpu
+from emulator.vmm.vcpu import Vcpu
 
 if TYPE_CHECKING:
     from emulator.vmm.hypervisor import Hypervisor
 
 RAM_BASE = 0x8000_0000
-UART_BASE = 0x1000_0000
+PLIC_BASE, UART_BASE, UART_IRQ = 0xC00_0000, 0x1000_0000, 10
+SEIP = 9
 TREE_ROOM = 64 << 10
 """Bytes kept for the device tree above the initrd."""
 EVENTS = 256
@@ -59,6 +61,7 @@ class Vm:
         self.memory = GuestMemory(hypervisor.memory)
         self.tables: GStage
         self.vcpus: list[Vcpu] = []
+        self.plic: Plic
         self.symbols = Symbols()
         self.time_delta = 0
         """htimedelta: what is added to the machine's time, so that the guest's began at 0."""
@@ -77,12 +80,16 @@ class Vm:
         self.input_arrived = False
         """Console input came and no vCPU looked yet: one WFI returns for it, enabled interrupts or not."""
         self.console = Console(name)
-        self.uart = Uart(self.console, irq=0)
+        self.uart = Uart(self.console, irq=UART_IRQ)
         self.bus = Bus()
         self.bus.add(UART_BASE, self.uart)
-        self._connect()
 
-    def _connect(self) -> None:
+    def add_vcpus(self, count: int) -> None:
+        """Once, before it starts: the virtual CPUs, and the interrupt controller before them."""
+        self.vcpus = [Vcpu(self, index) for index in range(count)]
+        self.plic = Plic(self.vcpus, lines=(SEIP,))
+        self.bus.add(PLIC_BASE, self.plic)
+        self.uart.interrupt = self._uart_interrupt
         to_uart = self.console.arrived
 
         def arrived() -> None:
@@ -90,11 +97,9 @@ class Vm:
             to_uart()
 
         self.console.arrived = arrived
-        self.uart.interrupt = self._external_interrupt
 
-    def _external_interrupt(self, level: bool) -> None:
-        # There is no interrupt controller in the VM: the UART is wired to the first vCPU.
-        self.vcpus[0].interrupt(VSEI, level)
+    def _uart_interrupt(self, level: bool) -> None:
+        self.plic.set_source(UART_IRQ, level)
 
     def __repr__(self) -> str:
         return f"<Vm {self.name} vmid={self.vmid} {self.status}>"
@@ -180,6 +185,7 @@ class Vm:
     def boot(self, pc: int, opaque: int = 0) -> None:
         """Start vCPU 0: pc, a0 = its number, a1 = `opaque` (the device tree's address, or 0)."""
         self.uart.reset()
+        self.plic.reset()
         self.vcpus[0].reset(pc, opaque)
 
     def end(self, code: int, message: str) -> None:
@@ -376,6 +382,7 @@ class Vm:
             "input_arrived": self.input_arrived,
             "console": self.console.state(),
             "uart": self.uart.state(),
+            "plic": self.plic.state(),
         }
 
     @classmethod
@@ -387,7 +394,7 @@ class Vm:
                 "vcpus": list(vcpus), "symbols": symbols, "time_delta": int(time_delta),
                 "stopped": (None | str()) as stopped, "exit_code": (None | int()) as exit_code, "message": str(message),
                 "exits": dict(exits), "stats": dict(stats), "calls": dict(calls), "events": list(events),
-                "input_arrived": bool(input_arrived), "console": dict(console), "uart": dict(uart),
+                "input_arrived": bool(input_arrived), "console": dict(console), "uart": dict(uart), "plic": dict(plic),
             } if pages in PAGE_LEVELS and 0 <= vmid < 1 << 14 and 1 <= len(vcpus) <= MAXIMUM_VCPUS:  # fmt: skip
                 pass
             case _:
@@ -412,14 +419,15 @@ class Vm:
                     self.events.append(GuestExit(*event))
                 case _:
                     raise StateError(f"saved VM {name}: its last exits are damaged")
-        self.vcpus = [Vcpu(self, index) for index in range(len(vcpus))]
+        self.add_vcpus(len(vcpus))
         for vcpu, saved_vcpu in zip(self.vcpus, vcpus, strict=True):
             vcpu.restore(saved_vcpu, hypervisor.hart)
         self.console.restore(console)
-        # The level of the UART's line is part of the vCPU's hvip already.
+        # The level of the UART's line is part of the PLIC's state already.
         self.uart.interrupt = lambda level: None
         self.uart.restore(uart)
-        self.uart.interrupt = self._external_interrupt
+        self.uart.interrupt = self._uart_interrupt
+        self.plic.restore(plic)
         return self
 
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 RAM_BASE = 0x8000_0000
 PLIC_BASE, UART_BASE, UART_IRQ = 0xC00_0000, 0x1000_0000, 10
 SEIP = 9
-TREE_ROOM = 64 << 10
-"""Bytes kept for the device tree above the initrd."""
 EVENTS = 256
 """Exits that are remembered one by one."""
 MAXIMUM_VCPUS = 64
@@ -151,14 +149,21 @@ class Vm:
         for segment in image.segments:
             self._check_fits(image.name, segment.physical, segment.size)
         memory = max(self.slots, key=lambda slot: slot.size)
-        place = None
-        if initrd is not None:
-            at = (memory.end - TREE_ROOM - len(initrd)) & -PAGE
-            self._check_fits("initrd", at, len(initrd))
-            place = at, at + len(initrd)
+        place = None if initrd is None else (0, 0)
         tree = self.device_tree(append, place)
         where = (memory.end - len(tree)) & -8
         self._check_fits("device tree", where, len(tree))
+        lowest, what = where, "device tree"
+        if initrd is not None:
+            lowest, what = (where - len(initrd)) & -PAGE, "initrd"
+            self._check_fits(what, lowest, len(initrd))
+            place = lowest, lowest + len(initrd)
+            tree = self.device_tree(append, place)
+        if any(lowest < segment.physical + segment.size <= memory.end for segment in image.segments):
+            raise LoadError(
+                f"{image.name}: it reaches to {image.end:#x}, and the {what} needs memory from {lowest:#x}: give VM"
+                f" {self.name} more memory"
+            )
         for segment in image.segments:
             self.memory.write(segment.physical, segment.data)
             self.memory.fill(segment.physical + len(segment.data), segment.size - len(segment.data))

@@ -65,7 +65,7 @@ def bare(
     tree that it is handed; the first program loaded. Without either it has nothing to run."""
     machine = Machine(memory=memory, harts=harts)
     image = None if firmware is None else _program(find(firmware, bare=True), machine.ram_base)
-    main = None if kernel is None else _program(Path(kernel), boot.kernel_place(machine, image))
+    main = None if kernel is None else _program(find(kernel, bare=False), boot.kernel_place(machine, image))
     tree = boot.boot(
         machine, image, main, append=append,
         initrd=None if initrd is None else boot.Initrd(loader.shown(initrd), loader.read_file(initrd)),

@@ -208,7 +208,7 @@ def test_everything_has_a_place_of_its_own() -> None:
         assert info == (MAGIC_DYNAMIC, 2, SECOND, 1, 0, 0)
 
 
-@pytest.mark.parametrize("size", [1, 3 * MIB, 9 * MIB, 11 * MIB])
+@pytest.mark.parametrize("size", [1, 3 * MIB, 9 * MIB + 123, 11 * MIB])
 def test_a_large_initrd_moves_down_but_never_onto_the_kernel(size: int) -> None:
     machine = Machine(memory=16 * MIB)
     kernel = raw("kernel", SECOND, kernel_code(), MIB)

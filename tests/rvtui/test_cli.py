@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 from desk import ECALL, FLOOD, NOP, RAM, SLEEP, SPIN, elf, failed, jump, li, lui, run
 
-from emulator.devicetree import Node, flatten
+from emulator.devicetree import Node, flatten, parse
+from rvtui import machines
+from rvtui.subjects import virtual_machines as machines_of
 
 Guest = Callable[..., Path]
 
@@ -145,6 +147,50 @@ def test_dump_dtb() -> None:
     assert tree[:4] == b"\xd0\x0d\xfe\xed" and tree.count(b"cpu@") == 2
     again = run("run", "--bare", "tiny-hypervisor", "--headless", "--dtb", "m.dtb", "--memory", "64M")
     assert again.returncode == 0, again.stderr
+
+
+def test_dump_dtb_tells_of_the_kernels_command_line_and_initrd(tmp_path: Path) -> None:
+    (tmp_path / "initrd").write_bytes(bytes(5000))
+    line = ["run", "--bare", "--kernel", "hello", "--memory", "64M", "--dump-dtb", "m.dtb"]
+    done = run(*line, "--append", "two words", "--initrd", "initrd")
+    assert done.returncode == 0, done.stderr
+    chosen = parse(Path("m.dtb").read_bytes()).find("chosen")
+    assert chosen is not None and chosen.strings("bootargs") == ["two words"]
+    assert chosen.number("linux,initrd-end") - chosen.number("linux,initrd-start") == 5000
+    assert run("run", "--bare", "--dump-dtb", "machine.dtb").returncode == 0
+    assert parse(Path("machine.dtb").read_bytes()).find("memory@80000000") is not None
+
+
+def test_a_kernel_boots_with_no_firmware_file() -> None:
+    """A guest of a hypervisor needs no more than SBI: it may as well be the kernel of the bare machine."""
+    for name, says in (("hello", b"hello from a guest, through the UART"), ("pages", b"pages: all OK")):
+        done = run("run", "--bare", "--kernel", name, "--headless")
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert says in done.stdout
+
+
+def test_input_reaches_a_kernel_without_firmware() -> None:
+    done = run("run", "--bare", "--kernel", "echo", "--headless", input=b"abc\rquit\r")
+    assert done.returncode == 0, done.stderr
+    assert b"CBA" in done.stdout
+
+
+def test_a_machine_with_firmware_of_ours_is_saved_and_goes_on() -> None:
+    whole = run("run", "--bare", "--kernel", "pages", "--headless").stdout
+    first = run("run", "--bare", "--kernel", "pages", "--headless", "--instructions", "20000", "--save", "here.snap")
+    second = run("snapshot", "restore", "--headless", "here.snap")
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert first.stdout + second.stdout == whole and b"all OK" in whole
+
+
+def test_a_vm_is_given_command_line_and_initrd(tmp_path: Path) -> None:
+    (tmp_path / "initrd").write_bytes(b"root")
+    machine = machines.with_guests(["hello", "pages"], initrd="initrd", append="for both")
+    for vm in machines_of(machine):
+        at = vm.vcpus[0].get_reg("x11")
+        chosen = parse(vm.memory.read(at, vm.slots[0].end - at)).find("chosen")
+        assert chosen is not None and chosen.strings("bootargs") == ["for both"]
+        assert vm.memory.read(chosen.number("linux,initrd-start"), 4) == b"root"
 
 
 BAD_LINES = [

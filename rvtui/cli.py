@@ -41,9 +41,6 @@ examples:
 """
 _LATER_SNAPSHOT = ("list", "tree", "diff", "delete", "prune", "export", "import")
 _LATER_OPTIONS = {
-    "--kernel": "F",
-    "--initrd": "F",
-    "--append": "TEXT",
     "--drive": "F[,ro]",
     "--share": "DIR",
     "--h-version": "V",
@@ -138,10 +135,12 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
     run = commands.add_parser("run", help="run guests", allow_abbrev=False, description=(
-        "Run each GUEST (an ELF file, or the name of a bundled one) as a VM of the built-in hypervisor, or one firmware"
-        " on the bare machine."
+        "Run each GUEST (an ELF file, a Linux image, or the name of a bundled one) as a VM of the built-in hypervisor,"
+        " or firmware and a kernel on the bare machine."
     ))  # fmt: skip
-    run.add_argument("guests", nargs="*", metavar="GUEST", help="an ELF file, or a bundled guest: hello, pages, ...")
+    run.add_argument(
+        "guests", nargs="*", metavar="GUEST", help="ELF file, Linux image, or a bundled guest: hello, pages, ..."
+    )
     run.add_argument(
         "--bare",
         nargs="?",
@@ -149,6 +148,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="FIRMWARE",
         help="boot FIRMWARE, or GUEST (ELF, kernel or raw image), in M-mode, no hypervisor of ours",
     )
+    run.add_argument(
+        "--kernel", metavar="FILE",
+        help="what firmware starts in S-mode: Linux image (gzipped too), ELF or raw; our own firmware if there is none",
+    )
+    run.add_argument("--initrd", metavar="FILE", help="the kernel's initramfs")
+    run.add_argument("--append", metavar="TEXT", help="the kernel's command line")
     run.add_argument(
         "--memory", "-m", type=size, metavar="SIZE",
         help="RAM of the bare machine (else 2G, of which only what is used costs), or of each VM (else 32M)",
@@ -307,17 +312,21 @@ def _run(options: argparse.Namespace) -> int:
         raise UsageError(f"--isa {options.isa}: not available yet; the harts are rv64gch")
     if options.bare is not None:
         if options.bare is _THE_GUEST:
-            if not options.guests:
-                raise UsageError(f"--bare: name a firmware, or the bundled {machines.bundled(bare=True)}")
-            options.bare = options.guests.pop(0)
+            options.bare = options.guests.pop(0) if options.guests else ""
+        if not options.bare and options.kernel is None and options.dump_dtb is None:
+            raise UsageError(f"--bare: name a firmware, or the bundled {machines.bundled(bare=True)}, or a --kernel")
         if options.guests:
             raise UsageError(f"--bare boots one firmware: what is {options.guests[0]!r} for?")
         if options.vcpus is not None:
             raise UsageError("--vcpus is for VMs; the bare machine has --harts")
+        for option in ("--initrd", "--append"):
+            if options.kernel is None and getattr(options, option[2:]) is not None:
+                raise UsageError(f"{option} is for a kernel: name it with --kernel")
         machine, tree, image = machines.bare(
-            options.bare, memory=options.memory or 2 << 30, harts=options.harts or 1, dtb=options.dtb
-        )
-        title = options.bare
+            options.bare or None, memory=options.memory or 2 << 30, harts=options.harts or 1, dtb=options.dtb,
+            kernel=options.kernel, initrd=options.initrd, append=options.append or "",
+        )  # fmt: skip
+        title = options.bare or options.kernel or "nothing"
         if options.dump_dtb is not None:
             machines.write_file(options.dump_dtb, tree)
             return 0
@@ -325,15 +334,20 @@ def _run(options: argparse.Namespace) -> int:
             from rvtui.signature import WORD, Signature
 
             width = options.signature_granularity or WORD
+            if image is None:
+                raise UsageError("--signature needs a program to run")
             options.signature = Signature.of(options.signature, image, machine.memory, width)
     else:
-        for option in ("--harts", "--dtb", "--dump-dtb", "--signature"):
+        for option in ("--harts", "--dtb", "--dump-dtb", "--signature", "--kernel"):
             value = getattr(options, option[2:].replace("-", "_"))
             if value is not None:
                 raise UsageError(f"{option} is for the bare machine: use it with --bare")
         if not options.guests:
             raise UsageError(f"nothing to run: name an ELF file or a bundled guest ({machines.bundled()})")
-        machine = machines.with_guests(options.guests, memory=options.memory or 32 << 20, vcpus=options.vcpus or 1)
+        machine = machines.with_guests(
+            options.guests, memory=options.memory or machines.VM_MEMORY, vcpus=options.vcpus or 1,
+            initrd=options.initrd, append=options.append or "",
+        )  # fmt: skip
         title = " ".join(options.guests)
     if options.headless:
         return _headless(machine, options)

@@ -6,17 +6,16 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from emulator import guests, loader
+from emulator import boot, guests, loader
 from emulator.errors import ConfigurationError, LoadError
 from emulator.isa import decode
 from emulator.loader import Image
-from emulator.machine import RAM_BASE, Machine
+from emulator.machine import Machine
 from emulator.vmm import Hypervisor
 
 VM_MEMORY = 32 << 20
-DEVICE_TREE_MAGIC = bytes.fromhex("d00dfeed")
 RAW = (".bin", ".img", ".raw")
-"""Names of files that are raw images whatever they begin with."""
+"""Names of files that are raw images whatever they begin with: firmware at the start of RAM, kernels behind it."""
 OVERHEAD = 16 << 20
 """RAM of the machine beyond that of its VMs: G-stage tables and alignment."""
 
@@ -42,8 +41,10 @@ def find(name: str, *, bare: bool) -> Path:
     return path
 
 
-def with_guests(names: Sequence[str], *, memory: int = VM_MEMORY, vcpus: int = 1) -> Machine:
-    """Each of `names` as a VM of the built-in hypervisor, with `memory` bytes."""
+def with_guests(
+    names: Sequence[str], *, memory: int = VM_MEMORY, vcpus: int = 1, initrd: str | None = None, append: str = ""
+) -> Machine:
+    """Each of `names` as a VM of the built-in hypervisor, with `memory` bytes; all are given `initrd` and `append`."""
     paths = [find(name, bare=False) for name in names]
     machine = Machine(memory=_up(len(paths) * (memory + (2 << 20)) + OVERHEAD))
     hypervisor = Hypervisor(machine)
@@ -54,26 +55,35 @@ def with_guests(names: Sequence[str], *, memory: int = VM_MEMORY, vcpus: int = 1
         data = loader.read_file(path)
         if not _has_form(data):
             raise LoadError(f"{path}: {_foreign(data) or 'neither an ELF file nor a Linux kernel image'}")
-        vm.load(path)
+        vm.load(path, append, initrd)
     return machine
 
 
-def bare(firmware: str, *, memory: int, harts: int, dtb: str | None) -> tuple[Machine, bytes, Image]:
-    """The bare machine with `firmware` in M-mode at its entry; the device tree that it is handed; what was loaded."""
-    path = find(firmware, bare=True)
+def bare(
+    firmware: str | None, *, memory: int, harts: int, dtb: str | None, kernel: str | None = None,
+    initrd: str | None = None, append: str = "",
+) -> tuple[Machine, bytes, Image | None]:  # fmt: skip
+    """The bare machine with `firmware` in M-mode at its entry, or `kernel` in S-mode under the built-in one; the device
+    tree that it is handed; the first program loaded. Without either it has nothing to run."""
+    machine = Machine(memory=memory, harts=harts)
+    image = None if firmware is None else _program(find(firmware, bare=True), machine.ram_base)
+    main = None if kernel is None else _program(find(kernel, bare=False), boot.kernel_place(machine, image))
+    tree = boot.boot(
+        machine, image, main, append=append,
+        initrd=None if initrd is None else boot.Initrd(loader.shown(initrd), loader.read_file(initrd)),
+        tree=None if dtb is None else loader.read_file(dtb, 1 << 20),
+        tree_name="device tree" if dtb is None else loader.shown(dtb),
+    )  # fmt: skip
+    return machine, tree, image or main
+
+
+def _program(path: Path, address: int) -> Image:
+    """In whichever form; all but ELF files are loaded at `address`."""
     data = loader.read_file(path)
     if _has_form(data):
-        image = loader.read_image(path)
-    else:
-        _check_raw(path, data)
-        image = loader.read_raw(path, RAM_BASE)
-    machine = Machine(memory=memory, harts=harts)
-    machine.load(image)
-    tree = machine.device_tree() if dtb is None else loader.read_file(dtb, 1 << 20)
-    if dtb is not None and tree[:4] != DEVICE_TREE_MAGIC:
-        raise LoadError(f"{dtb}: no flattened device tree (it begins with {tree[:4].hex() or 'nothing'}, not d00dfeed)")
-    machine.boot(image.entry, tree)
-    return machine, tree, image
+        return loader.read_image(path, address)
+    _check_raw(path, data)
+    return loader.read_raw(path, address)
 
 
 def _has_form(data: bytes) -> bool:
@@ -87,12 +97,12 @@ def _foreign(data: bytes) -> str:
 
     if data.startswith(MAGIC):
         return "it is a snapshot: rvtui snapshot restore goes on from it"
-    what = loader.stranger(data)
+    what = loader.foreign(data)
     return f"neither an ELF file nor a Linux kernel image: it is {what}" if what else ""
 
 
 def _check_raw(path: Path, data: bytes) -> None:
-    """Any file may be a raw image, loaded at the start of RAM and entered at its first byte; refuses what is none."""
+    """Any file may be a raw image, loaded where its kind goes and entered at its first byte; refuses what is none."""
     why = _foreign(data)
     if not why and path.suffix not in RAW:
         first = decode(int.from_bytes(data[:4], "little"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import pty
 import select
@@ -10,14 +11,17 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from desk import ECALL, FLOOD, NOP, RAM, SLEEP, SPIN, elf, failed, jump, li, lui, run, with_page_features
 
 import snapshots
+from emulator.devicetree import Node, flatten, parse
 from emulator.hart import Mode
+from rvtui import machines
+from rvtui.subjects import virtual_machines as machines_of
 
 Guest = Callable[..., Path]
 
@@ -185,6 +189,50 @@ def test_dump_dtb() -> None:
     assert again.returncode == 0, again.stderr
 
 
+def test_dump_dtb_tells_of_the_kernels_command_line_and_initrd(tmp_path: Path) -> None:
+    (tmp_path / "initrd").write_bytes(bytes(5000))
+    line = ["run", "--bare", "--kernel", "hello", "--memory", "64M", "--dump-dtb", "m.dtb"]
+    done = run(*line, "--append", "two words", "--initrd", "initrd")
+    assert done.returncode == 0, done.stderr
+    chosen = parse(Path("m.dtb").read_bytes()).find("chosen")
+    assert chosen is not None and chosen.strings("bootargs") == ["two words"]
+    assert chosen.number("linux,initrd-end") - chosen.number("linux,initrd-start") == 5000
+    assert run("run", "--bare", "--dump-dtb", "machine.dtb").returncode == 0
+    assert parse(Path("machine.dtb").read_bytes()).find("memory@80000000") is not None
+
+
+def test_a_kernel_boots_with_no_firmware_file() -> None:
+    """A guest of a hypervisor needs no more than SBI: it may as well be the kernel of the bare machine."""
+    for name, says in (("hello", b"hello from a guest, through the UART"), ("pages", b"pages: all OK")):
+        done = run("run", "--bare", "--kernel", name, "--headless")
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert says in done.stdout
+
+
+def test_input_reaches_a_kernel_without_firmware() -> None:
+    done = run("run", "--bare", "--kernel", "echo", "--headless", input=b"abc\rquit\r")
+    assert done.returncode == 0, done.stderr
+    assert b"CBA" in done.stdout
+
+
+def test_a_machine_with_firmware_of_ours_is_saved_and_goes_on() -> None:
+    whole = run("run", "--bare", "--kernel", "pages", "--headless").stdout
+    first = run("run", "--bare", "--kernel", "pages", "--headless", "--instructions", "20000", "--save", "here.snap")
+    second = run("snapshot", "restore", "--headless", "here.snap")
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert first.stdout + second.stdout == whole and b"all OK" in whole
+
+
+def test_a_vm_is_given_command_line_and_initrd(tmp_path: Path) -> None:
+    (tmp_path / "initrd").write_bytes(b"root")
+    machine = machines.with_guests(["hello", "pages"], initrd="initrd", append="for both")
+    for vm in machines_of(machine):
+        at = vm.vcpus[0].get_reg("x11")
+        chosen = parse(vm.memory.read(at, vm.slots[0].end - at)).find("chosen")
+        assert chosen is not None and chosen.strings("bootargs") == ["for both"]
+        assert vm.memory.read(chosen.number("linux,initrd-start"), 4) == b"root"
+
+
 BAD_LINES = [
     (["frob"], "frob"),
     (["run"], "nothing to run"),
@@ -212,6 +260,33 @@ BAD_LINES = [
     (["run", "--bare", "tiny-hypervisor", "hello", "--headless"], "hello"),
     (["run", "--harts", "2", "hello", "--headless"], "--harts"),
     (["run", "--dtb", "text", "hello", "--headless"], "--dtb"),
+    (["run", "--kernel", "text", "hello", "--headless"], "--kernel is for the bare machine"),
+    (["run", "--initrd", "empty", "hello", "--headless"], "empty: the file is empty"),
+    (["run", "--initrd", "nosuch", "hello", "--headless"], "nosuch"),
+    (["run", "--initrd", "large", "hello", "--headless", "--memory", "4M"], "initrd"),
+    (["run", "--bare", "tiny-hypervisor", "--initrd", "text", "--headless"], "name it with --kernel"),
+    (["run", "--bare", "tiny-hypervisor", "--append", "x", "--headless"], "name it with --kernel"),
+    (["run", "--bare", "tiny-hypervisor", "--kernel", "empty", "--headless"], "empty: the file is empty"),
+    (["run", "--bare", "tiny-hypervisor", "--kernel", "nosuch", "--headless"], "nosuch"),
+    (["run", "--bare", "tiny-hypervisor", "--kernel", "text", "--headless"], "neither an ELF"),
+    (["run", "--bare", "--kernel", "x86", "--headless"], "x86: it is for another machine"),
+    (["run", "--bare", "--kernel", "arm64", "--headless"], "arm64: it is a Linux kernel for arm64"),
+    (["run", "--bare", "--kernel", "arm64.gz", "--headless"], "arm64.gz: it is a Linux kernel for arm64"),
+    (["run", "--bare", "--kernel", "bzImage", "--headless"], "bzImage: it is a Linux kernel for x86"),
+    (["run", "--bare", "--kernel", "packed", "--headless"], "packed with zstd"),
+    (["run", "--bare", "--kernel", "cut.gz", "--headless"], "cut.gz: the gzip data ends too early"),
+    (["run", "arm64", "--headless"], "arm64: it is a Linux kernel for arm64"),
+    (["run", "--bare", "--kernel", "large.bin", "--headless", "--memory", "4M"], "give it more memory"),
+    (["run", "--bare", "--kernel", "raw.bin", "--initrd", "empty", "--headless"], "empty: the file is empty"),
+    (["run", "--bare", "--kernel", "raw.bin", "--initrd", "large", "--headless", "--memory", "4M"], "larger than RAM"),
+    (["run", "--bare", "--kernel", "raw.bin", "--initrd", "large", "--headless", "--memory", "8M"], "does not fit"),
+    (["run", "--bare", "--kernel", "raw.bin", "--initrd", ".", "--headless"], "directory"),
+    (["run", "--bare", "--kernel", "raw.bin", "--dtb", "no-cpu.dtb", "--headless"], "the device tree has no cpu"),
+    (["run", "--bare", "--kernel", "raw.bin", "--dtb", "far.dtb", "--headless", "--memory", "64M"], "but RAM is"),
+    (["run", "--bare", "--kernel", "raw.bin", "--dtb", "no-memory.dtb", "--headless"], "the device tree has no memory"),
+    (["run", "--bare", "--kernel", "raw.bin", "--dtb", "cpu-5.dtb", "--headless"], "only cpu 5"),
+    (["run", "--bare", "--kernel", "raw.bin", "--dtb", "cells.dtb", "--headless"], "cells"),
+    (["run", "--bare", "--kernel", "raw.bin", "--dtb", "empty", "--headless"], "empty: the file is empty"),
     (["run", "--vcpus", "2", "--bare", "tiny-hypervisor", "--headless"], "--vcpus"),
     (["run", "--bare", "tiny-hypervisor", "--dtb", "text", "--headless"], "device tree"),
     (["run", "--bare", "tiny-hypervisor", "--dtb", "nosuch", "--headless"], "nosuch"),
@@ -246,9 +321,6 @@ BAD_LINES = [
     *[
         (["run", option, "x", "hello"], f"{option}: not available yet")
         for option in (
-            "--kernel",
-            "--initrd",
-            "--append",
             "--drive",
             "--share",
             "--gdb",
@@ -257,6 +329,16 @@ BAD_LINES = [
         )
     ],
 ]
+
+
+def tree(cpus: tuple[int, ...] = (0,), memory: Sequence[int] = (0, RAM, 0, 4 << 20)) -> bytes:
+    """A small device tree of harts and memory."""
+    root = Node("", {"#address-cells": 2, "#size-cells": 2})
+    root.add(Node("memory@80000000", {"device_type": "memory", "reg": list(memory)}))
+    parent = root.add(Node("cpus", {"#address-cells": 1, "#size-cells": 0}))
+    for number in cpus:
+        parent.add(Node(f"cpu@{number}", {"device_type": "cpu", "reg": number}))
+    return flatten(root)
 
 
 @pytest.fixture
@@ -274,6 +356,19 @@ def bad_files(tmp_path: Path) -> None:
         "x86": elf([NOP], machine=62),
         "outside": elf([NOP], base=0x1000),
         "huge": elf([NOP], size=1 << 50),
+        "arm64": bytes(0x38) + b"ARM\x64" + bytes(64),
+        "arm64.gz": gzip.compress(bytes(0x38) + b"ARM\x64" + bytes(64)),
+        "cut.gz": gzip.compress(bytes(4096))[:-9],
+        "bzImage": bytes(0x202) + b"HdrS" + bytes(64),
+        "packed": b"\x28\xb5\x2f\xfd" + bytes(64),
+        "raw.bin": NOP.to_bytes(4, "little"),
+        "large": bytes(5 << 20),
+        "large.bin": bytes(5 << 20),
+        "no-cpu.dtb": tree(cpus=()),
+        "cpu-5.dtb": tree(cpus=(5,)),
+        "far.dtb": tree(memory=[0, RAM, 0, 128 << 20]),
+        "no-memory.dtb": tree(memory=[]),
+        "cells.dtb": tree(memory=[0, RAM, 0]),
     }.items():
         (tmp_path / name).write_bytes(data)
 

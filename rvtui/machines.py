@@ -98,7 +98,7 @@ def _foreign(data: bytes) -> str:
     if data.startswith(MAGIC):
         return "it is a snapshot: rvtui snapshot restore goes on from it"
     what = loader.foreign(data)
-    return f"neither an ELF file nor a Linux kernel image: it is {what}" if what else ""
+    return f"it is {what}, not a program for RISC-V" if what else ""
 
 
 def _check_raw(path: Path, data: bytes) -> None:

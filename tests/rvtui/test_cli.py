@@ -273,7 +273,7 @@ BAD_LINES = [
     (["run", "--bare", "--kernel", "arm64", "--headless"], "arm64: it is a Linux kernel for arm64"),
     (["run", "--bare", "--kernel", "arm64.gz", "--headless"], "arm64.gz: it is a Linux kernel for arm64"),
     (["run", "--bare", "--kernel", "bzImage", "--headless"], "bzImage: it is a Linux kernel for x86"),
-    (["run", "--bare", "--kernel", "packed", "--headless"], "packed with zstd"),
+    (["run", "--bare", "--kernel", "packed", "--headless"], "compressed with zstd"),
     (["run", "--bare", "--kernel", "cut.gz", "--headless"], "cut.gz: the gzip data ends too early"),
     (["run", "arm64", "--headless"], "arm64: it is a Linux kernel for arm64"),
     (["run", "--bare", "--kernel", "large.bin", "--headless", "--memory", "4M"], "give it more memory"),

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from .engine import EQUAL, KILLED, SAME, STILLBORN, SURVIVED, Engine
+from .engine import EQUAL, KILLED, STILLBORN, SURVIVED, Engine
 from .scope import EQUIVALENT, AnyMutant, every, stale
 
 
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(mutants: list[AnyMutant], jobs: int, report: str | None, *, most: int | None = None, beside: bool = False) -> int:
     """How many survived unexplained."""
-    engine = Engine(jobs, most=most, beside=beside)
+    engine = Engine(mutants, jobs, most=most, beside=beside)
     out = open(report, "a", buffering=1) if report else None  # noqa: SIM115
     try:
         control = engine.control()
@@ -71,7 +71,7 @@ def run(mutants: list[AnyMutant], jobs: int, report: str | None, *, most: int | 
         counts: Counter[str] = Counter()
         survivors, noticed_beside = [], 0
         start = time.monotonic()
-        for number, (mutant, verdict) in enumerate(engine.run(mutants), 1):
+        for number, (mutant, verdict) in enumerate(engine.run(), 1):
             reason = EQUIVALENT.get((mutant.file, mutant.function, mutant.change))
             word = "explained" if reason and verdict.verdict == SURVIVED else verdict.verdict
             counts[word] += 1
@@ -105,7 +105,7 @@ def summary(counts: Counter[str], seconds: float) -> str:
     return (
         f"{sum(counts.values())} mutants in {seconds:.0f} s: {counts[KILLED]} of {tried} killed, "
         f"{counts['explained']} explained, {counts[SURVIVED]} survived unexplained; "
-        f"{counts[EQUAL]} compile to the same code, {counts[SAME]} to that of another, {counts[STILLBORN]} not at all"
+        f"{counts[EQUAL]} compile to the same code, {counts[STILLBORN]} not at all"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import importlib.util
 import json
@@ -27,7 +28,9 @@ from pathlib import Path
 from .source import HART, Mutant, Source
 from .table import FILE, TableMutant
 from .table import text as table_text
+from .variants import CHOSEN, DEFINITION, broken, source_text
 
+AnyMutant = Mutant | TableMutant
 ROOT = HART.parents[1]
 GENERATED = ROOT / "build" / "native"
 CASE_LIMIT = 2.0
@@ -42,9 +45,9 @@ BESIDE = tuple(
 )  # fmt: skip
 """Tests that may notice what the conformance suite does not."""
 
-KILLED, SURVIVED, EQUAL, SAME, STILLBORN = "killed", "survived", "equal", "same", "stillborn"
-"""What became of a mutant. EQUAL: the compiler made what it makes of the original; SAME: what another mutant gave;
-STILLBORN: it does not compile."""
+KILLED, SURVIVED, EQUAL, STILLBORN = "killed", "survived", "equal", "stillborn"
+"""What became of a mutant. EQUAL: the compiler makes of it what it makes of the original; STILLBORN: it does not
+compile."""
 
 
 @dataclass
@@ -54,7 +57,6 @@ class Verdict:
     """The case that noticed."""
     how: str = ""
     seconds: float = 0.0
-    digest: str = ""
 
 
 def flags() -> list[str]:
@@ -75,9 +77,11 @@ def compiler() -> list[str]:
     return shlex.split(os.environ.get("CC", "cc"))
 
 
-def compile_file(source: Path, target: Path) -> bool:
-    command = [*compiler(), *flags(), "-w", "-DPy_LIMITED_API=0x030b0000", "-c", str(source), "-o", str(target)]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+def compile_file(source: Path, target: Path) -> str:
+    """What the compiler complains of; nothing when it compiles."""
+    command = [*compiler(), *flags(), "-w", "-fmax-errors=0", "-c", str(source), "-o", str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stderr or "fails" if done.returncode else ""
 
 
 def link(objects: Iterable[Path], target: Path) -> None:
@@ -117,9 +121,6 @@ class Bench:
     def object(self, name: str) -> Path:
         return self.place / f"{name}.o"
 
-    def digest(self, name: str) -> str:
-        return hashlib.sha256(self.object(name).read_bytes()).hexdigest()
-
     def build(self, file: str, text: str | None) -> tuple[Path | None, str]:
         """The extension module with `file` changed, and a digest of the changed object. None: it does not compile."""
         own = self.place / f"worker{os.getpid()}"
@@ -129,7 +130,7 @@ class Bench:
         if text is not None:
             source, changed = own / file, own / f"{file}.o"
             source.write_text(text)
-            if not compile_file(source, changed):
+            if compile_file(source, changed):
                 return None, ""
             digest = hashlib.sha256(changed.read_bytes()).hexdigest()
         link([changed if path.name == file else self.object(path.name) for path in sources()], target)
@@ -141,7 +142,7 @@ def _source(file: str) -> Source:
     return Source(HART / file)
 
 
-def mutated(mutant: Mutant | TableMutant) -> str:
+def mutated(mutant: AnyMutant) -> str:
     if isinstance(mutant, Mutant):
         return _source(mutant.file).changed(mutant)
     if mutant.file == FILE:
@@ -177,7 +178,7 @@ def _ordered(first: Sequence[str], most: int | None) -> list[tuple[str, Callable
     return [each[2:] for each in every]
 
 
-def _trial(native: str, first: Sequence[str], most: int | None, output: int, progress: mmap.mmap) -> None:
+def _trial(native: str, chosen: int, first: Sequence[str], most: int | None, output: int, progress: mmap.mmap) -> None:
     """Run the suite up to the first case that fails. Never comes back."""
     killer, how = "", ""
     null = os.open(os.devnull, os.O_WRONLY)
@@ -185,7 +186,10 @@ def _trial(native: str, first: Sequence[str], most: int | None, output: int, pro
     os.dup2(null, 2)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     try:
-        load_native(native)
+        if chosen:
+            ctypes.c_int.in_dll(ctypes.CDLL(native), CHOSEN).value = chosen
+        else:
+            load_native(native)
         for name, call in _ordered(first, most):
             progress[:256] = name.encode()[:256].ljust(256)
             signal.setitimer(signal.ITIMER_PROF, CASE_LIMIT)
@@ -200,17 +204,17 @@ def _trial(native: str, first: Sequence[str], most: int | None, output: int, pro
     os._exit(0)
 
 
-def try_native(native: str, first: Sequence[str], most: int | None = None) -> tuple[str, str]:
-    """(case that noticed, how), both empty when none did."""
+def try_native(native: str, first: Sequence[str], most: int | None = None, chosen: int = 0) -> tuple[str, str]:
+    """(case that noticed, how), both empty when none did. `chosen`: a mutant of the module that is loaded already."""
     progress = mmap.mmap(-1, 256)
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         os.close(reader)
-        _trial(native, first, most, writer, progress)
+        _trial(native, chosen, first, most, writer, progress)
     os.close(writer)
     answer = b""
-    ready, _, _ = select.select([reader], [], [], 300)
+    ready, _, _ = select.select([reader], [], [], 600)
     if ready:
         answer = os.read(reader, 4096)
     else:
@@ -252,27 +256,28 @@ def _warm_up(native: str) -> None:
 
 
 def _attempt(
-    place: str,
-    mutant: Mutant | TableMutant | None,
-    first: Sequence[str] = (),
-    known: frozenset[str] = frozenset(),
-    most: int | None = None,
-    beside: bool = False,
+    place: str, native: str, number: int, mutant: AnyMutant | None, first: Sequence[str], most: int | None, beside: bool
 ) -> Verdict:
+    """Try mutant `number` of the module `native`, or a mutant of the table, which is compiled by itself."""
     start = time.monotonic()
-    bench = Bench(Path(place))
-    if mutant is None:
-        native, digest = bench.build("mmu.c", None)
+    bench, digest = Bench(Path(place)), ""
+    if isinstance(mutant, TableMutant):
+        built, digest = bench.build(mutant.file, mutated(mutant))
+        if built is None:
+            return Verdict(STILLBORN)
+        if digest == (bench.place / f"{mutant.file}.digest").read_text():
+            return Verdict(EQUAL)
+        killer, how = try_native(str(built), first, most)
     else:
-        native, digest = bench.build(mutant.file, mutated(mutant))
-    if native is None:
-        return Verdict(STILLBORN)
-    if digest in known:
-        return Verdict(SAME, digest=digest)
-    killer, how = try_native(str(native), first, most)
-    if not killer and beside:
-        killer, how = try_tests(str(native))
-    return Verdict(KILLED if killer else SURVIVED, killer, how, time.monotonic() - start, digest)
+        killer, how = try_native(native, first, most, number)
+    if not killer and mutant is not None:
+        if not digest:
+            built, digest = bench.build(mutant.file, mutated(mutant))
+            if digest == (bench.place / f"{mutant.file}.digest").read_text():
+                return Verdict(EQUAL, seconds=time.monotonic() - start)
+        if beside:
+            killer, how = try_tests(str(built))
+    return Verdict(KILLED if killer else SURVIVED, killer, how, time.monotonic() - start)
 
 
 class Killers:
@@ -295,55 +300,76 @@ class Killers:
 
 
 class Engine:
-    """Tries mutants, at most `jobs` at a time."""
+    """Tries `mutants`, at most `jobs` at a time; of each rule at most `most` cases."""
 
-    def __init__(self, jobs: int = 2, *, most: int | None = None, beside: bool = False) -> None:
-        self.jobs, self.most, self.beside = jobs, most, beside
+    def __init__(
+        self, mutants: Sequence[AnyMutant], jobs: int = 2, *, most: int | None = None, beside: bool = False
+    ) -> None:
+        self.mutants, self.jobs, self.most, self.beside = mutants, jobs, most, beside
         self.killers = Killers()
         self.place = Path(tempfile.mkdtemp(prefix="mutation-"))
         self.bench = Bench(self.place)
         self.bench.prepare()
-        original, _ = self.bench.build("mmu.c", None)
-        assert original is not None
-        self._pool = ProcessPoolExecutor(jobs, get_context("fork"), _warm_up, (str(original),))
-        self._digests: dict[str, str] = {}
-        """What an object of this digest is: an unchanged file, or a mutant."""
-        for path in sources():
-            self._digests[self.compiled(path.name)] = EQUAL
+        self.stillborn: set[int] = set()
+        for file in {mutant.file for mutant in mutants}:
+            text = table_text(None) if file == FILE else _source(file).text
+            (self.place / f"{file}.digest").write_text(self.bench.build(file, text)[1])
+        self.native = str(self._link())
+        self._pool = ProcessPoolExecutor(jobs, get_context("fork"), _warm_up, (self.native,))
 
-    def compiled(self, name: str) -> str:
-        """The digest that an unchanged file has where mutants are compiled."""
-        source = next(path for path in sources() if path.name == name)
-        if name not in {"mmu.c", "system.c", "csr.c", "counters.c", "machine.c", FILE}:
-            return self.bench.digest(name)
-        text = table_text(None) if name == FILE else source.read_text()
-        return self.bench.build(name, text)[1]
+    def _link(self) -> Path:
+        """The extension module with all mutants of C built in, numbered by their places in `mutants`, from 1."""
+        objects = []
+        for path in sources():
+            inside = [(n, m) for n, m in enumerate(self.mutants, 1) if isinstance(m, Mutant) and m.file == path.name]
+            objects.append(self._with_variants(path.name, inside) if inside else self.bench.object(path.name))
+        chosen = self.place / "chosen.c"
+        chosen.write_text(DEFINITION)
+        assert not compile_file(chosen, chosen.with_suffix(".o"))
+        target = self.place / "_native.abi3.so"
+        link([*objects, chosen.with_suffix(".o")], target)
+        return target
+
+    def _with_variants(self, file: str, inside: list[tuple[int, Mutant]]) -> Path:
+        source, target = self.place / f"variants_{file}", self.place / f"variants_{file}.o"
+        while True:
+            inside = [(number, mutant) for number, mutant in inside if number not in self.stillborn]
+            source.write_text(source_text(_source(file), inside))
+            messages = compile_file(source, target)
+            if not messages:
+                return target
+            dead = broken(messages)
+            assert dead, messages
+            self.stillborn |= dead
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
         shutil.rmtree(self.place, ignore_errors=True)
 
+    def _submit(self, number: int, mutant: AnyMutant | None) -> Future[Verdict]:
+        first = self.killers.order(mutant.file, mutant.function) if mutant else []
+        # The control is chosen too: as a number that no mutant has.
+        number = number or len(self.mutants) + 1
+        return self._pool.submit(
+            _attempt, str(self.place), self.native, number, mutant, first, self.most if mutant else None, self.beside
+        )
+
     def control(self) -> Verdict:
         """The hart as it is."""
-        return self._pool.submit(_attempt, str(self.place), None).result()
+        return self._submit(0, None).result()
 
-    def run(self, mutants: Sequence[Mutant | TableMutant]) -> Iterable[tuple[Mutant | TableMutant, Verdict]]:
-        waiting = list(reversed(mutants))
-        under: dict[Future[Verdict], Mutant | TableMutant] = {}
+    def run(self) -> Iterable[tuple[AnyMutant, Verdict]]:
+        waiting = list(enumerate(self.mutants, 1))[::-1]
+        under: dict[Future[Verdict], AnyMutant] = {}
         while waiting or under:
             while waiting and len(under) < self.jobs:
-                mutant = waiting.pop()
-                first = self.killers.order(mutant.file, mutant.function)
-                known = frozenset(self._digests)
-                under[self._pool.submit(_attempt, str(self.place), mutant, first, known, self.most, self.beside)] = mutant
+                number, mutant = waiting.pop()
+                if number in self.stillborn:
+                    yield mutant, Verdict(STILLBORN)
+                else:
+                    under[self._submit(number, mutant)] = mutant
             for done in wait(under, return_when=FIRST_COMPLETED).done:
                 mutant, verdict = under.pop(done), done.result()
-                if verdict.verdict == SAME and self._digests[verdict.digest] == EQUAL:
-                    verdict.verdict = EQUAL
-                elif verdict.verdict == SAME:
-                    verdict.killer = self._digests[verdict.digest]
-                elif verdict.digest:
-                    self._digests[verdict.digest] = f"{mutant.function}: {mutant.change}"
                 if verdict.verdict == KILLED and not verdict.killer.startswith("tests/"):
                     self.killers.add(mutant.file, mutant.function, verdict.killer)
                 yield mutant, verdict

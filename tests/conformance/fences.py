@@ -5,8 +5,11 @@ from __future__ import annotations
 from rig import (
     ADUE,
     BASE,
+    HANDLER,
     HS,
     LEAF,
+    MPRV,
+    MPV,
     MXR,
     ONES,
     SPVP,
@@ -300,6 +303,45 @@ def _(kind: str, mode: Mode) -> None:
     for asid, tables, expected in ((1, scene.first, VALUE), (2, other, OTHER)) * 3:
         scene.rig.set(**{name: tables.atp | asid << 44})
         assert look(scene, kind) == expected
+
+
+@rule(
+    "space.write",
+    "A program that writes satp, SUM, MXR or MPRV has them count for its own next access, and loses what it takes away",
+    section=FENCES,
+    rows=(57,),
+    cases=grid(
+        what={
+            "satp of HS": (HS, "satp", None), "satp of VS": (VS, "satp", None), "SUM of HS": (HS, "sstatus", SUM),
+            "SUM of VS": (VS, "sstatus", SUM), "MPRV": (M, "mstatus", MPRV | 1 << 11),
+            "MPRV, MPV": (M, "mstatus", MPRV | MPV | 1 << 11),
+        }
+    ),
+)  # fmt: skip
+def _(what: tuple[Mode, str, int | None]) -> None:
+    mode, name, bits = what
+    scene = prepared(VS if mode is VS or (bits and bits & MPV) else HS)
+    rig = scene.rig
+    scene.mode = mode
+    other = Tables(rig, at=BASE + 0x14_0000)
+    other.map(BASE, BASE, LEAF)
+    other.map(ADDRESS, GPA + 0x1000 if mode.virtual else ELSEWHERE, LEAF)
+    if bits is not None and mode is not M:
+        scene.first.map(ADDRESS, GPA if mode.virtual else PAGE, LEAF | USER)
+    if bits is None:
+        texts = "ld a0, 0(a1)\ncsrw satp, a4\nld a2, 0(a1)\ncsrw satp, a5\nld a3, 0(a1)"
+        rig.put(a4=other.atp | 1 << 44, a5=scene.first.atp)
+        expected, steps = (VALUE, OTHER, VALUE), 5
+    else:
+        texts = f"csrs {name}, a4\nld a0, 0(a1)\ncsrc {name}, a4\nld a2, 0(a1)"
+        rig.put(a4=bits)
+        expected, steps = (VALUE, 0, 0), 4
+    rig.write(BASE, texts)
+    rig.put(a0=0, a1=ADDRESS, a2=0, a3=0)
+    rig.hart.pc, rig.hart.mode = BASE, mode
+    rig.run(steps)
+    assert (rig.x("a0"), rig.x("a2"), rig.x("a3")) == expected
+    assert rig.hart.pc == (BASE + 20 if bits is None else HANDLER)
 
 
 @rule(

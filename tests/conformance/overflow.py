@@ -138,3 +138,28 @@ def _(through: Mode, inhibited: Mode, which: str, deleg: tuple[int, int]) -> Non
     rig.run(spent.total() + 1)
     assert (rig.hart.mode, rig.hart.pc) == (last, handler + 20)
     assert rig.csr(which) - before == spent.total() - spent[inhibited]
+
+
+@rule(
+    "lcofi.priority",
+    "LCOFI comes after every other interrupt for the same mode",
+    section="Hypervisor Interrupt (hvip, hip, and hie) Registers",
+    cases=grid(target=(M, HS, VS), code=(3, 7, 11, 1, 5, 9, 2, 6, 10)),
+)
+def _(target: Mode, code: int) -> None:
+    guest, machine = code in (2, 6, 10), code in (3, 7, 11)
+    both = 1 << code | LCOFI
+    rig = Rig("nop", mie=both, mideleg=0 if target is M else LCOFI | 0x222, vsstatus=SIE)
+    rig.set(hideleg=0 if target is not VS else LCOFI | 0x444, hvip=1 << code if guest else 0, mip=both)
+    rig.hart.wire(3, code == 3)
+    rig.hart.wire(11, code == 11)
+    rig.hart.mtimecmp = 0 if code == 7 else ONES
+    rig.hart.mode = VS
+    rig.run(1)
+    if guest and target is M:
+        expected = M, 13  # VS-level interrupts are always HS-mode's, and M-mode goes before
+    elif guest and target is VS:
+        expected = VS, code - 1
+    else:
+        expected = M if machine or target is M else HS, code
+    assert rig.trap() == (expected[0], INTERRUPT | expected[1], 0)

@@ -43,6 +43,20 @@ def _(mode: Mode, pmm: int, others: int, kind: str) -> None:
 
 
 @rule(
+    "mask.machine",
+    "PMM of mseccfg masks M-mode's pointers and extends them with zeros, whatever satp and MXR are; no other does so",
+    section=SECTION,
+    cases=grid(pmm=(0, 2, 3), others=(0, 3), more=(0, MXR), kind=("load", "store", "amo")),
+)
+def _(pmm: int, others: int, more: int, kind: str) -> None:
+    scene = Scene(M, mstatus=more, vsatp=8 << 60, satp=8 << 60)
+    scene.rig.set(mseccfg=pmm << PMM, **dict.fromkeys(("menvcfg", "henvcfg", "senvcfg"), others << PMM))
+    assert (scene.attempt(kind, PAGE | 0x7F << 57).cause is None) == (pmm != 0)
+    assert (scene.attempt(kind, PAGE | 1 << 49).cause is None) == (pmm == 3)
+    assert scene.attempt("fetch", PAGE | 1 << 62).cause == 1
+
+
+@rule(
     "mask.sign",
     "A virtual address is extended from its highest unmasked bit, a physical or guest-physical one with zeros",
     section=SECTION,

@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 from .engine import EQUAL, KILLED, STILLBORN, SURVIVED, Engine
-from .scope import EQUIVALENT, AnyMutant, every, stale
+from .scope import AnyMutant, every, explained, stale
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,8 +29,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--beside", action="store_true", help="try survivors on the emulator's own tests too")
     parser.add_argument("--list", action="store_true", help="list mutants, try none")
     parser.add_argument("--again", help="only what survived in this report")
-    parser.add_argument("--most", type=int, help="only so many cases of a rule: quicker, but survivors must be tried again")
-    parser.add_argument("--report", help="add a line of JSON for each mutant; those that have one already are not tried")
+    parser.add_argument(
+        "--most", type=int, help="only so many cases of a rule: quicker, but survivors must be tried again"
+    )
+    parser.add_argument(
+        "--report", help="add a line of JSON for each mutant; those that have one already are not tried"
+    )
     options = parser.parse_args(arguments)
     mutants = list(every())
     lost = stale(mutants)
@@ -49,7 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
         done = {(row["file"], row["function"], row["change"]) for row in rows}
         mutants = [mutant for mutant in mutants if (mutant.file, mutant.function, mutant.change) not in done]
     if options.sample is not None:
-        mutants = random.Random(options.seed).sample(mutants, min(options.sample, len(mutants)))
+        drawn = random.Random(options.seed).sample(range(len(mutants)), min(options.sample, len(mutants)))
+        mutants = [mutants[place] for place in sorted(drawn)]
     if options.list:
         for mutant in mutants:
             print(f"{mutant.file}:{mutant.line} {mutant.function}: {mutant.change}")
@@ -58,7 +63,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if run(mutants, options.jobs, options.report, most=options.most, beside=options.beside) or lost else 0
 
 
-def run(mutants: list[AnyMutant], jobs: int, report: str | None, *, most: int | None = None, beside: bool = False) -> int:
+def run(
+    mutants: list[AnyMutant], jobs: int, report: str | None, *, most: int | None = None, beside: bool = False
+) -> int:
     """How many survived unexplained."""
     engine = Engine(mutants, jobs, most=most, beside=beside)
     out = open(report, "a", buffering=1) if report else None  # noqa: SIM115
@@ -72,7 +79,7 @@ def run(mutants: list[AnyMutant], jobs: int, report: str | None, *, most: int | 
         survivors, noticed_beside = [], 0
         start = time.monotonic()
         for number, (mutant, verdict) in enumerate(engine.run(), 1):
-            reason = EQUIVALENT.get((mutant.file, mutant.function, mutant.change))
+            reason = explained(mutant)
             word = "explained" if reason and verdict.verdict == SURVIVED else verdict.verdict
             counts[word] += 1
             noticed_beside += verdict.verdict == KILLED and verdict.killer.startswith("tests/")

@@ -159,7 +159,7 @@ def _priorities(later: str, earlier: str) -> list[str]:
     return [swap.get(name, name) for name in INTERRUPT_PRIORITY]
 
 
-# --- in a process that is thrown away -----------------------------------------------------------------------------------
+# --- in a process that is thrown away ---------------------------------------------------------------------------------
 
 
 def _ordered(first: Sequence[str], most: int | None) -> list[tuple[str, Callable[[], None]]]:
@@ -231,7 +231,18 @@ def try_native(native: str, first: Sequence[str], most: int | None = None, chose
 
 def try_tests(native: str) -> tuple[str, str]:
     """The same by the emulator's own tests of these areas."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider", "-p", "tests.mutation.preload"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-n0",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "tests.mutation.preload",
+    ]
     try:
         done = subprocess.run(
             [*command, *BESIDE], cwd=ROOT, env=os.environ | {"MUTATION_NATIVE": native}, capture_output=True, text=True,
@@ -243,7 +254,7 @@ def try_tests(native: str) -> tuple[str, str]:
     return (failed[0] if failed else "tests/emulator", "fails") if done.returncode else ("", "")
 
 
-# --- in a worker ------------------------------------------------------------------------------------------------------
+# --- in a worker ----------------------------------------------------------------------------------------------------
 
 
 def _warm_up(native: str) -> None:

@@ -26,12 +26,14 @@ _BINDING = {
     )
     for op in ops.split()
 }
-_WALLS = frozenset("; , { } ( [ ) ] : = += -= *= /= %= &= |= ^= <<= >>= return case else do".split())
-_TYPES = frozenset(
-    "const static bool char int unsigned void enum struct u8 u16 u32 u64 i32 i64 uint8_t uint16_t uint64_t int32_t"
-    " core hart machine region world walk walk_step walk_record translation translation_context tlb_entry csr_entry"
-    " block watch goto break continue typedef".split()
-)
+_ENDS = ";,{}([)]:"
+_WALLS = frozenset(_ENDS) | {f"{op}=" for op in ("", *"+-*/%&|^", "<<", ">>")} | {"return", "case", "else", "do"}
+_TYPES = frozenset((
+    "const", "static", "bool", "char", "int", "unsigned", "void", "enum", "struct", "u8", "u16", "u32", "u64", "i32",
+    "i64", "uint8_t", "uint16_t", "uint64_t", "int32_t", "core", "hart", "machine", "region", "world", "walk",
+    "walk_step", "walk_record", "translation", "translation_context", "tlb_entry", "csr_entry", "block", "watch",
+    "goto", "break", "continue", "typedef",
+))  # fmt: skip
 
 _SWAPS = (
     "PRV_S PRV_U", "PRV_M PRV_S", "MODE_HS MODE_VS", "MODE_M MODE_HS", "ACCESS_LOAD ACCESS_STORE",
@@ -39,7 +41,8 @@ _SWAPS = (
     "EXCEPTION_ILLEGAL_INSTRUCTION EXCEPTION_VIRTUAL_INSTRUCTION", "EXCEPTION_BREAKPOINT EXCEPTION_ECALL_U",
     "EXCEPTION_LOAD_PAGE EXCEPTION_STORE_PAGE", "EXCEPTION_LOAD_ACCESS EXCEPTION_STORE_ACCESS",
     "EXCEPTION_LOAD_GUEST_PAGE EXCEPTION_STORE_GUEST_PAGE", "EXCEPTION_LOAD_MISALIGNED EXCEPTION_STORE_MISALIGNED",
-    "EXCEPTION_ECALL_HS EXCEPTION_ECALL_VS", "EXCEPTION_ECALL_U EXCEPTION_ECALL_VS", "EXCEPTION_ECALL_M EXCEPTION_ECALL_HS",
+    "EXCEPTION_ECALL_HS EXCEPTION_ECALL_VS", "EXCEPTION_ECALL_U EXCEPTION_ECALL_VS",
+    "EXCEPTION_ECALL_M EXCEPTION_ECALL_HS",
     "EXCEPTION_INSTRUCTION_PAGE EXCEPTION_LOAD_PAGE", "EXCEPTION_INSTRUCTION_ACCESS EXCEPTION_LOAD_ACCESS",
     "EXCEPTION_INSTRUCTION_GUEST_PAGE EXCEPTION_LOAD_GUEST_PAGE",
     "COUNT_CYCLES COUNT_INSTRUCTIONS", "COUNT_EXCEPTIONS COUNT_INTERRUPTS", "COUNT_PAGE_FAULTS COUNT_GUEST_PAGE_FAULTS",
@@ -47,12 +50,11 @@ _SWAPS = (
 )  # fmt: skip
 _MEMBERS = (
     "mstatus vsstatus", "satp vsatp", "menvcfg henvcfg", "senvcfg menvcfg", "mcounteren hcounteren",
-    "scounteren hcounteren", "medeleg hedeleg", "mideleg hideleg", "mstateen hstateen", "stimecmp vstimecmp", "mtvec stvec",
-    "stvec vstvec", "mepc sepc", "sepc vsepc", "mcause scause", "scause vscause", "mtval stval", "stval vstval", "hgatp vsatp",
-    "mtval2 htval", "mtinst htinst", "mtimecmp clock", "hvip mip", "mie mip", "hgeie hgeip", "mcyclecfg minstretcfg",
-    "given address", "physical guest_physical",
+    "scounteren hcounteren", "medeleg hedeleg", "mideleg hideleg", "mstateen hstateen", "stimecmp vstimecmp",
+    "mtvec stvec", "stvec vstvec", "mepc sepc", "sepc vsepc", "mcause scause", "scause vscause", "mtval stval",
+    "stval vstval", "hgatp vsatp", "mtval2 htval", "mtinst htinst", "mtimecmp clock", "hvip mip", "mie mip",
+    "hgeie hgeip", "mcyclecfg minstretcfg", "given address", "physical guest_physical",
 )  # fmt: skip
-_ONE_WAY = {"vsepc": "sepc"}
 
 
 def _both(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -184,9 +186,10 @@ class _Body:
         text, before, after = self.tokens[i].text, self.tokens[i - 1].text, self.tokens[i + 1].text
         if text in SWAPS and before != "case":
             yield i, i, SWAPS[text]
-        elif before == "." and text in MEMBERS and (self.tokens[i - 2].text in ("csr", "h") or text in ("given",)):
-            yield i, i, MEMBERS[text]
-        elif before == "->" and text in ("address", "physical", "given", "mtimecmp"):
+        elif text in MEMBERS and (
+            (before == "." and self.tokens[i - 2].text in ("csr", "h"))
+            or (before == "->" and text in ("address", "physical", "given", "mtimecmp"))
+        ):
             yield i, i, MEMBERS[text]
         elif before == "return" and after != ";" and text not in ("OK", "LEAVE", "NULL"):
             end = self.semicolon(i)
@@ -218,7 +221,9 @@ class _Body:
         token = self.tokens[i - 1]
         if token.text == ")" and self.tokens[i - 2].text in _TYPES:
             return False  # of a cast
-        return token.kind in ("name", "number") and token.text not in ("return", "case", "else") or token.text in (")", "]")
+        return token.text in (")", "]") or (
+            token.kind in ("name", "number") and token.text not in ("return", "case", "else")
+        )
 
     def sign(self, i: int) -> Iterator[tuple[int, int, str]]:
         text = self.tokens[i].text

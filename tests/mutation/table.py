@@ -86,7 +86,9 @@ def mutants() -> Iterator[TableMutant]:
             for change, changed in _changes(csr):
                 yield TableMutant(csr.name, change, changed)
     for i in range(len(INTERRUPT_PRIORITY) - 1):
-        yield TableMutant("INTERRUPT_PRIORITY", f"{INTERRUPT_PRIORITY[i + 1]} before {INTERRUPT_PRIORITY[i]}", CSRS[0], "csr.c")
+        yield TableMutant(
+            "INTERRUPT_PRIORITY", f"{INTERRUPT_PRIORITY[i + 1]} before {INTERRUPT_PRIORITY[i]}", CSRS[0], "csr.c"
+        )
 
 
 def text(mutant: TableMutant | None) -> str:

@@ -13,6 +13,7 @@ import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from .engine import EQUAL, KILLED, STILLBORN, SURVIVED, Engine
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sample", type=int, help="only so many, drawn at random")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--first", action="append", default=[], help="rules to begin with: a word of their ids")
     parser.add_argument("--beside", action="store_true", help="try survivors on the emulator's own tests too")
     parser.add_argument("--list", action="store_true", help="list mutants, try none")
     parser.add_argument("--again", help="only what survived in this report")
@@ -60,14 +62,26 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{mutant.file}:{mutant.line} {mutant.function}: {mutant.change}")
         print(len(mutants))
         return 0
-    return 1 if run(mutants, options.jobs, options.report, most=options.most, beside=options.beside) or lost else 0
+    return (
+        1
+        if run(
+            mutants,
+            options.jobs,
+            options.report,
+            most=options.most,
+            beside=options.beside,
+            first=cases_of(options.first),
+        )
+        or lost
+        else 0
+    )
 
 
 def run(
     mutants: list[AnyMutant], jobs: int, report: str | None, *, most: int | None = None, beside: bool = False
 ) -> int:
     """How many survived unexplained."""
-    engine = Engine(mutants, jobs, most=most, beside=beside)
+    engine = Engine(mutants, jobs, most=most, beside=beside, first=first)
     out = open(report, "a", buffering=1) if report else None  # noqa: SIM115
     try:
         control = engine.control()

@@ -311,12 +311,18 @@ class Killers:
 
 
 class Engine:
-    """Tries `mutants`, at most `jobs` at a time; of each rule at most `most` cases."""
+    """Tries `mutants`, at most `jobs` at a time; of each rule at most `most` cases. `first`: cases to begin with."""
 
     def __init__(
-        self, mutants: Sequence[AnyMutant], jobs: int = 2, *, most: int | None = None, beside: bool = False
+        self,
+        mutants: Sequence[AnyMutant],
+        jobs: int = 2,
+        *,
+        most: int | None = None,
+        beside: bool = False,
+        first: Sequence[str] = (),
     ) -> None:
-        self.mutants, self.jobs, self.most, self.beside = mutants, jobs, most, beside
+        self.mutants, self.jobs, self.most, self.beside, self.first = mutants, jobs, most, beside, first
         self.killers = Killers()
         self.place = Path(tempfile.mkdtemp(prefix="mutation-"))
         self.bench = Bench(self.place)
@@ -358,7 +364,7 @@ class Engine:
         shutil.rmtree(self.place, ignore_errors=True)
 
     def _submit(self, number: int, mutant: AnyMutant | None) -> Future[Verdict]:
-        first = self.killers.order(mutant.file, mutant.function) if mutant else []
+        first = [*self.killers.order(mutant.file, mutant.function), *self.first] if mutant else []
         # The control is chosen too: as a number that no mutant has.
         number = number or len(self.mutants) + 1
         return self._pool.submit(

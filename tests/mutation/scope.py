@@ -42,6 +42,8 @@ NOT_MUTATED: dict[tuple[str, str], str] = {
 _COUNTED = "statistics and the ring of events, for display"
 _SHOWN = "the record of a walk, for display"
 
+_FENCED = "software must fence behind a change of ADUE or PBMTE; here it need not"
+
 LINES: dict[tuple[str, str], str] = {
     # (function, beginning of the line): why
     ("take_trap", "h->traps["): _COUNTED,
@@ -80,6 +82,9 @@ LINES: dict[tuple[str, str], str] = {
     ("measure", "if (bits < k->bits)"): _SHOWN,
     ("translate", "k->bits = 63"): _SHOWN,
     ("context_tag", "u64 hash"): "where in the table of contexts: any place will do",
+    ("context_tag", "want.flags |= (u32)(c->h.csr.menvcfg"): _FENCED,
+    ("context_tag", "want.flags |= (u32)(c->h.csr.henvcfg"): _FENCED,
+    ("context_tag", "const u32 number"): "where in the table of contexts: any place will do",
     ("context_tag", "for (u32 probe"): "where in the table of contexts: any place will do",
     ("context_tag", "if (!number) continue"): "where in the table of contexts: any place will do",
     ("hart_context_changed", "key_jumps(c)"): "decoded jumps",
@@ -108,6 +113,10 @@ _MORE = "a fence may always do more"
 
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     # (file, function, what the change has): why no program can tell. * stands for every function.
+    ("mmu.c", "context_tag", "if (1 || (data)) want.flags |= w->pmm"): "tells more apart than need be",
+    ("mmu.c", "flush_address", "i <= TLB_SIZE"): "drops one more, of the next kind of access",
+    ("mmu.c", "guest_world", "w.mxr ? 1 :"): "PMM 1 is reserved, and masks nothing",
+    ("mmu.c", "guest_world", "if (hlvx) w.pmm = 1"): "PMM 1 is reserved, and masks nothing",
     ("mmu.c", "masking", "if (mxr) return 1"): "PMM 1 is reserved, and masks nothing",
     ("mmu.c", "masking", "(c->h.csr.senvcfg ) >>"): "senvcfg has nothing above PMM",
     ("mmu.c", "masking", "(c->h.csr.mseccfg ) >>"): "mseccfg has nothing above PMM",

@@ -13,11 +13,10 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 from .engine import EQUAL, KILLED, STILLBORN, SURVIVED, Engine
-from .scope import AnyMutant, every, explained, stale
+from .scope import every, explained, stale
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,33 +61,28 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{mutant.file}:{mutant.line} {mutant.function}: {mutant.change}")
         print(len(mutants))
         return 0
-    return (
-        1
-        if run(
-            mutants,
-            options.jobs,
-            options.report,
-            most=options.most,
-            beside=options.beside,
-            first=cases_of(options.first),
-        )
-        or lost
-        else 0
-    )
+    engine = Engine(mutants, options.jobs, most=options.most, beside=options.beside, first=cases_of(options.first))
+    return 1 if run(engine, options.report) or lost else 0
 
 
-def run(
-    mutants: list[AnyMutant], jobs: int, report: str | None, *, most: int | None = None, beside: bool = False
-) -> int:
+def cases_of(words: list[str]) -> list[str]:
+    """Cases of the rules that have one of the words in their ids."""
+    if not words:
+        return []
+    from tests.conformance.suite import rules
+
+    return [f"{rule.id}[{case}]" for rule in rules() if any(word in rule.id for word in words) for case in rule.cases]
+
+
+def run(engine: Engine, report: str | None) -> int:
     """How many survived unexplained."""
-    engine = Engine(mutants, jobs, most=most, beside=beside, first=first)
     out = open(report, "a", buffering=1) if report else None  # noqa: SIM115
     try:
         control = engine.control()
         if control.verdict != SURVIVED:
             print(f"the hart as it is breaks {control.killer}: {control.how}")
             return 1
-        print(f"control: holds, {control.seconds:.1f} s; {len(mutants)} mutants", flush=True)
+        print(f"control: holds, {control.seconds:.1f} s; {len(engine.mutants)} mutants", flush=True)
         counts: Counter[str] = Counter()
         survivors, noticed_beside = [], 0
         start = time.monotonic()
@@ -103,7 +97,9 @@ def run(
             if reason and verdict.verdict == KILLED:
                 print(f"explained, but killed: {mutant.function}: {mutant.change}", flush=True)
             if number % 50 == 0:
-                print(f"{number}/{len(mutants)} after {time.monotonic() - start:.0f} s: {dict(counts)}", flush=True)
+                print(
+                    f"{number}/{len(engine.mutants)} after {time.monotonic() - start:.0f} s: {dict(counts)}", flush=True
+                )
             if out is not None:
                 row = {
                     "file": mutant.file, "line": mutant.line, "function": mutant.function, "change": mutant.change,
@@ -112,7 +108,7 @@ def run(
                 }  # fmt: skip
                 out.write(json.dumps(row) + "\n")
         print(summary(counts, time.monotonic() - start))
-        if beside:
+        if engine.beside:
             print(f"{noticed_beside} of those killed only by tests/emulator")
         return len(survivors)
     finally:

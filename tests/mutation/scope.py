@@ -88,6 +88,7 @@ LINES: dict[tuple[str, str], str] = {
     ("context_tag", "for (u32 probe"): "where in the table of contexts: any place will do",
     ("context_tag", "if (!number) continue"): "where in the table of contexts: any place will do",
     ("hart_context_changed", "key_jumps(c)"): "decoded jumps",
+    ("hart_context_changed", "c->fetch_tag = context_tag"): "is asked for twice, in case the table began anew",
     ("flush_address", "flush_jumps(c)"): "decoded jumps",
     ("trap", "c->h.trap_"): "the caller's way out of endless traps",
     ("trap", "if (c->h.trap_run"): "the caller's way out of endless traps",
@@ -113,6 +114,9 @@ _MORE = "a fence may always do more"
 
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     # (file, function, what the change has): why no program can tell. * stands for every function.
+    ("mmu.c", "pmp_refresh", "pmp_count = i + 2"): "one more entry, that is off",
+    ("mmu.c", "pmp_refresh", "low = 1, high = 1"): "nothing lies at address 1",
+    ("mmu.c", "hart_context_changed", "( guest == MSTATUS_FS)"): "1 for 2: the status is looked at on every write",
     ("mmu.c", "context_tag", "if (1 || (data)) want.flags |= w->pmm"): "tells more apart than need be",
     ("mmu.c", "flush_address", "i <= TLB_SIZE"): "drops one more, of the next kind of access",
     ("mmu.c", "guest_world", "w.mxr ? 1 :"): "PMM 1 is reserved, and masks nothing",

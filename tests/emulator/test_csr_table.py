@@ -12,157 +12,43 @@ from emulator.isa.csrs import BY_NAME, BY_NUMBER, CSRS, Kind
 
 # Chapter "Control and Status Registers", tables "Currently allocated RISC-V ... CSR addresses".
 NUMBERS = {
-    "fflags": 0x001,
-    "frm": 0x002,
-    "fcsr": 0x003,
-    "cycle": 0xC00,
-    "time": 0xC01,
-    "instret": 0xC02,
-    "hpmcounter3": 0xC03,
-    "hpmcounter31": 0xC1F,
-    "sstatus": 0x100,
-    "sie": 0x104,
-    "stvec": 0x105,
-    "scounteren": 0x106,
-    "senvcfg": 0x10A,
-    "sscratch": 0x140,
-    "sepc": 0x141,
-    "scause": 0x142,
-    "stval": 0x143,
-    "sip": 0x144,
-    "stimecmp": 0x14D,
-    "satp": 0x180,
-    "hstatus": 0x600,
-    "hedeleg": 0x602,
-    "hideleg": 0x603,
-    "hie": 0x604,
-    "htimedelta": 0x605,
-    "hcounteren": 0x606,
-    "hgeie": 0x607,
-    "henvcfg": 0x60A,
-    "htval": 0x643,
-    "hip": 0x644,
-    "hvip": 0x645,
-    "htinst": 0x64A,
-    "hgatp": 0x680,
-    "hgeip": 0xE12,
-    "hstateen0": 0x60C,
-    "hstateen3": 0x60F,
-    "sstateen0": 0x10C,
-    "sstateen3": 0x10F,
-    "mstateen0": 0x30C,
-    "mstateen3": 0x30F,
-    "scountovf": 0xDA0,
-    "mcyclecfg": 0x321,
-    "minstretcfg": 0x322,
-    "vsstatus": 0x200,
-    "vsie": 0x204,
-    "vstvec": 0x205,
-    "vsscratch": 0x240,
-    "vsepc": 0x241,
-    "vscause": 0x242,
-    "vstval": 0x243,
-    "vsip": 0x244,
-    "vstimecmp": 0x24D,
-    "vsatp": 0x280,
-    "mvendorid": 0xF11,
-    "marchid": 0xF12,
-    "mimpid": 0xF13,
-    "mhartid": 0xF14,
-    "mconfigptr": 0xF15,
-    "mstatus": 0x300,
-    "misa": 0x301,
-    "medeleg": 0x302,
-    "mideleg": 0x303,
-    "mie": 0x304,
-    "mtvec": 0x305,
-    "mcounteren": 0x306,
-    "menvcfg": 0x30A,
-    "mcountinhibit": 0x320,
-    "mhpmevent3": 0x323,
-    "mhpmevent31": 0x33F,
-    "mscratch": 0x340,
-    "mepc": 0x341,
-    "mcause": 0x342,
-    "mtval": 0x343,
-    "mip": 0x344,
-    "mtinst": 0x34A,
-    "mtval2": 0x34B,
-    "pmpcfg0": 0x3A0,
-    "pmpcfg2": 0x3A2,
-    "pmpcfg14": 0x3AE,
-    "pmpaddr0": 0x3B0,
-    "pmpaddr63": 0x3EF,
-    "mcycle": 0xB00,
-    "minstret": 0xB02,
-    "mhpmcounter3": 0xB03,
-    "mhpmcounter31": 0xB1F,
-    "tselect": 0x7A0,
-    "tdata1": 0x7A1,
-    "tdata2": 0x7A2,
-    "tdata3": 0x7A3,
-    "tinfo": 0x7A4,
-    "tcontrol": 0x7A5,
+    "fflags": 0x001, "frm": 0x002, "fcsr": 0x003,
+    "cycle": 0xC00, "time": 0xC01, "instret": 0xC02, "hpmcounter3": 0xC03, "hpmcounter31": 0xC1F,
+    "sstatus": 0x100, "sie": 0x104, "stvec": 0x105, "scounteren": 0x106, "senvcfg": 0x10A,
+    "sscratch": 0x140, "sepc": 0x141, "scause": 0x142, "stval": 0x143, "sip": 0x144, "stimecmp": 0x14D, "satp": 0x180,
+    "hstatus": 0x600, "hedeleg": 0x602, "hideleg": 0x603, "hie": 0x604, "htimedelta": 0x605, "hcounteren": 0x606,
+    "hgeie": 0x607, "henvcfg": 0x60A, "htval": 0x643, "hip": 0x644, "hvip": 0x645, "htinst": 0x64A, "hgatp": 0x680,
+    "hgeip": 0xE12, "hstateen0": 0x60C, "hstateen3": 0x60F, "sstateen0": 0x10C, "sstateen3": 0x10F,
+    "mstateen0": 0x30C, "mstateen3": 0x30F, "scountovf": 0xDA0, "mcyclecfg": 0x321, "minstretcfg": 0x322,
+    "vsstatus": 0x200, "vsie": 0x204, "vstvec": 0x205, "vsscratch": 0x240, "vsepc": 0x241, "vscause": 0x242,
+    "vstval": 0x243, "vsip": 0x244, "vstimecmp": 0x24D, "vsatp": 0x280,
+    "mvendorid": 0xF11, "marchid": 0xF12, "mimpid": 0xF13, "mhartid": 0xF14, "mconfigptr": 0xF15,
+    "mstatus": 0x300, "misa": 0x301, "medeleg": 0x302, "mideleg": 0x303, "mie": 0x304, "mtvec": 0x305,
+    "mcounteren": 0x306, "menvcfg": 0x30A, "mcountinhibit": 0x320, "mhpmevent3": 0x323, "mhpmevent31": 0x33F,
+    "mscratch": 0x340, "mepc": 0x341, "mcause": 0x342, "mtval": 0x343, "mip": 0x344, "mtinst": 0x34A, "mtval2": 0x34B,
+    "pmpcfg0": 0x3A0, "pmpcfg2": 0x3A2, "pmpcfg14": 0x3AE, "pmpaddr0": 0x3B0, "pmpaddr63": 0x3EF,
+    "mcycle": 0xB00, "minstret": 0xB02, "mhpmcounter3": 0xB03, "mhpmcounter31": 0xB1F,
+    "tselect": 0x7A0, "tdata1": 0x7A1, "tdata2": 0x7A2, "tdata3": 0x7A3, "tinfo": 0x7A4, "tcontrol": 0x7A5,
 }
 
 # Positions that the manual's figures give: (register, field, low bit, width).
 POSITIONS = [
-    ("mstatus", "SIE", 1, 1),
-    ("mstatus", "MIE", 3, 1),
-    ("mstatus", "SPP", 8, 1),
-    ("mstatus", "MPP", 11, 2),
-    ("mstatus", "FS", 13, 2),
-    ("mstatus", "MPRV", 17, 1),
-    ("mstatus", "TVM", 20, 1),
-    ("mstatus", "TW", 21, 1),
-    ("mstatus", "TSR", 22, 1),
-    ("mstatus", "UXL", 32, 2),
-    ("mstatus", "SXL", 34, 2),
-    ("mstatus", "GVA", 38, 1),
-    ("mstatus", "MPV", 39, 1),
-    ("mstatus", "SD", 63, 1),
-    ("hstatus", "GVA", 6, 1),
-    ("hstatus", "SPV", 7, 1),
-    ("hstatus", "SPVP", 8, 1),
-    ("hstatus", "HU", 9, 1),
-    ("hstatus", "VGEIN", 12, 6),
-    ("hstatus", "VTVM", 20, 1),
-    ("hstatus", "VTW", 21, 1),
-    ("hstatus", "VTSR", 22, 1),
-    ("hstatus", "VSXL", 32, 2),
-    ("hstatus", "HUPMM", 48, 2),
-    ("hgatp", "MODE", 60, 4),
-    ("hgatp", "VMID", 44, 14),
-    ("hgatp", "PPN", 0, 44),
-    ("satp", "MODE", 60, 4),
-    ("satp", "ASID", 44, 16),
-    ("satp", "PPN", 0, 44),
-    ("henvcfg", "STCE", 63, 1),
-    ("henvcfg", "PBMTE", 62, 1),
-    ("henvcfg", "ADUE", 61, 1),
-    ("menvcfg", "FIOM", 0, 1),
-    ("mip", "MSIP", 3, 1),
-    ("mip", "MTIP", 7, 1),
-    ("mip", "MEIP", 11, 1),
-    ("mip", "VSSIP", 2, 1),
-    ("hie", "VSTIE", 6, 1),
-    ("hvip", "VSEIP", 10, 1),
-    ("hip", "SGEIP", 12, 1),
-    ("vsip", "SEIP", 9, 1),
-    ("mstateen0", "SE0", 63, 1),
-    ("mstateen0", "ENVCFG", 62, 1),
-    ("hstateen0", "ENVCFG", 62, 1),
-    ("hstateen2", "SE2", 63, 1),
-    ("mhpmevent3", "OF", 63, 1),
-    ("mhpmevent31", "VUINH", 58, 1),
-    ("minstretcfg", "MINH", 62, 1),
-    ("mcyclecfg", "VSINH", 59, 1),
-    ("vsip", "LCOFIP", 13, 1),
-    ("sie", "LCOFIE", 13, 1),
-    ("fcsr", "FRM", 5, 3),
-    ("frm", "FRM", 0, 3),
-    ("mcounteren", "TM", 1, 1),
-    ("misa", "H", 7, 1),
+    ("mstatus", "SIE", 1, 1), ("mstatus", "MIE", 3, 1), ("mstatus", "SPP", 8, 1), ("mstatus", "MPP", 11, 2),
+    ("mstatus", "FS", 13, 2), ("mstatus", "MPRV", 17, 1), ("mstatus", "TVM", 20, 1), ("mstatus", "TW", 21, 1),
+    ("mstatus", "TSR", 22, 1), ("mstatus", "UXL", 32, 2), ("mstatus", "SXL", 34, 2), ("mstatus", "GVA", 38, 1),
+    ("mstatus", "MPV", 39, 1), ("mstatus", "SD", 63, 1),
+    ("hstatus", "GVA", 6, 1), ("hstatus", "SPV", 7, 1), ("hstatus", "SPVP", 8, 1), ("hstatus", "HU", 9, 1),
+    ("hstatus", "VGEIN", 12, 6), ("hstatus", "VTVM", 20, 1), ("hstatus", "VTW", 21, 1), ("hstatus", "VTSR", 22, 1),
+    ("hstatus", "VSXL", 32, 2), ("hstatus", "HUPMM", 48, 2),
+    ("hgatp", "MODE", 60, 4), ("hgatp", "VMID", 44, 14), ("hgatp", "PPN", 0, 44),
+    ("satp", "MODE", 60, 4), ("satp", "ASID", 44, 16), ("satp", "PPN", 0, 44),
+    ("henvcfg", "STCE", 63, 1), ("henvcfg", "PBMTE", 62, 1), ("henvcfg", "ADUE", 61, 1), ("menvcfg", "FIOM", 0, 1),
+    ("mip", "MSIP", 3, 1), ("mip", "MTIP", 7, 1), ("mip", "MEIP", 11, 1), ("mip", "VSSIP", 2, 1),
+    ("hie", "VSTIE", 6, 1), ("hvip", "VSEIP", 10, 1), ("hip", "SGEIP", 12, 1), ("vsip", "SEIP", 9, 1),
+    ("mstateen0", "SE0", 63, 1), ("mstateen0", "ENVCFG", 62, 1), ("hstateen0", "ENVCFG", 62, 1),
+    ("hstateen2", "SE2", 63, 1), ("mhpmevent3", "OF", 63, 1), ("mhpmevent31", "VUINH", 58, 1),
+    ("minstretcfg", "MINH", 62, 1), ("mcyclecfg", "VSINH", 59, 1), ("vsip", "LCOFIP", 13, 1), ("sie", "LCOFIE", 13, 1),
+    ("fcsr", "FRM", 5, 3), ("frm", "FRM", 0, 3), ("mcounteren", "TM", 1, 1), ("misa", "H", 7, 1),
 ]
 
 
@@ -242,16 +128,7 @@ def test_views_show_the_fields_of_their_base(csr: csrs.Csr) -> None:
 def test_every_supervisor_register_with_a_twin_has_the_same_layout() -> None:
     twins = {csr.name: csr.v_alias for csr in CSRS if csr.v_alias}
     assert set(twins) == {
-        "sstatus",
-        "sie",
-        "stvec",
-        "sscratch",
-        "sepc",
-        "scause",
-        "stval",
-        "sip",
-        "stimecmp",
-        "satp",
+        "sstatus", "sie", "stvec", "sscratch", "sepc", "scause", "stval", "sip", "stimecmp", "satp",
     }
     for name in twins:
         csr = BY_NAME[name]
@@ -269,12 +146,7 @@ def test_groups_hold_every_register_once_in_order() -> None:
     assert [csr for group in csrs.GROUPS.values() for csr in group] == list(CSRS)
     assert next(iter(csrs.GROUPS)) == "machine information"
     assert {csr.name for csr in csrs.GROUPS["hypervisor trap setup"]} == {
-        "hstatus",
-        "hedeleg",
-        "hideleg",
-        "hie",
-        "hcounteren",
-        "hgeie",
+        "hstatus", "hedeleg", "hideleg", "hie", "hcounteren", "hgeie",
     }
 
 
@@ -326,14 +198,10 @@ def test_decode_puts_the_most_significant_field_first() -> None:
 
 def test_decode_translation_registers() -> None:
     assert fields_of("satp", 8 << 60 | 5 << 44 | 0x80200) == {
-        "MODE": (8, "Sv39"),
-        "ASID": (5, "5"),
-        "PPN": (0x80200, "0x80200000"),
+        "MODE": (8, "Sv39"), "ASID": (5, "5"), "PPN": (0x80200, "0x80200000"),
     }
     assert fields_of("hgatp", 9 << 60 | 3 << 44 | 0x80204) == {
-        "MODE": (9, "Sv48x4"),
-        "VMID": (3, "3"),
-        "PPN": (0x80204, "0x80204000"),
+        "MODE": (9, "Sv48x4"), "VMID": (3, "3"), "PPN": (0x80204, "0x80204000"),
     }
     assert fields_of("hgatp", 11 << 60)["MODE"] == (11, "reserved")
 
@@ -429,11 +297,7 @@ def test_numbers_of_counter_enables_were_given_to_counter_setup() -> None:
         return next((name for name, number, _ in csrs.present_in(version) if number == wanted), None)
 
     assert [holder(version) for version in csrs.PRIVILEGED_VERSIONS] == [
-        "mucounteren",
-        None,
-        "mcountinhibit",
-        "mcountinhibit",
-        "mcountinhibit",
+        "mucounteren", None, "mcountinhibit", "mcountinhibit", "mcountinhibit",
     ]
     assert [holder(version, 0x321) for version in ("1.9.1", "1.10", "1.13")] == ["mscounteren", None, "mcyclecfg"]
 
@@ -509,7 +373,9 @@ def test_state_has_a_member_for_everything_stored() -> None:
 
 def test_table_has_an_entry_for_every_register() -> None:
     text = generate_csrs.csr_table_c()
-    entries = re.findall(r"^    \{(\w+), (\w+), (\w+), (0x\w+), CSR_GUARD_(\w+)\}, /\* (\w+) \*/$", text, re.MULTILINE)
+    entries = re.findall(
+        r"^    \{(\w+), (\w+), (\w+), (0x\w+), CSR_GUARD_(\w+)\}, /\* (\w+) \*/$", text, re.MULTILINE
+    )
     assert [entry[-1] for entry in entries] == [csr.name for csr in CSRS]
     index = {int(n, 0): int(place) for n, place in re.findall(r"^    \[(0x\w+)\] = (\d+),$", text, re.MULTILINE)}
     assert {n: CSRS[place - 1].number for n, place in index.items()} == {csr.number: csr.number for csr in CSRS}

@@ -42,7 +42,9 @@ class Board:
         return int(result)
 
 
-@pytest.mark.parametrize(("value", "code"), [(1, 0), (3, 1), (1337 << 1 | 1, 1337), ((1 << 64) - 1, 0xFFFF_FFFF)])
+@pytest.mark.parametrize(
+    ("value", "code"), [(1, 0), (3, 1), (1337 << 1 | 1, 1337), ((1 << 64) - 1, 0xFFFF_FFFF)]
+)
 def test_exit(value: int, code: int) -> None:
     board = Board()
     board.command(value)

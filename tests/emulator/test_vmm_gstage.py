@@ -42,7 +42,9 @@ def walk(memory: Memory, root: int, levels: int, gpa: int) -> int | None:
     raise AssertionError("a pointer at the last level")
 
 
-PAGES = st.tuples(st.sampled_from([0, K4, M2 - K4, M2, G1 - M2, G1, (1 << 41) - G1, (1 << 41) - K4]), st.integers(0, 2))
+PAGES = st.tuples(
+    st.sampled_from([0, K4, M2 - K4, M2, G1 - M2, G1, (1 << 41) - G1, (1 << 41) - K4]), st.integers(0, 2)
+)
 OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.just("map"), PAGES, st.integers(1, 1 << 10)),

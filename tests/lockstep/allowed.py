@@ -292,11 +292,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "Spike's scountovf has no bit 31",
         '"Supervisor Count Overflow (scountovf) Register": bits 31:3 hold the OF bits of mhpmevent31 to mhpmevent3',
-        lambda difference, context: (
-            difference.name == "scountovf"
-            and not (difference.ours ^ difference.spike) & (1 << 31) - 1
-            and bool(context.csr("mhpmevent31") >> 63) == bool(difference.ours >> 31)
-        ),
+        lambda difference, context: difference.name == "scountovf"
+        and not (difference.ours ^ difference.spike) & (1 << 31) - 1
+        and bool(context.csr("mhpmevent31") >> 63) == bool(difference.ours >> 31),
     ),
     Rule(
         "the reserved value of PMM written",

@@ -367,9 +367,7 @@ class Engine:
         first = [*self.killers.order(mutant.file, mutant.function), *self.first] if mutant else []
         # The control is chosen too: as a number that no mutant has.
         number = number or len(self.mutants) + 1
-        return self._pool.submit(
-            _attempt, str(self.place), self.native, number, mutant, first, self.most if mutant else None, self.beside
-        )
+        return self._pool.submit(_attempt, str(self.place), self.native, number, mutant, first, self.most, self.beside)
 
     def control(self) -> Verdict:
         """The hart as it is."""

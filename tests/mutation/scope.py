@@ -110,6 +110,7 @@ LINES: dict[tuple[str, str], str] = {
 _TRUE = "V, and a wait, are 0 or not 0"
 _REFILLED = "describe_instruction puts the instruction there"
 _SLOWER = "LEAVE for OK: interrupts are looked for where none can be"
+_SHIFT = "numbers of these CSRs are multiples of 64 and the counter, and the host shifts modulo 64"
 _MORE = "a fence may always do more"
 
 EQUIVALENT: dict[tuple[str, str, str], str] = {
@@ -128,6 +129,9 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("mmu.c", "judge_leaf", "!(execute_reads && PTE_X)"): "a leaf without R has X",
     ("mmu.c", "judge_leaf", "!(execute_reads && pte )"): "a leaf without R has X",
     ("system.c", "*", "EXCEPTION_VIRTUAL_INSTRUCTION, 1)"): _REFILLED,
+    ("csr.c", "barred_in_guest", "BIT(number )"): _SHIFT,
+    ("csr.c", "barred_by_machine", "BIT(number )"): _SHIFT,
+    ("csr.c", "csr_check", "BIT(number )"): _SHIFT,
     ("system.c", "raise_illegal", "EXCEPTION_ILLEGAL_INSTRUCTION, 1)"): _REFILLED,
     ("system.c", "access_csr", "(u64)*refused, 1)"): _REFILLED,
     ("system.c", "access_csr", "*refused <= 0"): "csr_check gives -1, 2 or 22",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from random import Random
 
 from rig import (
     ADUE,
@@ -441,7 +442,8 @@ def _(what: str) -> None:
         other.map(BASE, BASE, LEAF)
         other.map(ADDRESS, ELSEWHERE, LEAF | user)
     name, tables = ("hgatp", (scene.second, other)) if mode.virtual else ("satp", (scene.first, other))
-    for number in (*range(700), *range(700)):
+    random = Random(7)
+    for number in (*range(700), *(random.randrange(1 << 14) for _ in range(3000))):
         rig.set(**{name: tables[number % 2].atp | number << 44})
         for sum in (0, SUM, 0) if user else (0,):
             rig.set(mstatus=sum)

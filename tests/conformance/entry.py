@@ -133,7 +133,7 @@ def destination(origin: Mode, cause: int, medeleg: int, hedeleg: int) -> Mode:
 FULL = dict.fromkeys(("mtval", "stval", "vstval", "mtval2", "htval", "mtinst", "htinst", "sepc", "vsepc", "mepc"), ONES)
 STACKS = {
     "ones": {
-        "mstatus": SIE | MIE | SPIE | MPIE | SPP | GVA | SUM | MXR, "vsstatus": SIE | SPIE | SPP | SUM,
+        "mstatus": SIE | MIE | SPIE | MPIE | SPP | MPP | GVA | SUM | MXR, "vsstatus": SIE | SPIE | SPP | SUM,
         "hstatus": H_GVA | SPV | SPVP | HU, **FULL,
     },
     "zeros": {"mstatus": 0, "vsstatus": 0, "hstatus": 0, **dict.fromkeys(FULL, 0)},
@@ -216,6 +216,21 @@ def _(name: str, origin: Mode, before: dict[str, int]) -> None:
     targets = {simple(name, origin, before, medeleg, hedeleg) for medeleg, hedeleg in ((0, 0), (ONES, 0), (ONES, ONES))}
     below = {M: {M}, HS: {M, HS}, U: {M, HS}, VS: {M, HS, VS}, VU: {M, HS, VS}}[origin]
     assert targets == (below - {VS} if SIMPLE[name][1](origin).cause in NEVER_BELOW_HS else below) or origin is M
+
+
+@rule(
+    "trap.entry.mode",
+    "A trap to M-mode or HS-mode sets V=0, one to VS-mode keeps V=1: the supervisor's CSRs then mean those of that V",
+    section=ENTRY,
+    cases=grid(origin=(VS, VU), target=(M, HS, VS)),
+)
+def _(origin: Mode, target: Mode) -> None:
+    deleg = {M: (0, 0), HS: (ONES, 0), VS: (ONES, ONES)}[target]
+    rig = Rig("ebreak", mode=origin, medeleg=deleg[0], hedeleg=deleg[1], sscratch=5, vsscratch=6, mstatus=TVM)
+    rig.write(HANDLER + OFFSET[target], "csrr a0, sscratch\ncsrw sscratch, zero")
+    rig.run(3)
+    assert (rig.hart.mode, rig.x("a0")) == (target, 6 if target is VS else 5)
+    assert (rig.csr("sscratch"), rig.csr("vsscratch")) == ((5, 0) if target is VS else (0, 6))
 
 
 @rule(

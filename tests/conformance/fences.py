@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import product
+from random import Random
+
 from rig import (
     ADUE,
     BASE,
+    HANDLER,
     HS,
     LEAF,
+    MPRV,
+    MPV,
     MXR,
     ONES,
     SPVP,
@@ -26,10 +32,11 @@ from rig import (
 
 from emulator.hart import Mode
 
-from .scene import ADDRESS, GPA, PAGE, PAGED, VALUE, Scene
+from .memory_types import PBMTE
+from .scene import ADDRESS, GPA, MEMORY, PAGE, PAGED, VALUE, Scene
 from .suite import grid, rule
 from .translation import protect
-from .walker import FETCH, LOAD, STORE
+from .walker import FETCH, LOAD, STORE, Fault
 
 SUPERVISOR = "Supervisor Memory-Management Fence Instruction"
 HYPERVISOR = "Hypervisor Memory-Management Fence Instructions"
@@ -303,6 +310,45 @@ def _(kind: str, mode: Mode) -> None:
 
 
 @rule(
+    "space.write",
+    "A program that writes satp, SUM, MXR or MPRV has them count for its own next access, and loses what it takes away",
+    section=FENCES,
+    rows=(57,),
+    cases=grid(
+        what={
+            "satp of HS": (HS, "satp", None), "satp of VS": (VS, "satp", None), "SUM of HS": (HS, "sstatus", SUM),
+            "SUM of VS": (VS, "sstatus", SUM), "MPRV": (M, "mstatus", MPRV | 1 << 11),
+            "MPRV, MPV": (M, "mstatus", MPRV | MPV | 1 << 11),
+        }
+    ),
+)  # fmt: skip
+def _(what: tuple[Mode, str, int | None]) -> None:
+    mode, name, bits = what
+    scene = prepared(VS if mode is VS or (bits and bits & MPV) else HS)
+    rig = scene.rig
+    scene.mode = mode
+    other = Tables(rig, at=BASE + 0x14_0000)
+    other.map(BASE, BASE, LEAF)
+    other.map(ADDRESS, GPA + 0x1000 if mode.virtual else ELSEWHERE, LEAF)
+    if bits is not None and mode is not M:
+        scene.first.map(ADDRESS, GPA if mode.virtual else PAGE, LEAF | USER)
+    if bits is None:
+        texts = "ld a0, 0(a1)\ncsrw satp, a4\nld a2, 0(a1)\ncsrw satp, a5\nld a3, 0(a1)"
+        rig.put(a4=other.atp | 1 << 44, a5=scene.first.atp)
+        expected, steps = (VALUE, OTHER, VALUE), 5
+    else:
+        texts = f"csrs {name}, a4\nld a0, 0(a1)\ncsrc {name}, a4\nld a2, 0(a1)"
+        rig.put(a4=bits)
+        expected, steps = (VALUE, 0, 0), 4
+    rig.write(BASE, texts)
+    rig.put(a0=0, a1=ADDRESS, a2=0, a3=0)
+    rig.hart.pc, rig.hart.mode = BASE, mode
+    rig.run(steps)
+    assert (rig.x("a0"), rig.x("a2"), rig.x("a3")) == expected
+    assert rig.hart.pc == (BASE + 20 if bits is None else HANDLER)
+
+
+@rule(
     "space.modes",
     "Translations of one mode do not serve another: HS, U, VS and VU at the same virtual address",
     section=FENCES,
@@ -351,6 +397,73 @@ def _(what: tuple[Mode, str, int, int, int]) -> None:
     for value in (0, bit, 0, bit, 0):
         scene.rig.set(**{name: value})
         assert look(scene, LOAD) == (VALUE if value else None)
+
+
+@rule(
+    "space.status.all",
+    "Whatever SUM and MXR were for the access before, those of now count for this one",
+    section=FENCES,
+    rows=(57,),
+    cases=grid(
+        mode=(HS, VS), page={"user": LEAF | USER, "code": V | X | A, "user code": V | X | A | USER, "own": LEAF}
+    ),
+)
+def _(mode: Mode, page: int) -> None:
+    scene = prepared(mode)
+    scene.first.map(ADDRESS, GPA if mode.virtual else PAGE, page)
+    scene.second.map(GPA, PAGE, V | X | A | USER)
+    settings = list(product((0, MXR), (0, SUM), (0, MXR)))
+    for before, now in product(settings, repeat=2):
+        for host, own, guest in (before, now):
+            scene.rig.set(mstatus=host | own, vsstatus=guest | own)
+            expected, _ = scene.expected(LOAD, ADDRESS)
+            assert (look(scene, LOAD) is None) == isinstance(expected, Fault)
+
+
+@rule(
+    "space.many",
+    "Address spaces stay apart when there are more of them than any lookaside could know",
+    section=FENCES,
+    rows=(57,),
+    cases=grid(what=("asid", "vmid", "asid and SUM")),
+)
+def _(what: str) -> None:
+    mode = VS if what == "vmid" else HS
+    scene = prepared(mode)
+    rig = scene.rig
+    user = USER if "SUM" in what else 0
+    scene.first.map(ADDRESS, GPA if mode.virtual else PAGE, LEAF | user)
+    other = Tables(rig, guest=mode.virtual, at=BASE + 0x14_0000)
+    if mode.virtual:
+        for at in range(BASE & -(2 << 20), BASE + MEMORY, 2 << 20):
+            other.map(at, at, LEAF | USER, 1)
+        other.map(GPA, ELSEWHERE, LEAF | USER)
+    else:
+        other.map(BASE, BASE, LEAF)
+        other.map(ADDRESS, ELSEWHERE, LEAF | user)
+    name, tables = ("hgatp", (scene.second, other)) if mode.virtual else ("satp", (scene.first, other))
+    random = Random(7)
+    for number in (*range(700), *(random.randrange(1 << 14) for _ in range(3000))):
+        rig.set(**{name: tables[number % 2].atp | number << 44})
+        for sum in (0, SUM, 0) if user else (0,):
+            rig.set(mstatus=sum)
+            assert look(scene, LOAD) == (None if user and not sum else OTHER if number % 2 else VALUE)
+
+
+@rule(
+    "space.guest",
+    "A translation of V=0 does not serve V=1 nor the reverse, even with one table for both: PBMTE is each one's own",
+    section=FENCES,
+    rows=(57,),
+    cases=grid(kind=(LOAD, STORE, FETCH)),
+)
+def _(kind: str) -> None:
+    scene = prepared(HS, menvcfg=PBMTE)
+    scene.first.map(ADDRESS, PAGE, LEAF | 1 << 61)
+    scene.rig.set(vsatp=scene.first.atp)
+    for mode in (HS, VS, HS, VS):
+        scene.mode = mode
+        assert look(scene, kind) == (VALUE if mode is HS else None)
 
 
 @rule(

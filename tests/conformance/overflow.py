@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rig import BASE, HS, ILLEGAL, INTERRUPT, ONES, SIE, VIRTUAL, VS, VU, M, Rig, U
+from collections import Counter
+
+from rig import BASE, DATA, HANDLER, HS, ILLEGAL, INTERRUPT, MPV, ONES, SIE, VIRTUAL, VS, VU, M, Rig, U
 
 from emulator.hart import Mode
 
@@ -108,3 +110,56 @@ def _(mode: Mode, inhibited: Mode, which: str) -> None:
     rig.run(4)
     assert rig.csr(which) - before == (0 if mode is inhibited else 4)
     assert rig.hart.pc == BASE + 16
+
+
+@rule(
+    "counter.inhibit.switch",
+    "Over MRET, SRET and traps each instruction counts in the mode that it retires in: a return in the mode it leaves",
+    section="Smcntrpmf Cycle and Instret Privilege Mode Filtering",
+    cases=grid(
+        through=(HS, U, VS, VU), inhibited=MODES, which={"instret": "minstret", "cycle": "mcycle"},
+        deleg={"M": (0, 0), "HS": (ONES, 0), "VS": (ONES, ONES)},
+    ),
+)  # fmt: skip
+def _(through: Mode, inhibited: Mode, which: str, deleg: tuple[int, int]) -> None:
+    user = VU if through.virtual else U
+    last = M if not deleg[0] else VS if deleg[1] and user is VU else HS
+    handler = HANDLER + {M: 0, HS: 0x1000, VS: 0x2000}[last]
+    rig = Rig("nop\nnop\nmret", mstatus=through.privilege << 11 | (MPV if through.virtual else 0), mepc=DATA)
+    rig.set(**{f"{which}cfg": INHIBIT[inhibited]}, sepc=DATA + 0x100, vsepc=DATA + 0x100)
+    rig.set(medeleg=deleg[0], hedeleg=deleg[1])
+    rig.write(DATA, "nop\nnop\nnop\nsret" if through.privilege else "ecall")
+    rig.write(DATA + 0x100, "nop\nnop\necall")
+    rig.write(handler, "nop\nnop\nnop\nnop\nnop")
+    before = rig.csr(which)
+    spent = Counter({M: 3}) + Counter({last: 5})
+    if through.privilege:
+        spent += Counter({through: 4, user: 2})
+    rig.run(spent.total() + 1)
+    assert (rig.hart.mode, rig.hart.pc) == (last, handler + 20)
+    assert rig.csr(which) - before == spent.total() - spent[inhibited]
+
+
+@rule(
+    "lcofi.priority",
+    "LCOFI comes after every other interrupt for the same mode",
+    section="Hypervisor Interrupt (hvip, hip, and hie) Registers",
+    cases=grid(target=(M, HS, VS), code=(3, 7, 11, 1, 5, 9, 2, 6, 10)),
+)
+def _(target: Mode, code: int) -> None:
+    guest, machine = code in (2, 6, 10), code in (3, 7, 11)
+    both = 1 << code | LCOFI
+    rig = Rig("nop", mie=both, mideleg=0 if target is M else LCOFI | 0x222, vsstatus=SIE)
+    rig.set(hideleg=0 if target is not VS else LCOFI | 0x444, hvip=1 << code if guest else 0, mip=both)
+    rig.hart.wire(3, code == 3)
+    rig.hart.wire(11, code == 11)
+    rig.hart.mtimecmp = 0 if code == 7 else ONES
+    rig.hart.mode = VS
+    rig.run(1)
+    if guest and target is M:
+        expected = M, 13  # VS-level interrupts are always HS-mode's, and M-mode goes before
+    elif guest and target is VS:
+        expected = VS, code - 1
+    else:
+        expected = M if machine or target is M else HS, code
+    assert rig.trap() == (expected[0], INTERRUPT | expected[1], 0)

@@ -43,6 +43,38 @@ def _(mode: Mode, pmm: int, others: int, kind: str) -> None:
 
 
 @rule(
+    "mask.machine",
+    "PMM of mseccfg masks M-mode's pointers and extends them with zeros, whatever satp and MXR are; no other does so",
+    section=SECTION,
+    cases=grid(pmm=(0, 2, 3), others=(0, 3), more=(0, MXR), kind=("load", "store", "amo")),
+)
+def _(pmm: int, others: int, more: int, kind: str) -> None:
+    scene = Scene(M, mstatus=more, vsatp=8 << 60, satp=8 << 60)
+    scene.rig.set(mseccfg=pmm << PMM, **dict.fromkeys(("menvcfg", "henvcfg", "senvcfg"), others << PMM))
+    assert (scene.attempt(kind, PAGE | 0x7F << 57).cause is None) == (pmm != 0)
+    assert (scene.attempt(kind, PAGE | 1 << 49).cause is None) == (pmm == 3)
+    assert scene.attempt("fetch", PAGE | 1 << 62).cause == 1
+    if pmm and kind == "load":
+        top = 1 << 63 - PMLEN[pmm]  # the highest bit that is left: no sign
+        assert scene.attempt(kind, PAGE | top).tval == PAGE | top
+
+
+@rule(
+    "mask.change",
+    "A pointer that was masked is not behind a write that ends it, and is again behind one that begins it",
+    section=SECTION,
+    cases=grid(mode=(HS, U, VS, VU), kind=("load", "store")),
+)
+def _(mode: Mode, kind: str) -> None:
+    scene = scene_for(mode)
+    own = {HS: "menvcfg", VS: "henvcfg", U: "senvcfg", VU: "senvcfg"}[mode]
+    for pmm in (2, 0, 2, 0):
+        scene.rig.set(**{own: pmm << PMM})
+        for _ in range(2):
+            assert (scene.attempt(kind, ADDRESS | 0x2A << 57).cause is None) == (pmm != 0)
+
+
+@rule(
     "mask.sign",
     "A virtual address is extended from its highest unmasked bit, a physical or guest-physical one with zeros",
     section=SECTION,
@@ -103,6 +135,17 @@ def _(mode: Mode, spvp: int, on: str, kind: str) -> None:
     scene.rig.set(**masks, hstatus=HU | spvp | (2 << HUPMM if on == "hstatus" else 0))
     rules = "henvcfg" if spvp else "hstatus" if mode is U else "senvcfg"
     assert (scene.attempt(kind, ADDRESS | 0x2A << 57).cause is None) == (on == rules)
+
+
+@rule(
+    "mask.hlv.mxr",
+    "HUPMM masks nothing where MXR is in effect, the guest's or the host's",
+    section=HSTATUS,
+    cases=grid(name=("vsstatus", "mstatus"), mxr=(0, MXR), kind=("hlv", "hsv")),
+)
+def _(name: str, mxr: int, kind: str) -> None:
+    scene = scene_for(U, True, hstatus=HU | 2 << HUPMM, **{name: mxr})
+    assert (scene.attempt(kind, ADDRESS | 0x2A << 57).cause is None) == (not mxr)
 
 
 @rule(

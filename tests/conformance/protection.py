@@ -44,7 +44,7 @@ def _(mode: Mode, entry: tuple[int, int, int, int], size: int) -> None:
     encoded = at >> 2 | ((high - low) // 8 - 1 if kind == NAPOT else 0)
     scene.rig.set(pmpcfg0=0, pmpaddr0=(PAGE + 0x18) >> 2, pmpaddr1=encoded, pmpaddr2=ONES)
     scene.rig.set(pmpcfg0=EVERYTHING << 16 | kind << 8)
-    for offset in range(0, 0x60, 2):
+    for offset in range(0, 0x60, 1 if size == 1 else 2):
         start = PAGE + offset
         found = scene.execute(f"l{'b' if size == 1 else 'w' if size == 4 else 'd'} a0, 0(a1)", ADDRESS + offset)
         touched = max(low, start) < min(high, start + size)

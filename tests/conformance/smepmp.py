@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rig import HS, LEAF, ONES, SPVP, USER, VS, VU, U
+from rig import BASE, HS, LEAF, ONES, SPVP, USER, VS, VU, M, U
 
 from emulator.hart import Mode
 
@@ -11,7 +11,7 @@ from .suite import grid, rule
 from .walker import ACCESS, FETCH, LOAD, STORE
 
 SECTION = "Smepmp Extension for PMP Enhancements for memory access and execution prevention in Machine mode"
-MML, RLB = 1, 4
+MML, MMWP, RLB = 1, 2, 4
 SHARED = {0b0010: 0b001, 0b0011: 0b011, 0b1010: 0b100, 0b1011: 0b100, 0b1111: 0b001}
 """By L, R, W, X: what supervisor and user may do (bits X, W, R) in regions that they share with M-mode."""
 
@@ -48,3 +48,58 @@ def _(mode: Mode, lrwx: int) -> None:
         good = rights(lrwx) & needed == needed
         base = {"hlv": LOAD, "hlvx": LOAD, "hsv": STORE}.get(kind, kind)
         assert found.cause == (None if good else ACCESS[base]), (kind, found)
+
+
+MACHINE = {
+    0b0010: 0b011, 0b0011: 0b011, 0b1001: 0b100, 0b1010: 0b100, 0b1011: 0b101, 0b1100: 0b001, 0b1101: 0b101,
+    0b1110: 0b011, 0b1111: 0b001,
+}  # fmt: skip
+"""By L, R, W, X: what M-mode may do (bits X, W, R) under MML; nothing elsewhere."""
+NEEDED = {FETCH: 4, LOAD: 1, STORE: 2}
+
+
+def page(address: int) -> int:
+    """pmpaddr of a NAPOT range of 4 KiB."""
+    return address >> 2 | 0x1FF
+
+
+@rule(
+    "smepmp.machine",
+    "With mseccfg.MML M-mode may do what the truth table says: rules of lower modes grant it nothing",
+    section=SECTION,
+    cases=grid(lrwx=range(16), kind=(FETCH, LOAD, STORE)),
+)
+def _(lrwx: int, kind: str) -> None:
+    scene = Scene(M)
+    config = (lrwx & 8) << 4 | 0b11000 | (lrwx & 1) << 2 | lrwx & 2 | lrwx >> 2 & 1
+    scene.rig.set(mseccfg=MML | RLB, pmpaddr0=page(PAGE), pmpaddr1=page(BASE))
+    scene.rig.set(pmpcfg0=config | 0b1001_1101 << 8)
+    assert (scene.attempt(kind, PAGE).cause is None) == bool(MACHINE.get(lrwx, 0) & NEEDED[kind])
+
+
+@rule(
+    "smepmp.none",
+    "Where no entry matches M-mode may do all; under MML not execute; under MMWP nothing",
+    section=SECTION,
+    cases=grid(mml=(0, MML), mmwp=(0, MMWP), kind=(FETCH, LOAD, STORE)),
+)
+def _(mml: int, mmwp: int, kind: str) -> None:
+    scene = Scene(M)
+    scene.rig.set(mseccfg=mml | mmwp | RLB, pmpaddr0=0, pmpaddr1=page(BASE))
+    scene.rig.set(pmpcfg0=0b1001_1101 << 8)
+    assert (scene.attempt(kind, PAGE).cause is None) == (not mmwp and not (mml and kind == FETCH))
+
+
+@rule(
+    "smepmp.locked",
+    "Without MML an entry binds M-mode only where it is locked",
+    section=SECTION,
+    cases=grid(
+        lock=(0, 0x80), rwx=(0b000, 0b001, 0b011, 0b100, 0b101, 0b111), kind=(FETCH, LOAD, STORE), mmwp=(0, MMWP)
+    ),
+)
+def _(lock: int, rwx: int, kind: str, mmwp: int) -> None:
+    scene = Scene(M)
+    scene.rig.set(mseccfg=mmwp | RLB, pmpaddr0=page(PAGE), pmpaddr1=page(BASE))
+    scene.rig.set(pmpcfg0=lock | 0b11000 | rwx | 0b1001_1101 << 8)
+    assert (scene.attempt(kind, PAGE).cause is None) == (not lock or bool(rwx & NEEDED[kind]))

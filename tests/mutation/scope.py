@@ -1,0 +1,199 @@
+"""What is mutated, and what is not: each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from . import table
+from .source import HART, Mutant, Source
+from .table import TableMutant
+
+AnyMutant = Mutant | TableMutant
+
+FILES = ("mmu.c", "csr.c", "system.c", "counters.c", "machine.c")
+
+MACHINE = ("describe_instruction", "trap", "take_turn", "sleep_until", "hart_time", "hart_clock_at_time")
+"""Of machine.c only what takes traps and interrupts."""
+
+_EVENT = "the manual leaves events to the platform: tests/emulator/test_counters"
+
+NOT_MUTATED: dict[tuple[str, str], str] = {
+    # (file, function): why nothing that it does is architectural
+    ("mmu.c", "hart_walk"): "the walk as the monitor shows it; programs never see it",
+    ("mmu.c", "step"): "the record of a walk, for display",
+    ("mmu.c", "check_watch"): "watchpoints belong to the debugger",
+    ("mmu.c", "mark_written"): "dirty pages and decoded code: the caller's bookkeeping",
+    ("mmu.c", "hits_code"): "decoded code; self-modifying programs are tests/emulator/test_hart_engine's",
+    ("mmu.c", "slot_of"): "which place of the lookaside: any will do",
+    ("mmu.c", "key_jumps"): "decoded jumps",
+    ("mmu.c", "flush_jumps"): "decoded jumps",
+    ("mmu.c", "drop_quick"): "the quick form of what is known: nothing that a program could notice",
+    ("mmu.c", "flush_stores"): "dirty pages, for the caller",
+    ("mmu.c", "install"): "the quick form of what is known",
+    ("mmu.c", "misaligned_hit"): "the quick form of what is known",
+    ("mmu.c", "quick_entries"): "the quick form of what is known",
+    ("mmu.c", "flush_array"): "the quick form of what is known",
+    ("mmu.c", "compare_and_swap_pair"): "an unprivileged instruction: tests/emulator/test_hart_extensions",
+    ("counters.c", "count_event"): _EVENT,
+    ("counters.c", "count_trap"): _EVENT,
+    ("system.c", "record"): "the ring of events, for display",
+}
+
+_COUNTED = "statistics and the ring of events, for display"
+_SHOWN = "the record of a walk, for display"
+
+_FENCED = "software must fence behind a change of ADUE or PBMTE; here it need not"
+
+LINES: dict[tuple[str, str], str] = {
+    # (function, beginning of the line): why
+    ("take_trap", "h->traps["): _COUNTED,
+    ("take_trap", "record("): _COUNTED,
+    ("take_trap", "const u32 prv = h->prv, v = h->v, from"): _COUNTED,
+    ("returned", "const u32 from"): _COUNTED,
+    ("returned", "record("): _COUNTED,
+    ("do_wfi", "record("): _COUNTED,
+    ("fence_event", "const u32 mode"): _COUNTED,
+    ("fence_event", "record("): _COUNTED,
+    ("finish_write", "const u32 mode"): _COUNTED,
+    ("finish_write", "const u64 hgatp"): _EVENT,
+    ("finish_write", "if (hgatp"): _EVENT,
+    ("finish_write", "count("): _EVENT,
+    ("fence_event", "return count("): _EVENT,
+    ("do_wfi", "count("): _EVENT,
+    ("returned", "count("): _EVENT,
+    ("take_trap", "count_trap("): _EVENT,
+    ("finish_write", "record("): _COUNTED,
+    ("enter_mode", "const u64 now"): _COUNTED,
+    ("enter_mode", "c->h.retired["): _COUNTED,
+    ("enter_mode", "c->mode_mark"): _COUNTED,
+    ("pte_host", "} else if (!k->probe) {"): _COUNTED,
+    ("pte_host", "c->h.walk_reads++"): _COUNTED,
+    ("pte_host", "if (!k->probe) mark_written"): "dirty pages, and looks of the monitor",
+    ("resolve", "c->h.misses["): _COUNTED,
+    ("resolve", "if (k->access == ACCESS_FETCH && t->tag) flush_jumps"): "decoded jumps",
+    ("resolve", "quick_entries("): "the quick form of what is known",
+    ("read_pte", "s->"): _SHOWN,
+    ("mark_pte", "s->"): _SHOWN,
+    ("gstage", "s->"): _SHOWN,
+    ("gstage", "walk_step *s = step("): _SHOWN,
+    ("first_stage", "s->"): _SHOWN,
+    ("first_stage", "walk_step *s = step("): _SHOWN,
+    ("first_stage", "step(k, 0, levels - 1"): _SHOWN,
+    ("measure", "if (bits < k->bits)"): _SHOWN,
+    ("translate", "k->bits = 63"): _SHOWN,
+    ("context_tag", "u64 hash"): "where in the table of contexts: any place will do",
+    ("context_tag", "want.flags |= (u32)(c->h.csr.menvcfg"): _FENCED,
+    ("context_tag", "want.flags |= (u32)(c->h.csr.henvcfg"): _FENCED,
+    ("context_tag", "const u32 number"): "where in the table of contexts: any place will do",
+    ("context_tag", "for (u32 probe"): "where in the table of contexts: any place will do",
+    ("context_tag", "if (!number) continue"): "where in the table of contexts: any place will do",
+    ("hart_context_changed", "key_jumps(c)"): "decoded jumps",
+    ("hart_context_changed", "c->fetch_tag = context_tag"): "is asked for twice, in case the table began anew",
+    ("flush_address", "flush_jumps(c)"): "decoded jumps",
+    ("trap", "c->h.trap_"): "the caller's way out of endless traps",
+    ("trap", "if (c->h.trap_run"): "the caller's way out of endless traps",
+    ("trap", "if (c->h.host_modes"): "traps that the caller plays: tests/emulator/test_vmm",
+    ("trap", "out->"): "traps that the caller plays: tests/emulator/test_vmm",
+    ("trap", "leave("): "traps that the caller plays: tests/emulator/test_vmm",
+    ("trap", "--*budget"): "the caller's budget",
+    ("trap", "const u64 now"): "the caller's way out of endless traps",
+    ("take_turn", "if (UNLIKELY(m->stop)"): "stops from outside",
+    ("take_turn", "m->stop = 0"): "stops from outside",
+    ("take_turn", "leave("): "exits to the caller",
+    ("take_turn", "out->"): "exits to the caller",
+    ("take_turn", "c->at_break"): "breakpoints",
+    ("take_turn", "if (UNLIKELY(c->watch_hit))"): "watchpoints",
+    ("take_turn", "c->watch_hit"): "watchpoints",
+    ("take_turn", "if (slice > CHUNK)"): "how often stops are looked for",
+}
+
+_TRUE = "V, and a wait, are 0 or not 0"
+_REFILLED = "describe_instruction puts the instruction there"
+_SLOWER = "LEAVE for OK: interrupts are looked for where none can be"
+_SHIFT = "numbers of these CSRs are multiples of 64 and the counter, and the host shifts modulo 64"
+_MORE = "a fence may always do more"
+
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    # (file, function, what the change has): why no program can tell. * stands for every function.
+    ("mmu.c", "pmp_refresh", "pmp_count = i + 2"): "one more entry, that is off",
+    ("mmu.c", "pmp_refresh", "low = 1, high = 1"): "nothing lies at address 1",
+    ("mmu.c", "hart_context_changed", "( guest == MSTATUS_FS)"): "1 for 2: the status is looked at on every write",
+    ("mmu.c", "context_tag", "want.used = 2"): "used is 0 or not 0",
+    ("mmu.c", "context_tag", "if (1 || (data)) want.flags |= w->pmm"): "tells more apart than need be",
+    ("mmu.c", "flush_address", "i <= TLB_SIZE"): "drops one more, of the next kind of access",
+    ("mmu.c", "guest_world", "w.mxr ? 1 :"): "PMM 1 is reserved, and masks nothing",
+    ("mmu.c", "guest_world", "if (hlvx) w.pmm = 1"): "PMM 1 is reserved, and masks nothing",
+    ("mmu.c", "masking", "if (mxr) return 1"): "PMM 1 is reserved, and masks nothing",
+    ("mmu.c", "masking", "(c->h.csr.senvcfg ) >>"): "senvcfg has nothing above PMM",
+    ("mmu.c", "masking", "(c->h.csr.mseccfg ) >>"): "mseccfg has nothing above PMM",
+    ("mmu.c", "judge_leaf", "!(execute_reads )"): "a leaf without R has X",
+    ("mmu.c", "judge_leaf", "!(execute_reads && PTE_X)"): "a leaf without R has X",
+    ("mmu.c", "judge_leaf", "!(execute_reads && pte )"): "a leaf without R has X",
+    ("system.c", "*", "EXCEPTION_VIRTUAL_INSTRUCTION, 1)"): _REFILLED,
+    ("csr.c", "barred_in_guest", "BIT(number )"): _SHIFT,
+    ("csr.c", "barred_by_machine", "BIT(number )"): _SHIFT,
+    ("csr.c", "csr_check", "return -2"): "whoever asks looks for a negative number",
+    ("csr.c", "csr_check", "BIT(number )"): _SHIFT,
+    ("system.c", "raise_illegal", "EXCEPTION_ILLEGAL_INSTRUCTION, 1)"): _REFILLED,
+    ("system.c", "access_csr", "(u64)*refused, 1)"): _REFILLED,
+    ("system.c", "access_csr", "*refused <= 0"): "csr_check gives -1, 2 or 22",
+    ("system.c", "access_csr", "*refused < 1"): "csr_check gives -1, 2 or 22",
+    ("system.c", "enter_mode", "1 || (UNLIKELY(c->filtered))"): "without filtered counters both do nothing",
+    ("system.c", "vector", "4 * (cause )"): "4 times bit 63 is 0",
+    ("system.c", "take_trap", "enter_mode(c, PRV_S, 2, 0)"): _TRUE,
+    ("system.c", "do_sret", "returned(c, prv, 2,"): _TRUE,
+    ("system.c", "do_sret", "HSTATUS_SPV ? 2 : 0"): _TRUE,
+    ("system.c", "do_wfi", "waiting = 2"): _TRUE,
+    ("system.c", "do_wfi", "0 && (hart_wfi_wakes("): "a hart that waits looks for what wakes it before all else",
+    ("system.c", "do_wfi", "wakes(&c->h)) return OK"): "what is pending here could not be taken before WFI either",
+    ("system.c", "do_sfence_vma", "0 && (rs1)"): _MORE,
+    ("system.c", "hfence", "0 && (by_address)"): _MORE,
+    ("system.c", "is_quiet", "return ( 0x0fc)"): _SLOWER,
+    ("system.c", "is_quiet", "(number ) == 0x040"): _SLOWER,
+    ("system.c", "is_quiet", "(number & 0x7e)"): _SLOWER,
+    ("system.c", "is_quiet", "return number <= CSR_FCSR ||"): _SLOWER,
+    ("system.c", "is_quiet", "== 0x20"): _SLOWER,
+    ("system.c", "is_quiet", "number < CSR_FCSR"): _SLOWER,
+    ("system.c", "is_quiet", "== 0x040 || number == CSR_SATP"): _SLOWER,
+    ("system.c", "is_quiet", "number <= CSR_FCSR ;"): _SLOWER,
+}
+
+
+def every() -> Iterator[AnyMutant]:
+    for file in FILES:
+        for mutant in Source(HART / file).mutants():
+            if file == "machine.c" and mutant.function not in MACHINE:
+                continue
+            if (file, mutant.function) in NOT_MUTATED or skipped(mutant):
+                continue
+            yield mutant
+    yield from table.mutants()
+
+
+def skipped(mutant: Mutant) -> bool:
+    return any(mutant.function == function and mutant.before.startswith(head) for function, head in LINES)
+
+
+def explained(mutant: AnyMutant) -> str | None:
+    """Why no program can tell this mutant from the hart."""
+    return next((reason for key, reason in EQUIVALENT.items() if _means(key, mutant)), None)
+
+
+def _means(key: tuple[str, str, str], mutant: AnyMutant) -> bool:
+    file, function, words = key
+    return mutant.file == file and function in (mutant.function, "*") and words in mutant.change
+
+
+def stale(mutants: list[AnyMutant]) -> list[str]:
+    """Entries of the lists that match nothing: what they explain has changed."""
+    lost = [str(key) for key in EQUIVALENT if not any(_means(key, mutant) for mutant in mutants)]
+    functions, lines = set(), []
+    for file in FILES:
+        source = Source(HART / file)
+        functions |= {(file, name) for name, _, _ in source.functions}
+        lines += [(name, source.text[source.tokens[a].start : source.tokens[b].end]) for name, a, b in source.functions]
+    lost += [str(key) for key in NOT_MUTATED if key not in functions]
+    for function, head in LINES:
+        if not any(name == function and head in " ".join(text.split()) for name, text in lines):
+            lost.append(f"{function}: {head}")
+    return lost

@@ -85,8 +85,9 @@ def _(lrwx: int, kind: str) -> None:
 )
 def _(mml: int, mmwp: int, kind: str) -> None:
     scene = Scene(M)
-    scene.rig.set(mseccfg=mml | mmwp | RLB, pmpaddr0=0, pmpaddr1=page(BASE))
+    scene.rig.set(mseccfg=RLB, pmpaddr0=0, pmpaddr1=page(BASE))
     scene.rig.set(pmpcfg0=0b1001_1101 << 8)
+    scene.rig.set(mseccfg=mml | mmwp | RLB)  # counts at once
     assert (scene.attempt(kind, PAGE).cause is None) == (not mmwp and not (mml and kind == FETCH))
 
 
@@ -103,3 +104,34 @@ def _(lock: int, rwx: int, kind: str, mmwp: int) -> None:
     scene.rig.set(mseccfg=mmwp | RLB, pmpaddr0=page(PAGE), pmpaddr1=page(BASE))
     scene.rig.set(pmpcfg0=lock | 0b11000 | rwx | 0b1001_1101 << 8)
     assert (scene.attempt(kind, PAGE).cause is None) == (not lock or bool(rwx & NEEDED[kind]))
+
+
+@rule(
+    "smepmp.sticky",
+    "MML and MMWP stay 1 once set; RLB cannot be set while an entry is locked, but stays where it was set before",
+    section=SECTION,
+    cases=grid(lock=(0, 0x80), entry=(0, 15), before=(0, RLB, MML, MMWP)),
+)
+def _(lock: int, entry: int, before: int) -> None:
+    rig = Scene(M).rig
+    rig.set(mseccfg=before)
+    rig.set(**{f"pmpcfg{entry // 8 * 2}": (lock | 0x19) << entry % 8 * 8})  # readable only: MML refuses no such entry
+    rig.set(mseccfg=RLB)
+    kept = before & (MML | MMWP)
+    assert rig.csr("mseccfg") == kept | (RLB if before & RLB or not lock else 0)
+    rig.set(mseccfg=0)
+    assert rig.csr("mseccfg") == kept
+
+
+@rule(
+    "smepmp.add",
+    "Under MML no entry is taken that lets M-mode execute, but with RLB",
+    section=SECTION,
+    cases=grid(lrwx=range(16), rlb=(0, RLB)),
+)
+def _(lrwx: int, rlb: int) -> None:
+    rig = Scene(M).rig
+    config = (lrwx & 8) << 4 | 0b11000 | (lrwx & 1) << 2 | lrwx & 2 | lrwx >> 2 & 1
+    rig.set(mseccfg=MML | rlb, pmpcfg2=config)
+    refused = not rlb and lrwx in (0b1001, 0b1010, 0b1011, 0b1101)
+    assert rig.csr("pmpcfg2") & 0xFF == (0 if refused else config)

@@ -34,6 +34,8 @@ NOT_MUTATED: dict[tuple[str, str], str] = {
     ("mmu.c", "quick_entries"): "the quick form of what is known",
     ("mmu.c", "flush_array"): "the quick form of what is known",
     ("mmu.c", "compare_and_swap_pair"): "an unprivileged instruction: tests/emulator/test_hart_extensions",
+    ("csr.c", "hart_csr_read"): "access from outside: programs go through csr_read",
+    ("csr.c", "hart_csr_write"): "access from outside: programs go through csr_write",
     ("counters.c", "count_event"): _EVENT,
     ("counters.c", "count_trap"): _EVENT,
     ("system.c", "record"): "the ring of events, for display",

@@ -28,7 +28,6 @@ from rig import (
     STORE_ACCESS,
     STORE_GUEST,
     STORE_PAGE,
-    TABLES,
     USER,
     VS,
     VU,
@@ -37,7 +36,6 @@ from rig import (
     M,
     R,
     Rig,
-    Tables,
     U,
     V,
     W,
@@ -521,86 +519,6 @@ def test_flags_of_napot_pages_are_checked_as_ever() -> None:
         world.first.map(ADDRESS, PAGE & ~0xFFFF | 0x8000, flags | N)
         world.rig.hart.flush_translation()
         assert world.reach(kind, ADDRESS) == (PAGE_FAULT[kind], ADDRESS)
-
-
-class Fences:
-    """HS-mode and two virtual machines, each with a page of its own mapped and known, and the tables cleared behind the
-    hart's back: what still reads its page was not dropped."""
-
-    def __init__(self) -> None:
-        self.world = World(VS)
-        rig = self.rig = self.world.rig
-        self.own = Tables(rig, at=TABLES + 0x20_0000)
-        self.own.map(BASE, BASE, LEAF)
-        first, second = self.world.first.atp, self.world.second.atp
-        self.settings = {"satp": self.own.atp, "vsatp": first, "hgatp": second}
-        self.reads: dict[str, tuple[Mode, dict[str, int]]] = {
-            "host, ASID 0": (HS, {}),
-            "host, ASID 5": (HS, {"satp": self.own.atp | 5 << 44}),
-            "VMID 0": (VS, {}),
-            "VMID 0, ASID 5": (VS, {"vsatp": first | 5 << 44}),
-            "VMID 3": (VS, {"hgatp": second | 3 << 44}),
-        }
-        self.address = {name: ADDRESS + 0x1000 * i for i, name in enumerate(self.reads)}
-        slots = [t.map(at, PAGE, LEAF) for t in (self.own, self.world.first) for at in self.address.values()]
-        assert self.left() == set(self.reads)
-        for slot in slots:
-            rig.store(slot, 0)
-        assert self.left() == set(self.reads)
-
-    def left(self) -> set[str]:
-        """Which still read. Looking changes nothing: a walk that fails is not remembered."""
-        found = set()
-        for name, (mode, settings) in self.reads.items():
-            self.world.mode = mode
-            self.rig.set(**self.settings | settings)
-            if self.world.reach(LOAD, self.address[name]) is None:
-                found.add(name)
-        return found
-
-    def after(self, mode: Mode, text: str, vmid: int, of: str) -> set[str]:
-        """What is left after a fence: a1 holds the address of `of`, a2 ASID 5, a3 VMID 3."""
-        self.rig.set(**self.settings | {"hgatp": self.world.second.atp | vmid << 44})
-        self.rig.write(BASE, text)
-        self.rig.hart.pc, self.rig.hart.mode = BASE, mode
-        self.rig.put(a1=self.address[of], a2=5, a3=3)
-        self.rig.run(1)
-        assert self.rig.hart.pc == BASE + 4
-        return self.left()
-
-
-HOST, GUEST = {"host, ASID 0", "host, ASID 5"}, {"VMID 0", "VMID 0, ASID 5", "VMID 3"}
-
-
-FENCES = [
-    (HS, "sfence.vma zero, zero", 0, "VMID 0", HOST),
-    (HS, "sfence.vma a1, zero", 0, "host, ASID 5", {"host, ASID 5"}),
-    (HS, "sfence.vma a1, zero", 0, "VMID 0", set()),
-    (HS, "sfence.vma zero, a2", 0, "VMID 0", {"host, ASID 5"}),
-    (HS, "sfence.vma a1, a2", 0, "host, ASID 0", set()),
-    (HS, "sinval.vma zero, a2", 0, "VMID 0", {"host, ASID 5"}),
-    (VS, "sfence.vma zero, zero", 0, "VMID 0", {"VMID 0", "VMID 0, ASID 5"}),
-    (VS, "sfence.vma a1, zero", 0, "VMID 0", {"VMID 0"}),
-    (VS, "sfence.vma zero, a2", 0, "VMID 0", {"VMID 0, ASID 5"}),
-    (VS, "sfence.vma zero, zero", 3, "VMID 0", {"VMID 3"}),
-    (HS, "hfence.vvma zero, zero", 0, "VMID 0", {"VMID 0", "VMID 0, ASID 5"}),
-    (HS, "hfence.vvma zero, a2", 0, "VMID 0", {"VMID 0, ASID 5"}),
-    (HS, "hfence.vvma a1, zero", 0, "host, ASID 0", set()),
-    (HS, "hfence.vvma a1, zero", 3, "VMID 3", {"VMID 3"}),
-    (HS, "hinval.vvma zero, zero", 3, "VMID 0", {"VMID 3"}),
-    (HS, "hfence.gvma zero, zero", 0, "VMID 0", GUEST),
-    (HS, "hfence.gvma zero, a3", 0, "VMID 0", {"VMID 3"}),
-    (HS, "hinval.gvma zero, a3", 0, "VMID 0", {"VMID 3"}),
-]
-
-
-@pytest.mark.parametrize(("mode", "text", "vmid", "of", "dropped"), FENCES)
-def test_fences_drop_what_they_name_and_nothing_else(
-    mode: Mode, text: str, vmid: int, of: str, dropped: set[str]
-) -> None:
-    """ "Memory-Management Fences": more may go, but then a fence too few would not show."""
-    fences = Fences()
-    assert fences.after(mode, text, vmid, of) == set(fences.reads) - dropped
 
 
 def test_guest_accesses_keep_their_translations_until_a_fence() -> None:

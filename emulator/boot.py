@@ -44,28 +44,27 @@ def boot(
     whatever does not fit, or contradicts the machine.
     """
     ram = machine.memory.regions[-1]
+    end = ram.end if tree is None else check_tree(parse(tree, tree_name), machine, tree_name)
     if kernel is not None and kernel.end <= ram.base:
         kernel = kernel.moved(kernel_place(machine, firmware))
-    if tree is not None:
-        check_tree(parse(tree, tree_name), machine, tree_name)
     programs = [image for image in (kernel, firmware) if image is not None]
     taken = [(image.name, s.physical, s.physical + s.size) for image in programs for s in image.segments]
-    if kernel is not None and not (ram.base <= kernel.start and kernel.end <= ram.end):
+    if kernel is not None and not (ram.base <= kernel.start and kernel.end <= end):
         raise LoadError(
             f"{kernel.name}: the kernel needs {kernel.start:#x}..{kernel.end:#x}, but RAM is"
-            f" {ram.base:#x}..{ram.end:#x}: give it more memory"
+            f" {ram.base:#x}..{end:#x}: give it more memory"
         )
     place = None
     blob = _tree(machine, tree, append, (0, 0) if initrd is not None else None, tree_name)
-    at = machine.tree_place(len(blob))
+    at = machine.tree_place(len(blob), end)
     if initrd is not None:
-        start = _initrd_place(machine, initrd, kernel, taken, at)
+        start = _initrd_place(initrd, ram.base, end, kernel, taken, at)
         place = start, start + len(initrd.data)
         taken.append((initrd.name, *place))
         blob = _tree(machine, tree, append, place, tree_name)
     taken.append((tree_name, at, at + len(blob)))
-    for (one, _, end), (other, start, _) in pairwise(sorted(taken, key=lambda each: each[1:])):
-        if end > start:
+    for (one, _, last), (other, start, _) in pairwise(sorted(taken, key=lambda each: each[1:])):
+        if last > start:
             raise LoadError(f"{one} and {other} overlap in memory, at {start:#x}: give it more memory")
     for image in programs:
         machine.load(image)
@@ -73,26 +72,25 @@ def boot(
         machine.memory.write(place[0], initrd.data)
     following = None if kernel is None else kernel.entry
     if firmware is not None:
-        machine.boot(firmware.entry, blob, following)
+        machine.boot(firmware.entry, blob, following, end)
     elif following is not None:
-        machine.boot(following, blob)
+        machine.boot(following, blob, end=end)
         machine.host = Firmware(machine)
     return blob
 
 
 def _initrd_place(
-    machine: Machine, initrd: Initrd, kernel: Image | None, taken: list[tuple[str, int, int]], tree: int
+    initrd: Initrd, ram: int, end: int, kernel: Image | None, taken: list[tuple[str, int, int]], tree: int
 ) -> int:
     """Half of RAM behind the kernel, but no further than `INITRD_REACH`, so that what a kernel takes for itself at
     first does not reach it; lower where it would not fit below the device tree."""
-    ram = machine.memory.regions[-1]
     size = len(initrd.data)
-    if size > ram.size:
-        raise LoadError(f"{initrd.name}: an initrd of {size} bytes is larger than RAM of {ram.size} bytes")
-    base = ram.base if kernel is None else kernel.start
-    at = min(base + min(ram.size // 2, INITRD_REACH), tree - size) & -4096
-    if any(at < end and start < at + size for _, start, end in taken) or at < ram.base:
-        above = max((end for _, _, end in taken), default=ram.base)
+    if size > end - ram:
+        raise LoadError(f"{initrd.name}: an initrd of {size} bytes is larger than RAM of {end - ram} bytes")
+    base = ram if kernel is None else kernel.start
+    at = min(base + min((end - ram) // 2, INITRD_REACH), tree - size) & -4096
+    if any(at < last and first < at + size for _, first, last in taken) or at < ram:
+        above = max((last for _, _, last in taken), default=ram)
         raise LoadError(
             f"{initrd.name}: an initrd of {size} bytes does not fit between the kernel's end at {above:#x} and the"
             f" device tree at {tree:#x}: give it more memory"
@@ -115,8 +113,9 @@ def _tree(machine: Machine, tree: bytes | None, append: str, initrd: tuple[int, 
     return flatten(root, reservations(own))
 
 
-def check_tree(root: Node, machine: Machine, name: str) -> None:
-    """LoadError for a tree that no kernel could boot this machine with: no memory or memory beyond RAM, no hart."""
+def check_tree(root: Node, machine: Machine, name: str) -> int:
+    """Where the memory ends that the tree tells of, from the start of RAM on. LoadError for a tree that no kernel could
+    boot this machine with: no memory or memory beyond RAM, none where programs start, no hart."""
     ranges = [
         each for node in root.children if node.name.split("@")[0] == "memory" for each in node.ranges("reg", root)
     ]
@@ -129,8 +128,15 @@ def check_tree(root: Node, machine: Machine, name: str) -> None:
                 f"{name}: the device tree has memory at {base:#x}..{base + size:#x}, but RAM is"
                 f" {ram.base:#x}..{ram.end:#x}"
             )
+    first = min(each for each in ranges if each[1])
+    if first[0] > ram.base + STAGE:
+        raise LoadError(f"{name}: the device tree has no memory before {first[0]:#x}; programs start at {ram.base:#x}")
     cpus = root.find("cpus") or Node("cpus")
     harts = [node.number("reg") for node in cpus.children if node.name.split("@")[0] == "cpu" and node.enabled]
     if not any(hart < len(machine.harts) for hart in harts):
         have = f"only cpu {', '.join(map(str, harts))}" if harts else "no cpu"
         raise LoadError(f"{name}: the device tree has {have}; the machine's harts are 0 to {len(machine.harts) - 1}")
+    end = sum(first)
+    for base, size in sorted(ranges):
+        end = max(end, base + size) if base <= end else end
+    return end

@@ -224,26 +224,31 @@ class Machine:
         self.htif = Htif(tohost, fromhost, self.console, self.halt)
         lib.machine_watch(self._native, tohost, 8, 2)
 
-    def tree_place(self, length: int) -> int:
-        """Where `boot` puts a device tree of so many bytes: near the end of RAM, but below 3 GiB, as QEMU does.
-        LoadError where it is too large."""
+    def tree_place(self, length: int, end: int | None = None) -> int:
+        """Where `boot` puts a device tree of so many bytes: near the end of RAM, or of what is used of it, but below
+        3 GiB, as QEMU does. LoadError where it is too large."""
         ram = self.memory.regions[-1]
-        if length > ram.size // 2:
-            raise LoadError(f"the device tree of {length} bytes does not fit into RAM of {ram.size} bytes")
-        top = min(ram.end, 3 << 30) if ram.base < 3 << 30 else ram.end
-        room = 2 * MIB if ram.size >= 8 * MIB else 64 << 10
+        end = ram.end if end is None else end
+        size = end - ram.base
+        if length > size // 2:
+            raise LoadError(f"the device tree of {length} bytes does not fit into RAM of {size} bytes")
+        top = min(end, 3 << 30) if ram.base < 3 << 30 else end
+        room = 2 * MIB if size >= 8 * MIB else 64 << 10
         return (top - length - _DYNAMIC.size - 8) // room * room
 
-    def boot(self, entry: int, tree: bytes | None = None, following: int | None = None) -> None:
+    def boot(
+        self, entry: int, tree: bytes | None = None, following: int | None = None, end: int | None = None
+    ) -> None:
         """Reset all harts to `entry` as firmware expects: a0 = hart number, a1 = address of the device tree, a2 =
         address of OpenSBI's fw_dynamic_info (magic, version, next address and mode, options, boot hart), which names
         S-mode at `following`, else at 2 MiB into RAM, as the next stage.
 
-        `tree` is a flattened device tree; by default the machine's own is made. `tree_place` says where it goes.
+        `tree` is a flattened device tree; by default the machine's own is made. `tree_place` says where it goes, who
+        uses RAM up to `end` only.
         """
         blob = self.device_tree() if tree is None else tree
         dynamic = _DYNAMIC.pack(0x4942534F, 2, self.ram_base + 2 * MIB if following is None else following, 1, 0, 0)
-        at = self.tree_place(len(blob))
+        at = self.tree_place(len(blob), end)
         info = at + -(-len(blob) // 8) * 8
         self.memory.write(at, blob)
         self.memory.write(info, dynamic)

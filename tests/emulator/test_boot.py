@@ -277,6 +277,21 @@ def test_a_given_tree_is_handed_over_as_it_is_or_with_chosen_added() -> None:
     assert ended(machine) == "0|words|data"
 
 
+def test_what_is_handed_over_lies_in_the_memory_that_the_tree_tells_of() -> None:
+    """Here in less than there is: two nodes of 8 MiB of 64."""
+    root = own_tree()
+    root.children[0].properties["reg"] = [0, BASE, 0, 8 * MIB]
+    root.add(Node("memory@80800000", {"device_type": "memory", "reg": [0, BASE + 8 * MIB, 0, 8 * MIB]}))
+    root.add(Node("memory@82000000", {"device_type": "memory", "reg": [0, BASE + 32 * MIB, 0, 8 * MIB]}))
+    machine = Machine(memory=64 * MIB)
+    kernel = raw("kernel", SECOND, kernel_code())
+    blob = boot(machine, None, kernel, tree=flatten(root), append="here", initrd=Initrd("i", bytes(3 * MIB)))
+    assert initrd_range(blob) == (SECOND + 8 * MIB, SECOND + 11 * MIB)
+    assert BASE + 14 * MIB <= machine.harts[0].x[11] < BASE + 16 * MIB
+    with pytest.raises(LoadError, match="kernel: the kernel needs"):
+        boot(machine, None, raw("kernel", SECOND, kernel_code(), 15 * MIB), tree=flatten(root))
+
+
 def test_the_command_line_takes_the_place_of_the_trees() -> None:
     root = own_tree()
     root.add(Node("chosen", {"bootargs": "old", "stdout-path": "/soc"}))
@@ -293,6 +308,7 @@ def test_the_command_line_takes_the_place_of_the_trees() -> None:
         (lambda root: root.children[0].properties.update(reg=[0, BASE, 0, 65 * MIB]), "but RAM is"),
         (lambda root: root.children[0].properties.update(reg=[0, BASE - 4096, 0, MIB]), "but RAM is"),
         (lambda root: root.children[0].properties.update(reg=[1, BASE, 0, MIB]), "but RAM is"),
+        (lambda root: root.children[0].properties.update(reg=[0, BASE + 4 * MIB, 0, MIB]), "no memory before"),
         (lambda root: root.children.pop(1), "has no cpu"),
         (lambda root: root.children[1].children[0].properties.update(status="disabled"), "has no cpu"),
         (lambda root: root.children[1].children[0].properties.update(reg=3), "only cpu 3"),

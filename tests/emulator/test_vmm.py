@@ -331,6 +331,10 @@ def test_uart_is_reached_by_mmio_and_interrupts_by_the_plic() -> None:
     assert text(vm) == "U"
     assert vm.vcpus[0].get_reg("x8") == 0x60, "the transmitter is empty, no data"
     assert vm.status == "idle"
+    again = copy(hypervisor)
+    again.vms[0].console.feed(b"?")
+    run(again)
+    assert text(again.vms[0]) == "U?", "what the controller was told is part of the state"
     vm.console.feed(b"!")
     run(hypervisor)
     assert text(vm) == "U!"
@@ -338,6 +342,19 @@ def test_uart_is_reached_by_mmio_and_interrupts_by_the_plic() -> None:
     assert vm.vcpus[0].get_reg("x12") == 10
     assert vm.stats["mmio_exit_user"] == 7
     assert vm.exit_code == 0
+    vm.boot(RAM_BASE)
+    assert vm.plic.enables == [0], "a VM starts with its devices as at power-on"
+
+
+def test_the_guest_may_use_what_its_device_tree_promises() -> None:
+    """Cache-block operations and stimecmp need henvcfg as well as menvcfg."""
+    where = RAM_BASE + MIB
+    code = li(T0, where) + op("sd", rs1=T0, rs2=T0)
+    code += b"".join(op(name, rs1=T0) for name in ("cbo.clean", "cbo.flush", "cbo.inval"))
+    code += op("ld", rd=S0, rs1=T0) + op("cbo.zero", rs1=T0) + op("ld", rd=S1, rs1=T0) + csrr("stimecmp", T1)
+    vm = ran(code + put("x") + OFF)
+    assert (text(vm), vm.exit_code) == ("x", 0)
+    assert (vm.vcpus[0].get_reg("x8"), vm.vcpus[0].get_reg("x9")) == (where, 0)
 
 
 def test_every_load_and_store_reaches_the_scratch_register() -> None:

@@ -42,7 +42,6 @@ _LATER_OPTIONS = {
     "--kernel": "F",
     "--initrd": "F",
     "--append": "TEXT",
-    "--drive": "F[,ro]",
     "--share": "DIR",
     "--h-version": "V",
     "--priv-version": "V",
@@ -147,6 +146,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--harts", type=count(64), metavar="N", help="harts of the bare machine")
     run.add_argument("--vcpus", type=count(64), metavar="N", help="virtual CPUs of each VM")
     run.add_argument("--dtb", metavar="FILE", help="the device tree to hand to the firmware instead of our own")
+    run.add_argument(
+        "--drive", action="append", metavar="F[,ro|,rw]",
+        help="a disk of the bare machine; changes to F stay in memory, unless ,rw lets them into the file",
+    )  # fmt: skip
     run.add_argument("--dump-dtb", metavar="FILE", help="write the machine's device tree to FILE and end")
     run.add_argument(
         "--signature", metavar="FILE", help="when the guest ends: what is from begin_signature to end_signature, in hex"
@@ -303,8 +306,9 @@ def _run(options: argparse.Namespace) -> int:
         if options.vcpus is not None:
             raise UsageError("--vcpus is for VMs; the bare machine has --harts")
         machine, tree, image = machines.bare(
-            options.bare, memory=options.memory or 2 << 30, harts=options.harts or 1, dtb=options.dtb
-        )
+            options.bare, memory=options.memory or 2 << 30, harts=options.harts or 1, dtb=options.dtb,
+            drives=options.drive or (),
+        )  # fmt: skip
         title = options.bare
         if options.dump_dtb is not None:
             machines.write_file(options.dump_dtb, tree)
@@ -315,7 +319,7 @@ def _run(options: argparse.Namespace) -> int:
             width = options.signature_granularity or WORD
             options.signature = Signature.of(options.signature, image, machine.memory, width)
     else:
-        for option in ("--harts", "--dtb", "--dump-dtb", "--signature"):
+        for option in ("--harts", "--dtb", "--drive", "--dump-dtb", "--signature"):
             value = getattr(options, option[2:].replace("-", "_"))
             if value is not None:
                 raise UsageError(f"{option} is for the bare machine: use it with --bare")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emulator import guests, loader
+from emulator.devices.virtio import Drive
 from emulator.errors import ConfigurationError, LoadError
 from emulator.loader import Image
 from emulator.machine import RAM_BASE, Machine
@@ -56,7 +57,9 @@ def with_guests(names: Sequence[str], *, memory: int = VM_MEMORY, vcpus: int = 1
     return machine
 
 
-def bare(firmware: str, *, memory: int, harts: int, dtb: str | None) -> tuple[Machine, bytes, Image]:
+def bare(
+    firmware: str, *, memory: int, harts: int, dtb: str | None, drives: Sequence[str] = ()
+) -> tuple[Machine, bytes, Image]:
     """The bare machine with `firmware` in M-mode at its entry; the device tree that it is handed; what was loaded."""
     path = find(firmware, bare=True)
     if _has_form(path):
@@ -65,7 +68,7 @@ def bare(firmware: str, *, memory: int, harts: int, dtb: str | None) -> tuple[Ma
         image = loader.read_raw(path, RAM_BASE)
     else:
         raise LoadError(f"{path}: neither an ELF file nor a Linux kernel image; a raw image is called {', '.join(RAW)}")
-    machine = Machine(memory=memory, harts=harts)
+    machine = Machine(memory=memory, harts=harts, drives=map(Drive.parse, drives), entropy=0)
     machine.load(image)
     tree = machine.device_tree() if dtb is None else loader.read_file(dtb, 1 << 20)
     if dtb is not None and tree[:4] != DEVICE_TREE_MAGIC:

@@ -201,7 +201,6 @@ BAD_LINES = [
             "--kernel",
             "--initrd",
             "--append",
-            "--drive",
             "--share",
             "--gdb",
             "--record",

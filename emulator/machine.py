@@ -162,6 +162,7 @@ class Machine:
             self.add_device(base, device)
         self.virtio = [Transport(self.memory, n + 1, f"virtio{n}") for n in range(VIRTIO_SLOTS)]
         for n, transport in enumerate(self.virtio):
+            transport.wrote = self._device_wrote
             self.add_device(VIRTIO + n * transport.size, transport)
         self.devices: dict[str, Device] = {device.name: device for _, device in self.bus}
 
@@ -173,6 +174,10 @@ class Machine:
         if device.irq:
             source = device.irq
             device.interrupt = lambda level: self.plic.set_source(source, level)
+
+    def _device_wrote(self) -> None:
+        for hart in self.harts:
+            hart.lose_reservation()
 
     def attach(self, function: Function, slot: int | None = None) -> Transport:
         """Put a virtio device behind transport number `slot`, or the first that is free; before the machine runs."""

@@ -6,7 +6,7 @@ nothing depends on the host's speed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any, Final
 
@@ -70,6 +70,8 @@ class Transport(Device):
         super().__init__()
         self.memory, self.irq, self.name = memory, irq, name
         self.function: Function | None = None
+        self.wrote: Callable[[], None] = lambda: None
+        """Called after the device wrote memory; the machine sets it."""
         self.queues: list[Queue] = []
         self._power_on()
 
@@ -252,6 +254,7 @@ class Transport(Device):
                 self.interrupts |= USED_BUFFER
         except Broken as error:
             self._fail(queue, error)
+        self.wrote()
         self.refresh()
 
     def _fail(self, queue: Queue, error: Broken) -> None:

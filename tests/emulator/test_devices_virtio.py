@@ -223,6 +223,20 @@ def test_the_ring_wraps_and_so_do_its_indexes() -> None:
             for n in (turn - 2, turn - 1, turn):
                 assert board.used() == (n % 4, n % 4 + 1)
     assert board.problem == ""
+    before = board.transport.state()
+    board.transport.restore(before)
+    assert board.transport.state() == before
+
+
+def test_a_queue_that_is_set_up_again_begins_anew() -> None:
+    board = Board(Entropy()).start()
+    board.send((BUFFERS, 8, WRITE, 0))
+    board[READY] = 0
+    board.offered = board.returned = 0
+    board.memory.write(AVAILABLE, bytes(32))
+    board.memory.write(USED, bytes(128))
+    board.place()
+    assert board.send((BUFFERS, 9, WRITE, 0)) == (0, 9)
 
 
 def test_no_interrupt_flag() -> None:
@@ -314,6 +328,26 @@ def test_what_breaks_the_rules_needs_a_reset(words: str, rows: list[tuple[int, i
     board.memory.write(AVAILABLE, bytes(32))
     board.memory.write(USED, bytes(128))
     assert board.start().send((BUFFERS, 8, WRITE, 0)) == (0, 8) and board.problem == ""
+
+
+def test_a_loop_is_noticed_when_it_is_longer_than_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    board = Board(Entropy()).start()
+    board.describe((BUFFERS, 1, WRITE | NEXT, 0))
+    board.offer()
+    read, places = board.memory.read, []
+    monkeypatch.setattr(board.memory, "read", lambda address, length: places.append(address) or read(address, length))
+    board[NOTIFY] = 0
+    assert board.problem and places.count(TABLE) == 8
+
+
+def test_a_ring_with_event_indexes_is_longer() -> None:
+    end = RAM + (1 << 20)
+    for features, words in [(0, ""), (EVENTS, "not memory")]:
+        for where in ({"available": end - 4 - 2 * 8}, {"used": end - 4 - 8 * 8}):
+            board = Board(Entropy(), VERSION_1 | features)
+            board.negotiate()
+            board.place(**where)
+            assert words in board.problem and bool(words) == bool(board.problem)
 
 
 def test_indirect_tables_must_be_negotiated() -> None:
@@ -525,6 +559,27 @@ def test_requests_that_cannot_be(image: Path, kind: int, sector: int, length: in
     disk = Disk(Drive(image))
     assert disk.request(kind, sector, length)[0] == status
     assert disk.problem == "" and disk.request(0, 0, 512)[0] == 0
+
+
+def test_a_request_is_as_long_as_its_segments_at_most(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    path.touch()
+    os.truncate(path, 64 << 20)
+    for extra, status in [(0, 0), (512, 1)]:
+        board = Disk(Drive(path))
+        board[STATUS] = 0
+        board.size = 128
+        board.start()
+        board.memory.write(RAM + 0x1_0000, struct.pack("<IIQ", 0, 0, 0))
+        board.describe(*[(RAM + 0x2_0000, 65536, WRITE | NEXT, n + 1) for n in range(1, 127)], at=1)
+        # Head, 126 segments, then a table for the rest.
+        board.describe((RAM + 0x1_0000, 16, NEXT, 1))
+        board.describe((RAM + 0x2_0000, extra, WRITE | NEXT, 1), (STATUS_AT, 1, WRITE, 0), table=BUFFERS + 0x2000)
+        board.describe((BUFFERS + 0x2000, 32, INDIRECT, 0), at=127)
+        board.memory.write_int(STATUS_AT, 1, 0xEE)
+        board.offer()
+        board[NOTIFY] = 0
+        assert board.problem == "" and board.memory.read_int(STATUS_AT, 1) == status
 
 
 @pytest.mark.parametrize("rows", [[(HEADER, 15, NEXT, 1), (STATUS_AT, 1, WRITE, 0)], [(HEADER, 16, 0, 0)]])

@@ -676,6 +676,37 @@ def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "no space left" in warnings[0]
 
 
+def test_flush_reaches_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "d"
+    path.write_bytes(bytes(4096))
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    for mode, times in (("rw", 1), ("copy", 0), ("ro", 0)):
+        synced.clear()
+        assert Disk(Drive(path, mode)).request(4, 0, 0)[0] == 0 and len(synced) == times
+
+
+def test_changes_in_memory_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emulator.devices.virtio.block.MOST_BLOCKS", 2)
+    path = tmp_path / "d"
+    path.write_bytes(bytes(4 * 4096))
+    disk = Disk(Drive(path))
+    assert [disk.request(1, 8 * n, 512, b"x" * 512)[0] for n in (0, 1, 2, 1)] == [0, 0, 1, 0]
+    assert disk.request(0, 16, 512)[2] == bytes(512)
+
+
+def test_equal_runs_with_a_writable_disk_are_equal(tmp_path: Path) -> None:
+    states = []
+    for stamp in (1, 2):
+        path = tmp_path / "d"
+        path.write_bytes(bytes(4096))
+        os.utime(path, ns=(stamp, stamp))
+        disk = Disk(Drive(path, "rw"))
+        disk.request(1, 0, 512, b"x" * 512)
+        states.append(disk.transport.state())
+    assert states[0] == states[1]
+
+
 def test_drives_that_cannot_be(tmp_path: Path, image: Path) -> None:
     (tmp_path / "empty").touch()
     os.mkfifo(tmp_path / "pipe")

@@ -24,6 +24,8 @@ _WORD: Final = struct.Struct(">I")
 _PAIR: Final = struct.Struct(">II")
 _RESERVATION: Final = struct.Struct(">QQ")
 
+_WIDTHS: Final = {"#address-cells": 2, "#size-cells": 1}
+"""Where a node does not say."""
 SIZE_LIMIT: Final = 4 << 20
 """Bytes of a blob that `parse` looks at."""
 DEPTH_LIMIT: Final = 32
@@ -83,6 +85,29 @@ class Node:
         if len(data) % 4:
             raise ConfigurationError(f"device tree node {self.name or '/'}: {name} is {len(data)} bytes, not of cells")
         return [cell for (cell,) in _WORD.iter_unpack(data)]
+
+    def number(self, name: str) -> int:
+        """The property as one big-endian number, of however many cells."""
+        return int.from_bytes(self.raw(name), "big")
+
+    def ranges(self, name: str, parent: Node) -> list[tuple[int, int]]:
+        """The property as (address, size) pairs, whose widths `parent` states ("#address-cells and #size-cells")."""
+        widths = [parent.number(which) if which in parent.properties else usual for which, usual in _WIDTHS.items()]
+        cells = self.cells(name)
+        step = sum(widths)
+        if not all(0 < width <= 4 for width in widths) or len(cells) % step:
+            raise ConfigurationError(f"device tree node {self.name}: {name} does not fit its parent's {widths} cells")
+        pairs = []
+        for at in range(0, len(cells), step):
+            whole = b"".join(map(_WORD.pack, cells[at : at + step]))
+            middle = 4 * widths[0]
+            pairs.append((int.from_bytes(whole[:middle], "big"), int.from_bytes(whole[middle:], "big")))
+        return pairs
+
+    @property
+    def enabled(self) -> bool:
+        """Whether `status`, if there is one, says so."""
+        return "status" not in self.properties or self.strings("status")[0] in ("okay", "ok")
 
     def strings(self, name: str) -> list[str]:
         """The property as a list of strings."""
@@ -144,6 +169,16 @@ def parse(blob: bytes, name: str = "device tree") -> Node:
     """The tree in a blob, properties as bytes. LoadError, naming `name`, for whatever is not a sound blob of version
     16 or 17 that fits its own sizes; at most 4 MiB are looked at, and 32 levels."""
     return _Reader(blob, name).tree()
+
+
+def reservations(blob: bytes) -> list[tuple[int, int]]:
+    """(address, size) of memory that a sound blob reserves ("Memory Reservation Block")."""
+    at = _HEADER.unpack_from(blob)[4]
+    found = []
+    while at + _RESERVATION.size <= len(blob) and (entry := _RESERVATION.unpack_from(blob, at)) != (0, 0):
+        found.append((entry[0], entry[1]))
+        at += _RESERVATION.size
+    return found
 
 
 class _Reader:

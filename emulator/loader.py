@@ -44,6 +44,24 @@ _SYMBOL: Final = struct.Struct("<IBBHQQ")
 _GZIP: Final = b"\x1f\x8b\x08"
 _LINUX: Final = struct.Struct("<IIQQQIIQ8s4sI")
 _LINUX_MAGIC: Final = b"RSC\x05"
+_FOREIGN: Final = (
+    (0x38, b"ARM\x64", "a Linux kernel for arm64"),
+    (0x24, b"\x18\x28\x6f\x01", "a Linux kernel for arm"),
+    (0x202, b"HdrS", "a Linux kernel for x86"),
+    (0x38, b"\xcd\x23\x82\x81", "a Linux kernel for LoongArch"),
+    (0, b"\x27\x05\x19\x56", "a U-Boot image, whose contents are wanted"),
+    (0, b"\xd0\x0d\xfe\xed", "a device tree"),
+    (0, b"070701", "a cpio archive, as an initrd is"),
+    (0, b"PK\3\4", "a zip archive"),
+    (0, b"\xfd7zXZ", "compressed with xz"),
+    (0, b"\x28\xb5\x2f\xfd", "compressed with zstd"),
+    (0, b"BZh", "compressed with bzip2"),
+    (0, b"\x04\x22\x4d\x18", "compressed with lz4"),
+    (0, b"MZ", "an EFI or Windows program, not for RISC-V"),
+    (0, b"QFI\xfb", "a disk image (qcow2)"),
+    (0, b"\x89PNG", "a picture"),
+)
+"""(offset, bytes there, what begins so): from the descriptions of each format."""
 _NOTYPE, _OBJECT, _FUNCTION, _IFUNC = 0, 1, 2, 10
 _ABSOLUTE: Final = 0xFFF1
 
@@ -153,6 +171,12 @@ class Image:
         """The first address after the highest one."""
         return max(segment.physical + segment.size for segment in self.segments)
 
+    def moved(self, to: int) -> Image:
+        """The same with its lowest byte at `to`: for position-independent programs."""
+        by = to - min(segment.physical for segment in self.segments)
+        segments = [segment._replace(physical=segment.physical + by) for segment in self.segments]
+        return Image(self.name, self.kind, self.entry + by, segments, self.symbols)
+
 
 class LinuxHeader(NamedTuple):
     """What matters of the header of an arch/riscv Linux image ("Boot image header in RISC-V Linux")."""
@@ -223,6 +247,8 @@ def read_image(path: str | os.PathLike[str], address: int | None = None, ram: in
         return parse_elf(data, name)
     header = linux_header(data)
     if header is None:
+        if other := foreign(data):
+            raise LoadError(f"{name}: it is {other}, not a program for RISC-V")
         if address is None:
             raise LoadError(f"{name}: it is neither an ELF file nor a Linux kernel image; a raw one needs an address")
         return _raw(data, name, address)
@@ -239,6 +265,19 @@ def linux_header(data: bytes) -> LinuxHeader | None:
         return None
     _, _, text_offset, image_size, flags, _, _, _, _, magic, _ = _LINUX.unpack_from(data)
     return LinuxHeader(text_offset, image_size, bool(flags & 1)) if magic == _LINUX_MAGIC else None
+
+
+def foreign(data: bytes) -> str | None:
+    """What a file that is no program for RISC-V seems to be, in words; None if nobody knows."""
+    for offset, magic, what in _FOREIGN:
+        if data[offset : offset + len(magic)] == magic:
+            return what
+    return None
+
+
+def is_text(data: bytes) -> bool:
+    """Code has bytes that no text has, soon."""
+    return all((byte >= 0x20 and byte != 0x7F) or byte in b"\t\n\f\r\x1b" for byte in data[:4096])
 
 
 def read_system_map(path: str | os.PathLike[str]) -> Symbols:

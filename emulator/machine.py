@@ -46,10 +46,11 @@ MOST_TURNS: Final = 100_000
 TOUCHED: Final = 8
 """Flag of a page that was ever written, by harts or by the host."""
 CLOCK_LIMIT: Final = (1 << 64) - 1
+_DYNAMIC: Final = struct.Struct("<6Q")
 
 
 class Host(Protocol):
-    """Who plays the modes in a hart's `host_modes`: the built-in hypervisor.
+    """Who plays the modes in a hart's `host_modes`: the built-in hypervisor or firmware.
 
     `schedule` chooses what runs next, and for how many instructions at most; 0 when nothing can, or all sleep at
     clock `until`, which it lets time pass to. `ran` is told how it went; it returns None where it has dealt with the
@@ -264,22 +265,27 @@ class Machine:
         self.htif = Htif(tohost, fromhost, self.console, self.halt)
         lib.machine_watch(self._native, tohost, 8, 2)
 
-    def boot(self, entry: int, tree: bytes | None = None) -> None:
+    def tree_place(self, length: int) -> int:
+        """Where `boot` puts a device tree of so many bytes: near the end of RAM, but below 3 GiB, as QEMU does.
+        LoadError where it is too large."""
+        ram = self.memory.regions[-1]
+        if length > ram.size // 2:
+            raise LoadError(f"the device tree of {length} bytes does not fit into RAM of {ram.size} bytes")
+        top = min(ram.end, 3 << 30) if ram.base < 3 << 30 else ram.end
+        room = 2 * MIB if ram.size >= 8 * MIB else 64 << 10
+        return (top - length - _DYNAMIC.size - 8) // room * room
+
+    def boot(self, entry: int, tree: bytes | None = None, following: int | None = None) -> None:
         """Reset all harts to `entry` as firmware expects: a0 = hart number, a1 = address of the device tree, a2 =
         address of OpenSBI's fw_dynamic_info (magic, version, next address and mode, options, boot hart), which names
-        S-mode at 2 MiB into RAM as the next stage.
+        S-mode at `following`, else at 2 MiB into RAM, as the next stage.
 
-        `tree` is a flattened device tree; by default the machine's own is made. It is placed near the end of RAM.
+        `tree` is a flattened device tree; by default the machine's own is made. `tree_place` says where it goes.
         """
         blob = self.device_tree() if tree is None else tree
-        ram = self.memory.regions[-1]
-        top = min(ram.end, ram.base + (3 << 30))
-        room = 2 * MIB if ram.size >= 8 * MIB else 64 << 10
-        dynamic = struct.pack("<6Q", 0x4942534F, 2, self.ram_base + 2 * MIB, 1, 0, 0)
-        at = (top - len(blob) - len(dynamic) - 8) // room * room
+        dynamic = _DYNAMIC.pack(0x4942534F, 2, self.ram_base + 2 * MIB if following is None else following, 1, 0, 0)
+        at = self.tree_place(len(blob))
         info = at + -(-len(blob) // 8) * 8
-        if len(blob) > ram.size // 2:
-            raise LoadError(f"the device tree of {len(blob)} bytes does not fit into RAM of {ram.size} bytes")
         self.memory.write(at, blob)
         self.memory.write(info, dynamic)
         for hart in self.harts:
@@ -522,10 +528,11 @@ class Machine:
             self.breakpoints.add(int(address))
         for address, length, kinds in state["watches"]:
             self.watch(int(address), int(length), int(kinds))
-        if state["host"] is not None:
+        if (host := state["host"]) is not None:
+            from .firmware import Firmware
             from .vmm import Hypervisor
 
-            self.host = Hypervisor.from_state(self, state["host"])
+            self.host = (Firmware if "firmware" in host else Hypervisor).from_state(self, host)
 
     def state_hash(self) -> str:
         """SHA-256 over the whole state and all memory that is not zero: equal for equal machines, in any process."""

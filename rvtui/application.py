@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from functools import partial
@@ -19,6 +20,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.containers import Horizontal
 from textual.geometry import Size
 from textual.message import Message
+from textual.message_pump import MessagePump
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -45,6 +47,8 @@ from rvtui.terminal import GuestTerminal
 from rvtui.theme import THEMES, Paint
 
 FRAME_SECONDS = 0.05
+TYPING_SECONDS = 1.0
+"""How long a key may take until the next one no longer waits for it."""
 CONSOLE_BYTES = 4096
 CONSOLE_SECONDS = 0.008
 """Time per frame and console for understanding what a guest prints; a flood waits."""
@@ -207,9 +211,45 @@ class Application(App[int]):
         self._published = False
         self._leaving = False
         self._left_console: Widget | None = None
+        self._typed: deque[events.Event] = deque()
+        self._typed_at = 0.0
         self._subject: Subject | None = None
         self._vms_height = 5
         self._commanding = commands.Context(session, _ScreenPort(self), NAMES)
+
+    # Typing.
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keys and pastes are dealt with one after another: what one of them focuses gets the next, however fast they
+        come. On its own Textual hands all of them to what has the focus when they arrive."""
+        if not isinstance(event, events.Key | events.Paste) or event.is_forwarded:
+            await super().on_event(event)
+            return
+        self._typed.append(event)
+        if len(self._typed) == 1:
+            await self._deliver()
+        elif time.monotonic() - self._typed_at > TYPING_SECONDS:
+            await self._dealt_with(self._typed[0])
+
+    async def _deliver(self) -> None:
+        event, target = self._typed[0], self.focused or self.screen
+        self._typed_at = time.monotonic()
+        await super().on_event(event)
+        self._passed(target, event)
+
+    def _passed(self, node: MessagePump | None, event: events.Event) -> None:
+        """Follow the event on its way up from `node`: each hop runs after what the event did there."""
+        if node is None or node is self:
+            # One more hop for a focus that it asked for.
+            self.call_later(self.call_later, self._dealt_with, event)
+        elif not node.call_later(self._passed, node._parent, event):
+            self._passed(node._parent, event)
+
+    async def _dealt_with(self, event: events.Event) -> None:
+        if self._typed and self._typed[0] is event:
+            self._typed.popleft()
+            if self._typed:
+                await self._deliver()
 
     # Building.
 

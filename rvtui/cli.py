@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import os
 import signal
 import sys
@@ -39,9 +41,6 @@ examples:
 """
 _LATER_SNAPSHOT = ("list", "tree", "diff", "delete", "prune", "export", "import")
 _LATER_OPTIONS = {
-    "--kernel": "F",
-    "--initrd": "F",
-    "--append": "TEXT",
     "--share": "DIR",
     "--h-version": "V",
     "--priv-version": "V",
@@ -49,6 +48,10 @@ _LATER_OPTIONS = {
     "--gdb": "[HOST:]PORT",
     "--record": "FILE",
 }
+
+
+_THE_GUEST = ""
+"""What --bare stands for where no file follows it: `--bare --headless FILE`."""
 
 
 class UsageError(EmulatorError):
@@ -131,14 +134,25 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
     run = commands.add_parser("run", help="run guests", allow_abbrev=False, description=(
-        "Run each GUEST (an ELF file, or the name of a bundled one) as a VM of the built-in hypervisor, or one firmware"
-        " on the bare machine."
+        "Run each GUEST (an ELF file, a Linux image, or the name of a bundled one) as a VM of the built-in hypervisor,"
+        " or firmware and a kernel on the bare machine."
     ))  # fmt: skip
-    run.add_argument("guests", nargs="*", metavar="GUEST", help="an ELF file, or a bundled guest: hello, pages, ...")
     run.add_argument(
-        "--bare", nargs="?", const="", metavar="FIRMWARE",
-        help="boot FIRMWARE (ELF or raw image) in M-mode, no hypervisor of ours; it may also stand where GUEST does",
+        "guests", nargs="*", metavar="GUEST", help="ELF file, Linux image, or a bundled guest: hello, pages, ..."
     )
+    run.add_argument(
+        "--bare",
+        nargs="?",
+        const=_THE_GUEST,
+        metavar="FIRMWARE",
+        help="boot FIRMWARE, or GUEST (ELF, kernel or raw image), in M-mode, no hypervisor of ours",
+    )
+    run.add_argument(
+        "--kernel", metavar="FILE",
+        help="what firmware starts in S-mode: Linux image (gzipped too), ELF or raw; our own firmware if there is none",
+    )
+    run.add_argument("--initrd", metavar="FILE", help="the kernel's initramfs")
+    run.add_argument("--append", metavar="TEXT", help="the kernel's command line")
     run.add_argument(
         "--memory", "-m", type=size, metavar="SIZE",
         help="RAM of the bare machine (else 2G, of which only what is used costs), or of each VM (else 32M)",
@@ -182,7 +196,7 @@ def parser() -> argparse.ArgumentParser:
     isa = commands.add_parser(
         "isa", help="what the harts implement", allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_ISA_EXAMPLES,
-        description="What the harts implement, by profile; or one extension, instruction, CSR or profile.",
+        description="What the harts implement, by profile; or one extension, instruction or CSR.",
     )  # fmt: skip
     isa.add_argument("names", nargs="*", metavar="NAME", help="V, sh1add.uw, hstatus, 0x600, RVA23S64; or diff A B")
     isa.add_argument("--json", action="store_true", help="one JSON object; what is in it: pydoc rvtui.isa")
@@ -219,6 +233,9 @@ def version() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code. What the user got wrong is one line on standard error."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     try:
         return _main(list(sys.argv[1:] if arguments is None else arguments))
     except EmulatorError as error:
@@ -231,16 +248,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _complain("not enough memory for this machine; use a smaller --memory")
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
+        where = f"{error.filename}: " if error.filename else "standard output: " if error.errno == errno.ENOSPC else ""
         return _complain(f"{where}{error.strerror or error}")
 
 
 def _complain(text: str) -> int:
-    try:
+    with contextlib.suppress(OSError):
         sys.stdout.flush()
+    with contextlib.suppress(OSError):
         print(f"rvtui: {' '.join(text.split())}", file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        _drop_output()
+    _drop_output()
     return USER_ERROR
 
 
@@ -250,7 +267,7 @@ def _drop_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (BrokenPipeError, ValueError):
+        except (OSError, ValueError):
             os.dup2(null, stream.fileno())
 
 
@@ -297,19 +314,22 @@ def _run(options: argparse.Namespace) -> int:
     if options.isa is not None and options.isa.lower() not in ("rv64gch", "rv64gc_h", "rv64"):
         raise UsageError(f"--isa {options.isa}: not available yet; the harts are rv64gch")
     if options.bare is not None:
-        if not options.bare:
-            if not options.guests:
-                raise UsageError(f"--bare: name a firmware, or the bundled {machines.bundled(bare=True)}")
-            options.bare = options.guests.pop(0)
+        if options.bare is _THE_GUEST:
+            options.bare = options.guests.pop(0) if options.guests else ""
+        if not options.bare and options.kernel is None and options.dump_dtb is None:
+            raise UsageError(f"--bare: name a firmware, or the bundled {machines.bundled(bare=True)}, or a --kernel")
         if options.guests:
             raise UsageError(f"--bare boots one firmware: what is {options.guests[0]!r} for?")
         if options.vcpus is not None:
             raise UsageError("--vcpus is for VMs; the bare machine has --harts")
+        for option in ("--initrd", "--append"):
+            if options.kernel is None and getattr(options, option[2:]) is not None:
+                raise UsageError(f"{option} is for a kernel: name it with --kernel")
         machine, tree, image = machines.bare(
-            options.bare, memory=options.memory or 2 << 30, harts=options.harts or 1, dtb=options.dtb,
-            drives=options.drive or (),
+            options.bare or None, memory=options.memory or 2 << 30, harts=options.harts or 1, dtb=options.dtb,
+            kernel=options.kernel, initrd=options.initrd, append=options.append or "", drives=options.drive or (),
         )  # fmt: skip
-        title = options.bare
+        title = options.bare or options.kernel or "nothing"
         if options.dump_dtb is not None:
             machines.write_file(options.dump_dtb, tree)
             return 0
@@ -317,15 +337,20 @@ def _run(options: argparse.Namespace) -> int:
             from rvtui.signature import WORD, Signature
 
             width = options.signature_granularity or WORD
+            if image is None:
+                raise UsageError("--signature needs a program to run")
             options.signature = Signature.of(options.signature, image, machine.memory, width)
     else:
-        for option in ("--harts", "--dtb", "--drive", "--dump-dtb", "--signature"):
+        for option in ("--harts", "--dtb", "--drive", "--dump-dtb", "--signature", "--kernel"):
             value = getattr(options, option[2:].replace("-", "_"))
             if value is not None:
                 raise UsageError(f"{option} is for the bare machine: use it with --bare")
         if not options.guests:
             raise UsageError(f"nothing to run: name an ELF file or a bundled guest ({machines.bundled()})")
-        machine = machines.with_guests(options.guests, memory=options.memory or 32 << 20, vcpus=options.vcpus or 1)
+        machine = machines.with_guests(
+            options.guests, memory=options.memory or machines.VM_MEMORY, vcpus=options.vcpus or 1,
+            initrd=options.initrd, append=options.append or "",
+        )  # fmt: skip
         title = " ".join(options.guests)
     if options.headless:
         return _headless(machine, options)

@@ -6,17 +6,17 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from emulator import guests, loader
+from emulator import boot, guests, loader
 from emulator.devices.virtio import Drive
 from emulator.errors import ConfigurationError, LoadError
+from emulator.isa import decode
 from emulator.loader import Image
-from emulator.machine import RAM_BASE, Machine
+from emulator.machine import Machine
 from emulator.vmm import Hypervisor
 
 VM_MEMORY = 32 << 20
-DEVICE_TREE_MAGIC = bytes.fromhex("d00dfeed")
 RAW = (".bin", ".img", ".raw")
-"""Names of files that need no header: they are loaded at the start of RAM."""
+"""Names of files that are raw images whatever they begin with: firmware at the start of RAM, kernels behind it."""
 OVERHEAD = 16 << 20
 """RAM of the machine beyond that of its VMs: G-stage tables and alignment."""
 
@@ -42,8 +42,10 @@ def find(name: str, *, bare: bool) -> Path:
     return path
 
 
-def with_guests(names: Sequence[str], *, memory: int = VM_MEMORY, vcpus: int = 1) -> Machine:
-    """Each of `names` as a VM of the built-in hypervisor, with `memory` bytes."""
+def with_guests(
+    names: Sequence[str], *, memory: int = VM_MEMORY, vcpus: int = 1, initrd: str | None = None, append: str = ""
+) -> Machine:
+    """Each of `names` as a VM of the built-in hypervisor, with `memory` bytes; all are given `initrd` and `append`."""
     paths = [find(name, bare=False) for name in names]
     machine = Machine(memory=_up(len(paths) * (memory + (2 << 20)) + OVERHEAD))
     hypervisor = Hypervisor(machine)
@@ -51,36 +53,67 @@ def with_guests(names: Sequence[str], *, memory: int = VM_MEMORY, vcpus: int = 1
     taken: set[str] = set()
     for path in paths:
         vm = hypervisor.create_vm(_name(path, taken), memory=memory, vcpus=vcpus)
-        if not _has_form(path):
-            raise LoadError(f"{path}: neither an ELF file nor a Linux kernel image")
-        vm.load(path)
+        data = loader.read_file(path)
+        if not _has_form(data):
+            raise LoadError(f"{path}: {_foreign(data) or 'neither an ELF file nor a Linux kernel image'}")
+        vm.load(path, append, initrd)
     return machine
 
 
 def bare(
-    firmware: str, *, memory: int, harts: int, dtb: str | None, drives: Sequence[str] = ()
-) -> tuple[Machine, bytes, Image]:
-    """The bare machine with `firmware` in M-mode at its entry; the device tree that it is handed; what was loaded."""
-    path = find(firmware, bare=True)
-    if _has_form(path):
-        image = loader.read_image(path)
-    elif path.suffix in RAW:
-        image = loader.read_raw(path, RAM_BASE)
-    else:
-        raise LoadError(f"{path}: neither an ELF file nor a Linux kernel image; a raw image is called {', '.join(RAW)}")
+    firmware: str | None, *, memory: int, harts: int, dtb: str | None, kernel: str | None = None,
+    initrd: str | None = None, append: str = "", drives: Sequence[str] = (),
+) -> tuple[Machine, bytes, Image | None]:  # fmt: skip
+    """The bare machine with `firmware` in M-mode at its entry, or `kernel` in S-mode under the built-in one; the device
+    tree that it is handed; the first program loaded. Without either it has nothing to run."""
     machine = Machine(memory=memory, harts=harts, drives=map(Drive.parse, drives), entropy=0)
-    machine.load(image)
-    tree = machine.device_tree() if dtb is None else loader.read_file(dtb, 1 << 20)
-    if dtb is not None and tree[:4] != DEVICE_TREE_MAGIC:
-        raise LoadError(f"{dtb}: no flattened device tree (it begins with {tree[:4].hex() or 'nothing'}, not d00dfeed)")
-    machine.boot(image.entry, tree)
-    return machine, tree, image
+    image = None if firmware is None else _program(find(firmware, bare=True), machine.ram_base)
+    main = None if kernel is None else _program(find(kernel, bare=False), boot.kernel_place(machine, image))
+    tree = boot.boot(
+        machine, image, main, append=append,
+        initrd=None if initrd is None else boot.Initrd(loader.shown(initrd), loader.read_file(initrd)),
+        tree=None if dtb is None else loader.read_file(dtb, 1 << 20),
+        tree_name="device tree" if dtb is None else loader.shown(dtb),
+    )  # fmt: skip
+    return machine, tree, image or main
 
 
-def _has_form(path: Path) -> bool:
-    """ELF, Linux image or compressed, whatever the name says."""
+def _program(path: Path, address: int) -> Image:
+    """In whichever form; all but ELF files are loaded at `address`."""
     data = loader.read_file(path)
+    if _has_form(data):
+        return loader.read_image(path, address)
+    _check_raw(path, data)
+    return loader.read_raw(path, address)
+
+
+def _has_form(data: bytes) -> bool:
+    """ELF, Linux image or compressed, whatever the name says."""
     return data.startswith((b"\x7fELF", b"\x1f\x8b")) or loader.linux_header(data) is not None
+
+
+def _foreign(data: bytes) -> str:
+    """Why a file is not to be run at all, or ""."""
+    from snapshots.format import MAGIC  # what only a wrong file needs
+
+    if data.startswith(MAGIC):
+        return "it is a snapshot: rvtui snapshot restore goes on from it"
+    what = loader.foreign(data)
+    return f"neither an ELF file nor a Linux kernel image: it is {what}" if what else ""
+
+
+def _check_raw(path: Path, data: bytes) -> None:
+    """Any file may be a raw image, loaded where its kind goes and entered at its first byte; refuses what is none."""
+    why = _foreign(data)
+    if not why and path.suffix not in RAW:
+        first = decode(int.from_bytes(data[:4], "little"))
+        if loader.is_text(data):
+            why = "it is text, neither an ELF file nor a kernel image"
+        elif first is None:
+            why = "neither an ELF file nor a kernel image, and as a raw image it would begin with an instruction"
+        why += f"; name it {RAW[0]} to run it all the same" if why else ""
+    if why:
+        raise LoadError(f"{path}: {why}")
 
 
 def _up(size: int) -> int:

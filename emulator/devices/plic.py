@@ -1,5 +1,5 @@
 """The platform-level interrupt controller (RISC-V PLIC specification 1.0.0), laid out as in QEMU's virt machine:
-two contexts per hart, M-mode then S-mode. All sources are level-triggered."""
+two contexts per hart, M-mode then S-mode; in a VM there is only S-mode. All sources are level-triggered."""
 
 from __future__ import annotations
 
@@ -29,10 +29,13 @@ class Plic(Device):
     size = 0x60_0000
     widths = (4,)
 
-    def __init__(self, harts: Sequence[InterruptHart], name: str = "plic") -> None:
+    def __init__(
+        self, harts: Sequence[InterruptHart], name: str = "plic", lines: Sequence[int] = LINES
+    ) -> None:
+        """`lines` are the mip bits of each hart's contexts."""
         super().__init__()
-        self.name, self.harts = name, harts
-        contexts = 2 * len(harts)
+        self.name, self.harts, self.lines = name, harts, lines
+        contexts = len(lines) * len(harts)
         self.fields = {
             "priority": Numbers(SOURCES, Number(TOP_PRIORITY)),
             "pending": Bits(_ALL),
@@ -104,7 +107,7 @@ class Plic(Device):
         tree.soc.add(Node(f"plic@{base:x}", {
             "compatible": ["sifive,plic-1.0.0", "riscv,plic0"], "reg": quads(base, self.size),
             "interrupt-controller": True, "#interrupt-cells": 1, "#address-cells": 0, "riscv,ndev": SOURCES - 1,
-            "interrupts-extended": tree.hart_interrupts(*LINES), "phandle": tree.phandle("plic"),
+            "interrupts-extended": tree.hart_interrupts(*self.lines), "phandle": tree.phandle("plic"),
         }))  # fmt: skip
 
     def _forward(self) -> None:
@@ -149,4 +152,5 @@ class Plic(Device):
 
     def _drive(self, context: int, level: bool) -> None:
         self._wires[context] = level
-        self.harts[context // 2].wire(LINES[context % 2], level)
+        hart, line = divmod(context, len(self.lines))
+        self.harts[hart].wire(self.lines[line], level)

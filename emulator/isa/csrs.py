@@ -9,7 +9,7 @@ This module stands alone (no imports from the package), because the build needs 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -93,6 +93,16 @@ FIRST_COUNTER, COUNTERS = 3, 29
 """mhpmcounter3 to mhpmcounter31."""
 
 
+PSEUDO_INSTRUCTIONS: dict[int, str] = {
+    0x2000: "32-bit read of a VS-stage page-table entry",
+    0x2020: "32-bit write of a VS-stage page-table entry (A or D)",
+    0x3000: "read of a VS-stage page-table entry",
+    0x3020: "write of a VS-stage page-table entry (A or D)",
+}
+"""What mtinst and htinst hold after a guest-page fault of the walk itself. Section "Transformed Instruction or
+Pseudoinstruction for mtinst or htinst"; the last two are RV64's."""
+
+
 def cause_name(code: int, interrupt: bool) -> str:
     """The meaning of a trap cause; `code` without the interrupt bit."""
     row = (INTERRUPTS if interrupt else EXCEPTIONS).get(code)
@@ -133,7 +143,7 @@ class Field:
     veto: bool = False
     show: str = ""
     """How to show a value without a name in `values`: "" decimal, "hex", "page" (a physical page number),
-    "cause", "address" (the field holds an address from its own low bit on), "pmp" (a PMP configuration byte)."""
+    "cause", "address" (the field holds an address from its own low bit on), or a key of MEANINGS."""
     align: int = 0
     """That many low bits of the field are read-only zero."""
     extension: str | None = None
@@ -172,8 +182,8 @@ class Field:
             return f"{value << 12:#x}"
         if self.show == "address":
             return f"{value << self.low:#x}"
-        if self.show == "pmp":
-            return _pmp_meaning(value)
+        if self.show in MEANINGS:
+            return MEANINGS[self.show](value)
         if self.show == "hex":
             return f"{value:#x}"
         return ("off", "on")[value] if self.width == 1 else str(value)
@@ -185,6 +195,10 @@ def _pmp_meaning(value: int) -> str:
         return match
     rights = "".join(letter if value >> bit & 1 else "-" for bit, letter in enumerate("RWX"))
     return f"{match} {rights}{' locked' if value & 0x80 else ''}"
+
+
+MEANINGS: dict[str, Callable[[int], str]] = {"pmp": _pmp_meaning}
+"""Meanings of values by `Field.show`. "tinst" comes from the decoder, because it takes one."""
 
 
 @dataclass(frozen=True)
@@ -496,7 +510,7 @@ _CAUSE = (
 )
 _TVAL = _whole("VALUE", "address or instruction bits")
 _TVAL2 = _whole("VALUE", "guest-physical address, shifted right by 2")
-_TINST = _whole("VALUE", "trapping instruction, transformed, or 0")
+_TINST = _whole("VALUE", "trapping instruction, transformed, or 0", "tinst")
 _COUNTERS = (
     _bit("CY", 0, "cycle is readable in the mode below"),
     _bit("TM", 1, "time is readable in the mode below"),

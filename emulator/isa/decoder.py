@@ -177,6 +177,25 @@ def decode(word: int) -> Decoded | None:
     return None
 
 
+def trapped(value: int) -> str:
+    """What mtinst or htinst says of the trapping instruction: rs1 and the offset are gone, rs1's bits tell how far into
+    the access the fault was. Section "Transformed Instruction or Pseudoinstruction for mtinst or htinst"."""
+    if not value:
+        return "nothing said"
+    if value in csrs.PSEUDO_INSTRUCTIONS:
+        return csrs.PSEUDO_INSTRUCTIONS[value]
+    decoded = decode(value & ~(31 << 15) | 2) if value & 1 and not value >> 32 else None
+    if decoded is None:
+        return f"{value:#x}, no transformed instruction"
+    text = re.sub(r",? *-?\d*\(zero\)$", "", decoded.text)
+    into = value >> 15 & 31
+    return (
+        f"transformed {text}{'' if value & 2 else ', 16-bit form'}{f', at byte {into} of the access' if into else ''}"
+    )
+
+
+csrs.MEANINGS["tinst"] = trapped
+
 # --- sentences ---
 
 INFIX = {
@@ -341,6 +360,31 @@ def _csr_effect(name: str, value: str, d: Decoded) -> str:
     return "; ".join(said) or f"read {csr}"
 
 
+_FENCES = {
+    "sfence_vma": ("first-stage", "ASID"),
+    "hfence_vvma": ("VS-stage", "ASID"),
+    "hfence_gvma": ("G-stage", "VMID"),
+}
+"""Which translations, and the numbers that tell them apart. HFENCE.GVMA's address is shifted right by 2."""
+
+_PRIMITIVES = {
+    "guest_store": "guest's mem{2}[{0}] = {1}",
+    "inval_order": "order invalidations with the accesses around them",
+    "mret": "return by mepc to the mode in MPP and MPV",
+    "sret": "return by sepc to the mode in SPP, and from HS-mode to SPV",
+    "wfi": "wait for an interrupt",
+    "wrs_nto": "wait until the reservation is lost, or for an interrupt",
+    "fence_i": "fetch what was stored before",
+    "ecall": "trap: environment call",
+    "ebreak": "trap: breakpoint",
+    "cbo_inval": "invalidate the cache block of {0}",
+    "cbo_clean": "write back the cache block of {0}",
+    "cbo_zero": "zero the cache block of {0}",
+    "compare_and_swap_pair": "mem128[{0}] = the pair x{2} if it equals the pair x{1}, which gets what was there",
+}
+"""What the hart does of itself, for a reader."""
+
+
 def _effect(effect: Effect, d: Decoded, hart: Registers) -> str:
     leaf = _values(d, hart)
     match effect:
@@ -364,8 +408,16 @@ def _effect(effect: Effect, d: Decoded, hart: Registers) -> str:
             return f"{to} if {_open(when, leaf)}{verdict}"
         case Effect("do", ("csr_write" | "csr_set" | "csr_clear" as name, _, value, *_)):
             return _csr_effect(str(name), _say(value, leaf), d)
-        case Effect("do" | "access", (name, *_)):
-            return str(name).replace("_", " ")
+        case Effect("do" | "access", (name, *args)):
+            given = [_open(each, leaf) for each in args]
+            if str(name) in _FENCES:
+                stage, space = _FENCES[str(name)]
+                which = f"address {given[0]}" if d.operands["rs1"] else "all addresses"
+                whose = f"{space} {given[1]}" if d.operands["rs2"] else f"every {space}"
+                return f"forget {stage} translations of {which}, {whose}"
+            if str(name) in _PRIMITIVES:
+                return _PRIMITIVES[str(name)].format(*given)
+            return str(name).replace("_", " ") + (f" ({', '.join(given)})" if given else "")
     return effect.kind
 
 

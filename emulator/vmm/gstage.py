@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from emulator.errors import ConfigurationError, EmulatorError, StateError, TranslationError
+from emulator.isa import pages
+from emulator.isa.pages import A, D, R, U, V, W, X
 from emulator.vmm.allocator import PAGE, Allocator
 
-V, R, W, X, U, G, A, D = (1 << bit for bit in range(8))
-LEAF = R | W | X
 # What a page of a guest's memory gets. The G-stage takes every access for a U-mode one, so U must be set; A and D are
 # set beforehand because nobody pages the guest's memory out.
 MEMORY = V | R | W | X | U | A | D
 
-PPN_MASK = (1 << 54) - (1 << 10)
 ROOT_SIZE = 4 * PAGE  # two more index bits at the root: 2048 entries, aligned to 16 KiB
 
 
@@ -62,22 +61,18 @@ class Entry:
 
     @property
     def physical(self) -> int:
-        """Where the entry points: a page, or the next table."""
-        return (self.pte & PPN_MASK) << 2
+        """Where the entry points: a page, or the next table. One of a NAPOT range stands for its own page of it."""
+        return pages.physical(self.pte, self.gpa)
 
     @property
     def kind(self) -> str:
-        """"pointer", "leaf", or "invalid" for what the hart would refuse whatever the access."""
-        if not self.pte & V or self.pte & (R | W) == W:
-            return "invalid"
-        if not self.pte & LEAF:
-            return "pointer" if self.level else "invalid"
-        return "invalid" if self.physical % self.size else "leaf"
+        """ "pointer", "leaf", or "invalid" for what the hart would refuse whatever the access."""
+        return pages.kind(self.pte, self.level)
 
     @property
     def flags(self) -> str:
         """The low eight bits, D to V, those that are clear as dashes: "da-uxwrv"."""
-        return "".join(name if self.pte >> bit & 1 else "-" for bit, name in enumerate("vrwxugad"))[::-1]
+        return pages.flags(self.pte).lower()
 
 
 class Memory(Protocol):

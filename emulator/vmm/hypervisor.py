@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from emulator import firmware, sbi
 from emulator.errors import ConfigurationError, EmulatorError, StateError, TranslationError
 from emulator.hart import Access, Exit, ExitReason, Mode
+from emulator.isa import csrs
+from emulator.isa.pages import A, D, R, U, W, X
 from emulator.machine import INSTRUCTIONS_PER_TICK, Machine
-from emulator.vmm import mmio, sbi
+from emulator.vmm import mmio
 from emulator.vmm.allocator import PAGE, Allocator
-from emulator.vmm.gstage import A, D, GStage, R, U, W, X
+from emulator.vmm.gstage import GStage
 from emulator.vmm.vcpu import HSTATUS_VTW, MASK64, VS_INTERRUPTS, Vcpu
 from emulator.vmm.vm import MAXIMUM_VCPUS, RAM_BASE, Vm
 
@@ -38,7 +41,7 @@ TRAPS = {
     21: "EXC_LOAD_GUEST_PAGE_FAULT", 22: "EXC_VIRTUAL_INST_FAULT", 23: "EXC_STORE_GUEST_PAGE_FAULT",
 }  # fmt: skip
 # Exceptions that a guest may raise and that end in the guest, by delegation or redirected by the hypervisor.
-OWN_TRAPS = frozenset({0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 15})
+OWN_TRAPS = firmware.SUPERVISOR_TRAPS
 REDIRECT_STATS = {
     2: "instr_illegal_exits", 4: "load_misaligned_exits", 6: "store_misaligned_exits", 5: "load_access_exits",
     7: "store_access_exits",
@@ -46,27 +49,18 @@ REDIRECT_STATS = {
 # What KVM since 6.17 leaves to the guest without an exit. Access faults and misaligned accesses it redirects.
 DELEGATED_TO_VS = (0, 2, 3, 8, 12, 13, 15)
 
-STCE, PBMTE = 1 << 63, 1 << 62
 STATEEN_SE, STATEEN_ENVCFG = 1 << 63, 1 << 62
 TM = 1 << 1  # the `time` bit of the counter-enable registers
 
 SETUP = {
-    # The firmware's part.
-    "medeleg": sum(1 << cause for cause in OWN_TRAPS | {ECALL_VS, 20, 21, 22, 23}),
-    "mideleg": 0x222,
-    "mcounteren": 7,
-    "menvcfg": STCE | PBMTE,
-    "mstateen0": STATEEN_SE | STATEEN_ENVCFG,
+    **firmware.SETUP,
     "mstateen1": STATEEN_SE,
     "mstateen2": STATEEN_SE,
     "mstateen3": STATEEN_SE,
-    "pmpaddr0": (1 << 54) - 1,  # one NAPOT entry over everything: without a match S-mode may touch nothing
-    "pmpcfg0": 0x1F,
-    # The hypervisor's part.
     "hedeleg": sum(1 << cause for cause in DELEGATED_TO_VS),
     "hideleg": VS_INTERRUPTS,
     "hcounteren": TM,
-    "henvcfg": STCE | PBMTE,
+    "henvcfg": firmware.SETUP["menvcfg"],  # to the guest as to us
     # senvcfg is exchanged with the guest, and sstateen has no bits on this hart.
     "hstateen0": STATEEN_SE | STATEEN_ENVCFG,
     "hstateen1": STATEEN_SE,
@@ -135,7 +129,7 @@ class Hypervisor:
             raise ConfigurationError(f"VM {name}: all {MAXIMUM_VMID} VMIDs are in use")
         vm = Vm(self, name, vmid, pages)
         vm.tables = GStage(self.memory, self.allocator, scheme)
-        vm.vcpus = [Vcpu(vm, index) for index in range(vcpus)]
+        vm.add_vcpus(vcpus)
         vm.time_delta = -self.hart.time & ((1 << 64) - 1)
         try:
             vm.add_slot(RAM_BASE, memory)
@@ -341,7 +335,7 @@ class Hypervisor:
         """Manual: "Guest-Page Faults". htval is the guest-physical address shifted right by 2."""
         vm, hart, pc = vcpu.vm, self.hart, vcpu.pc
         htinst = hart.csr("htinst")
-        implicit = htinst in mmio.PSEUDO
+        implicit = htinst in csrs.PSEUDO_INSTRUCTIONS
         gpa = hart.csr("htval") << 2 | (0 if implicit else hart.csr("stval") & 3)
         # The walk reads a VS-stage entry, or writes its A or D, whatever the access was that needed it.
         wanted = (STORE_GUEST if htinst & 0x20 else LOAD_GUEST) if implicit else cause

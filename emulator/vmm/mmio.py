@@ -8,10 +8,6 @@ from emulator.isa import Decoded
 from emulator.isa import decode as decode_instruction
 from emulator.isa.expression import Effect, Value
 
-PSEUDO = (0x2000, 0x2020, 0x3000, 0x3020)
-"""htinst of a fault that the walk of the VS-stage tables raised. Manual: "Transformed Instruction or
-Pseudoinstruction for mtinst or htinst"; the last two are RV64's, with 0x20 for an update of A or D."""
-
 
 @dataclass(frozen=True)
 class Access:
@@ -49,9 +45,7 @@ def decode(word: int) -> Access | None:
     return None
 
 
-def _access(
-    found: Decoded, store: bool, bits: int, signed: bool, register: Value, address: Value
-) -> Access | None:
+def _access(found: Decoded, store: bool, bits: int, signed: bool, register: Value, address: Value) -> Access | None:
     def operand(value: Value) -> int:
         return found.operands[value.args[0]]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from emulator import sbi
 from emulator.errors import ConfigurationError, StateError
 from emulator.hart import Hart, Mode, Registers
 from emulator.isa import csrs
@@ -169,6 +170,37 @@ class Vcpu:
         self.set_reg("x11", opaque)
         self.status, self.suspended, self.stuck = "ready", False, 0
 
+    # What SBI asks of a hart (emulator.sbi.Caller)
+
+    @property
+    def domain(self) -> Vm:
+        return self.vm
+
+    @property
+    def hsm_state(self) -> int:
+        return sbi.STOPPED if self.status == "stopped" else sbi.SUSPENDED if self.suspended else sbi.STARTED
+
+    def set_timer(self, time: int) -> None:
+        self.set_reg("vstimecmp", time)
+
+    def set_software_interrupt(self, level: bool) -> None:
+        self.interrupt(VSSI, level)
+
+    def start(self, pc: int, opaque: int) -> None:
+        self.reset(pc, opaque)
+
+    def stop(self) -> None:
+        self.status = "stopped"
+        if all(each.status == "stopped" for each in self.vm.vcpus):
+            self.vm.stop("its last running vCPU stopped itself by SBI hart_stop: nothing can start one again")
+
+    def suspend(self) -> None:
+        self.vm.hypervisor.wait(self)
+        self.suspended = self.status == "idle"
+
+    def read_virtual(self, address: int, length: int) -> bytes:
+        return self.vm.hypervisor.read_virtual(self, address, length)
+
     # World switch
 
     def load(self, hart: Hart) -> None:
@@ -232,6 +264,11 @@ class Vcpu:
         """Raise or lower VSSI, VSTI or VSEI in hvip."""
         pending = self.get_reg("hvip")
         self.set_reg("hvip", pending | 1 << bit if level else pending & ~(1 << bit))
+
+    def wire(self, bit: int, level: bool) -> None:
+        """An interrupt controller drives SEIP, by its bit of mip: VSEI for the guest."""
+        if bit == VSEI - 1:
+            self.interrupt(VSEI, level)
 
     @property
     def time(self) -> int:

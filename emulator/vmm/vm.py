@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emulator.bus import Bus
 from emulator.console import Console
+from emulator.devices.plic import Plic
 from emulator.devices.uart import Uart
 from emulator.devicetree import flatten, machine_tree
 from emulator.errors import ConfigurationError, LoadError, StateError
+from emulator.isa.pages import D, W
 from emulator.loader import Image, Symbol, Symbols, read_elf, read_file, read_image
 from emulator.vmm.allocator import PAGE
-from emulator.vmm.gstage import MEMORY, D, Entry, GStage, W, page_size
+from emulator.vmm.gstage import MEMORY, Entry, GStage, page_size
 from emulator.vmm.slots import GuestMemory, Slot, describe
-from emulator.vmm.vcpu import VSEI, Vcpu
+from emulator.vmm.vcpu import Vcpu
 
 if TYPE_CHECKING:
     from emulator.vmm.hypervisor import Hypervisor
 
 RAM_BASE = 0x8000_0000
-UART_BASE = 0x1000_0000
-TREE_ROOM = 64 << 10
-"""Bytes kept for the device tree above the initrd."""
+PLIC_BASE, UART_BASE, UART_IRQ = 0xC00_0000, 0x1000_0000, 10
+SEIP = 9
 EVENTS = 256
 """Exits that are remembered one by one."""
 MAXIMUM_VCPUS = 64
@@ -58,6 +60,7 @@ class Vm:
         self.memory = GuestMemory(hypervisor.memory)
         self.tables: GStage
         self.vcpus: list[Vcpu] = []
+        self.plic: Plic
         self.symbols = Symbols()
         self.time_delta = 0
         """htimedelta: what is added to the machine's time, so that the guest's began at 0."""
@@ -76,12 +79,16 @@ class Vm:
         self.input_arrived = False
         """Console input came and no vCPU looked yet: one WFI returns for it, enabled interrupts or not."""
         self.console = Console(name)
-        self.uart = Uart(self.console, irq=0)
+        self.uart = Uart(self.console, irq=UART_IRQ)
         self.bus = Bus()
         self.bus.add(UART_BASE, self.uart)
-        self._connect()
 
-    def _connect(self) -> None:
+    def add_vcpus(self, count: int) -> None:
+        """Once, before it starts: the virtual CPUs, and the interrupt controller before them."""
+        self.vcpus = [Vcpu(self, index) for index in range(count)]
+        self.plic = Plic(self.vcpus, lines=(SEIP,))
+        self.bus.add(PLIC_BASE, self.plic)
+        self.uart.interrupt = self._uart_interrupt
         to_uart = self.console.arrived
 
         def arrived() -> None:
@@ -89,11 +96,9 @@ class Vm:
             to_uart()
 
         self.console.arrived = arrived
-        self.uart.interrupt = self._external_interrupt
 
-    def _external_interrupt(self, level: bool) -> None:
-        # There is no interrupt controller in the VM: the UART is wired to the first vCPU.
-        self.vcpus[0].interrupt(VSEI, level)
+    def _uart_interrupt(self, level: bool) -> None:
+        self.plic.set_source(UART_IRQ, level)
 
     def __repr__(self) -> str:
         return f"<Vm {self.name} vmid={self.vmid} {self.status}>"
@@ -145,14 +150,21 @@ class Vm:
         for segment in image.segments:
             self._check_fits(image.name, segment.physical, segment.size)
         memory = max(self.slots, key=lambda slot: slot.size)
-        place = None
-        if initrd is not None:
-            at = (memory.end - TREE_ROOM - len(initrd)) & -PAGE
-            self._check_fits("initrd", at, len(initrd))
-            place = at, at + len(initrd)
+        place = None if initrd is None else (0, 0)
         tree = self.device_tree(append, place)
         where = (memory.end - len(tree)) & -8
         self._check_fits("device tree", where, len(tree))
+        lowest, what = where, "device tree"
+        if initrd is not None:
+            lowest, what = (where - len(initrd)) & -PAGE, "initrd"
+            self._check_fits(what, lowest, len(initrd))
+            place = lowest, lowest + len(initrd)
+            tree = self.device_tree(append, place)
+        if any(lowest < segment.physical + segment.size <= memory.end for segment in image.segments):
+            raise LoadError(
+                f"{image.name}: it reaches to {image.end:#x}, and the {what} needs memory from {lowest:#x}: give VM"
+                f" {self.name} more memory"
+            )
         for segment in image.segments:
             self.memory.write(segment.physical, segment.data)
             self.memory.fill(segment.physical + len(segment.data), segment.size - len(segment.data))
@@ -179,6 +191,7 @@ class Vm:
     def boot(self, pc: int, opaque: int = 0) -> None:
         """Start vCPU 0: pc, a0 = its number, a1 = `opaque` (the device tree's address, or 0)."""
         self.uart.reset()
+        self.plic.reset()
         self.vcpus[0].reset(pc, opaque)
 
     def end(self, code: int, message: str) -> None:
@@ -330,7 +343,19 @@ class Vm:
         if changed:
             self.hypervisor.fence()
 
-    # Console
+    # What SBI asks of a VM besides (emulator.sbi.Domain)
+
+    hypervisor_extension = False
+
+    @property
+    def callers(self) -> list[Vcpu]:
+        return self.vcpus
+
+    def machine_csr(self, name: str) -> int:
+        return self.hypervisor.hart.csr(name)
+
+    def fence(self, targets: Sequence[object]) -> None:
+        self.hypervisor.fence()  # all vCPUs share one hart
 
     def receive(self, limit: int) -> bytes:
         """At most `limit` bytes of console input."""
@@ -363,6 +388,7 @@ class Vm:
             "input_arrived": self.input_arrived,
             "console": self.console.state(),
             "uart": self.uart.state(),
+            "plic": self.plic.state(),
         }
 
     @classmethod
@@ -374,7 +400,7 @@ class Vm:
                 "vcpus": list(vcpus), "symbols": symbols, "time_delta": int(time_delta),
                 "stopped": (None | str()) as stopped, "exit_code": (None | int()) as exit_code, "message": str(message),
                 "exits": dict(exits), "stats": dict(stats), "calls": dict(calls), "events": list(events),
-                "input_arrived": bool(input_arrived), "console": dict(console), "uart": dict(uart),
+                "input_arrived": bool(input_arrived), "console": dict(console), "uart": dict(uart), "plic": dict(plic),
             } if pages in PAGE_LEVELS and 0 <= vmid < 1 << 14 and 1 <= len(vcpus) <= MAXIMUM_VCPUS:  # fmt: skip
                 pass
             case _:
@@ -399,14 +425,15 @@ class Vm:
                     self.events.append(GuestExit(*event))
                 case _:
                     raise StateError(f"saved VM {name}: its last exits are damaged")
-        self.vcpus = [Vcpu(self, index) for index in range(len(vcpus))]
+        self.add_vcpus(len(vcpus))
         for vcpu, saved_vcpu in zip(self.vcpus, vcpus, strict=True):
             vcpu.restore(saved_vcpu, hypervisor.hart)
         self.console.restore(console)
-        # The level of the UART's line is part of the vCPU's hvip already.
+        # The level of the UART's line is part of the PLIC's state already.
         self.uart.interrupt = lambda level: None
         self.uart.restore(uart)
-        self.uart.interrupt = self._external_interrupt
+        self.uart.interrupt = self._uart_interrupt
+        self.plic.restore(plic)
         return self
 
 

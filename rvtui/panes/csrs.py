@@ -179,7 +179,7 @@ def _groups() -> dict[str, tuple[Csr, ...]]:
 def summary(csr: Csr, value: int) -> str:
     """The fields that are not zero, in brief: "SPV=1 SPVP=S VSXL=64"."""
     if len(csr.fields) == 1 and csr.fields[0].width == 64:
-        return ""
+        return csr.fields[0].meaning(value) if value and csr.fields[0].show == "tinst" else ""
     parts = []
     for field, bits, meaning in csr.decode(value):
         if bits:

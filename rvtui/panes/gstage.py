@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from emulator.errors import EmulatorError
 from emulator.hart import EventKind
+from emulator.isa import csrs, pages
 from emulator.machine import Machine
 from emulator.vmm.gstage import SCHEMES, Entry, Scheme
 from rvtui.panes.base import Pane
@@ -18,9 +19,9 @@ from rvtui.text import Line, Span, clean, size
 MAX_ROWS = 4000
 MAX_TREES = 64
 HGATP = EventKind.HGATP
+PBMTE = csrs.BY_NAME["menvcfg"].field("PBMTE")
 _BY_CODE = {scheme.code: scheme for scheme in SCHEMES.values()}
-_FLAGS = "vrwxugad"
-_PARSED: dict[tuple[int, int, int, bytes], tuple[tuple[Entry, int], ...]] = {}
+_PARSED: dict[tuple[int, int, int, bool, bytes], tuple[tuple[Entry, str, int], ...]] = {}
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Node:
     pages: int
     level: int
     kind: str
-    flags: int
+    pte: int
     last: bool
     closed: bool
     entries: int
@@ -84,40 +85,46 @@ def _tree(machine: Machine, name: str, hgatp: int, closed: frozenset[tuple[int, 
         return Tree(name, vmid, "Bare", root, (), "no G-stage translation", 0)
     nodes: list[Node] = []
     try:
-        mapped = _descend(machine, scheme, root, scheme.levels - 1, 0, (root,), closed, nodes)
+        # The G-stage of every hart looks at menvcfg; a hypervisor gets the same from its firmware on all of them.
+        types = bool(PBMTE.extract(machine.harts[0].csr("menvcfg")))
+        mapped = _descend(machine, scheme, types, root, scheme.levels - 1, 0, (root,), closed, nodes)
     except EmulatorError as error:
         return Tree(name, vmid, scheme.name, root, tuple(nodes), str(error), 0)
     return Tree(name, vmid, scheme.name, root, tuple(nodes), "", mapped)
 
 
-def _runs(machine: Machine, scheme: Scheme, table: int, level: int, gpa: int) -> tuple[tuple[Entry, int], ...]:
-    """The non-zero entries of a table; leaves that continue each other are one run with its number of pages.
+def _runs(
+    machine: Machine, scheme: Scheme, types: bool, table: int, level: int, gpa: int
+) -> tuple[tuple[Entry, str, int], ...]:
+    """The non-zero entries of a table with their kind; leaves that continue each other are one run with its number of
+    pages. `types`: the G-stage knows memory types (PBMTE).
 
     Remembered by content: most tables stay as they are from one view to the next.
     """
-    count = 2048 if level == scheme.levels - 1 else 512
-    data = machine.memory.read(table, 8 * count)
-    key = (table, level, gpa, data)
+    length = 2048 if level == scheme.levels - 1 else 512
+    data = machine.memory.read(table, 8 * length)
+    key = (table, level, gpa, types, data)
     found = _PARSED.get(key)
     if found is not None:
         return found
     span = 4096 << 9 * level
-    runs: list[tuple[Entry, int]] = []
-    for index, pte in enumerate(struct.unpack(f"<{count}Q", data)):
+    runs: list[tuple[Entry, str, int]] = []
+    for index, pte in enumerate(struct.unpack(f"<{length}Q", data)):
         if not pte:
             continue
         entry = Entry(table + 8 * index, level, gpa + index * span, pte)
-        if runs and entry.kind == "leaf":
-            first, pages = runs[-1]
+        kind = pages.kind(pte, level, types)
+        if runs and kind == "leaf":
+            first, before, count = runs[-1]
             if (
-                first.kind == "leaf"
-                and entry.gpa == first.gpa + pages * span
-                and entry.physical == first.physical + pages * span
-                and not (entry.pte ^ first.pte) & 0x3FF
+                before == "leaf"
+                and entry.gpa == first.gpa + count * span
+                and entry.physical == first.physical + count * span
+                and not (pte ^ first.pte) & ~pages.PPN
             ):
-                runs[-1] = (first, pages + 1)
+                runs[-1] = (first, kind, count + 1)
                 continue
-        runs.append((entry, 1))
+        runs.append((entry, kind, 1))
     if len(_PARSED) > 512:
         _PARSED.clear()
     _PARSED[key] = tuple(runs)
@@ -127,6 +134,7 @@ def _runs(machine: Machine, scheme: Scheme, table: int, level: int, gpa: int) ->
 def _descend(
     machine: Machine,
     scheme: Scheme,
+    types: bool,
     table: int,
     level: int,
     gpa: int,
@@ -134,13 +142,13 @@ def _descend(
     closed: frozenset[tuple[int, ...]],
     nodes: list[Node],
 ) -> int:
-    runs = _runs(machine, scheme, table, level, gpa)
+    runs = _runs(machine, scheme, types, table, level, gpa)
     mapped = 0
-    for index, (entry, pages) in enumerate(runs):
+    for index, (entry, kind, count) in enumerate(runs):
         if len(nodes) >= MAX_ROWS:
             break
         here = (*path, entry.address)
-        below = _runs(machine, scheme, entry.physical, level - 1, entry.gpa) if entry.kind == "pointer" else ()
+        below = _runs(machine, scheme, types, entry.physical, level - 1, entry.gpa) if kind == "pointer" else ()
         nodes.append(
             Node(
                 depth=len(path) - 1,
@@ -148,19 +156,19 @@ def _descend(
                 gpa=entry.gpa,
                 bytes=entry.size,
                 physical=entry.physical,
-                pages=pages,
+                pages=count,
                 level=level,
-                kind=entry.kind,
-                flags=entry.pte & 0xFF,
+                kind=kind,
+                pte=entry.pte,
                 last=index == len(runs) - 1,
                 closed=here in closed,
-                entries=sum(count for _, count in below),
+                entries=sum(number for *_, number in below),
             )
         )
-        if entry.kind == "leaf":
-            mapped += pages * entry.size
-        elif entry.kind == "pointer" and here not in closed:
-            mapped += _descend(machine, scheme, entry.physical, level - 1, entry.gpa, here, closed, nodes)
+        if kind == "leaf":
+            mapped += count * entry.size
+        elif kind == "pointer" and here not in closed:
+            mapped += _descend(machine, scheme, types, entry.physical, level - 1, entry.gpa, here, closed, nodes)
     return mapped
 
 
@@ -172,8 +180,8 @@ class GStagePane(Pane):
     HELP = (
         "Guest-physical to physical, read from the tables in the machine's memory: one tree per VM (or per hgatp of a"
         " bare machine). Leaves that continue each other are one row. Letters are the entry's bits: rwx permissions, u"
-        " user (the G-stage needs it on every leaf), g global, a accessed, d dirty. Enter opens and closes; w walks the"
-        " address under the cursor."
+        " user (the G-stage needs it on every leaf), g global, a accessed, d dirty, N 64 KiB (Svnapot), NC and IO the"
+        " memory type (Svpbmt). Enter opens and closes; w walks the address under the cursor."
     )
 
     def __init__(self) -> None:
@@ -246,8 +254,8 @@ def _stems(nodes: tuple[Node, ...]) -> list[str]:
 
 
 def _node_line(node: Node, stem: str, width: int) -> Line:
-    total = node.bytes * node.pages
-    flags = "".join(letter if node.flags >> bit & 1 else "-" for bit, letter in enumerate(_FLAGS) if bit)
+    flags = pages.flags(node.pte).lower()[::-1]
+    more = pages.high_flags(node.pte)
     spans: list[Span] = [(stem, "faint")]
     if node.kind == "pointer":
         spans += [
@@ -262,11 +270,21 @@ def _node_line(node: Node, stem: str, width: int) -> Line:
             (" ", ""),
             (f" {node.gpa:#x}", "bold"),
             (f" → {node.physical:#x}", ""),
-            (f"  {flags[:3]} {flags[3:]}", "label" if node.flags & 16 else "bad"),
-            (f"  {size(total)}" + (f" ({node.pages} x {size(node.bytes)})" if node.pages > 1 else ""), "dim"),
+            (f"  {flags[1:4]} {flags[4:]}{f' {more}' if more else ''}", "label" if node.pte & pages.U else "bad"),
+            (f"  {_extent(node)}", "dim"),
         ]
-        if not node.flags & 16:
+        if not node.pte & pages.U:
             spans.append(("  no U: every access faults", "bad"))
     else:
-        spans += [(f"  {node.gpa:#x}  invalid entry, bits {node.flags:#04x}", "warn")]
+        spans += [(f"  {node.gpa:#x}  invalid entry, bits {node.pte & 0xFF:#04x}{f' {more}' if more else ''}", "warn")]
     return tuple(spans)
+
+
+def _extent(node: Node) -> str:
+    """How much a run maps, and of what pages: "2 MiB", "8 KiB (2 x 4 KiB)", "128 KiB (2 x 64 KiB NAPOT)"."""
+    total = size(node.bytes * node.pages)
+    entries = 1 << pages.bits(node.pte, node.level) - 12 - 9 * node.level
+    number, rest = divmod(node.pages, entries)
+    if entries == 1 or rest:
+        return total if node.pages == 1 else f"{total} ({node.pages} x {size(node.bytes)})"
+    return f"{total} NAPOT" if number == 1 else f"{total} ({number} x {size(node.bytes * entries)} NAPOT)"

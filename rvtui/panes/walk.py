@@ -6,14 +6,12 @@ import textwrap
 from collections.abc import Mapping
 
 from emulator.hart import Access, Mode, Step, Walk, WalkResult
-from emulator.isa import csrs
+from emulator.isa import csrs, pages
 from emulator.machine import Machine
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
 from rvtui.subjects import Subject, hart_of
 from rvtui.text import MODE_NAMES, Line, Span, clean, size
-
-_BITS = "DAGUXWRV"
 
 
 def read_walk(address: int | None, access: Access, mode: Mode | None) -> Reader:
@@ -32,7 +30,8 @@ class WalkPane(Pane):
     TITLE = "Walk"
     KEY = "7"
     HELP = (
-        "How one address is translated now: each page-table entry that is read, in order, with its bits. The G-stage"
+        "How one address is translated now: each page-table entry that is read, in order, with its bits; N is one of 64"
+        " KiB (Svnapot), NC and IO the memory type (Svpbmt). The G-stage"
         " walk that finds a VS-stage entry is indented under it. It ends with the physical address, or with the rule"
         " that refuses and what the trap would write. w asks for another address (or: walk ADDRESS store VU); without"
         " one the pane follows pc. Looking never sets A or D."
@@ -65,6 +64,7 @@ class WalkPane(Pane):
             (name, f"{name} bold"),
         ]
         lines: list[Line] = [tuple(head)]
+        first = "VS" if Mode(mode).virtual or any(step.stage for step in walk.steps) else "S"
         reads = 0
         place: object = None
         for step in walk.steps:
@@ -85,7 +85,7 @@ class WalkPane(Pane):
                         )
                     )
             place = (step.nested, step.input) if step.stage == 1 else None
-            lines.append(self._step(step, nested))
+            lines.append(_step(step, nested, first))
         if walk.cause is not None:
             lines.append((("└─ ", "faint"), (f"✗ {csrs.cause_name(walk.cause, False)} ({walk.cause})", "bad bold")))
             trap: list[Span] = [("   tval ", "label"), (f"{walk.tval:#x}", "")]
@@ -94,10 +94,15 @@ class WalkPane(Pane):
             if walk.tinst:
                 trap += [("  htinst ", "label"), (f"{walk.tinst:#x}", "")]
             lines.append(tuple(trap))
+            if walk.tinst:
+                lines.append((("   " + csrs.MEANINGS["tinst"](walk.tinst), "dim"),))
             for part in textwrap.wrap(clean(walk.explain, 400), max(20, self.columns - 3)):
                 lines.append((("   " + part, "italic label"),))
         else:
             how = f"  {size(1 << walk.page_bits)} page" if walk.steps else "  no translation in this mode"
+            kind = _memory_type(walk)
+            if kind:
+                how += f", {pages.MEMORY_TYPES[kind]} memory"
             lines.append(
                 (
                     ("└─ ", "faint"),
@@ -108,21 +113,27 @@ class WalkPane(Pane):
             )
         return lines
 
-    def _step(self, step: Step, nested: bool) -> Line:
-        bits = "".join(
-            letter if step.pte >> bit & 1 else "-" for bit, letter in zip(range(7, -1, -1), _BITS, strict=True)
-        )
-        spans: list[Span] = [
-            ("│  │ " if nested else "├─ ", "faint"),
-            (f"{'G' if step.stage else 'VS':<2} L{step.level} ", "HS" if step.stage else "VS"),
-            (f"[{step.pte_physical:x}]", "dim"),
-            (f" {step.pte:>9x}", ""),
-            (f" {bits} ", "label"),
-        ]
-        if step.result is WalkResult.LEAF:
-            spans.append((f"→ {step.output:#x}", "good"))
-        elif step.result is WalkResult.POINTER:
-            spans.append(("→ next table", "label"))
-        else:
-            spans.append((f"✗ {step.result.meaning}", "bad"))
-        return tuple(spans)
+
+def _step(step: Step, nested: bool, first: str) -> Line:
+    flags, more = pages.flags(step.pte), pages.high_flags(step.pte)
+    spans: list[Span] = [
+        ("│  │ " if nested else "├─ ", "faint"),
+        (f"{'G' if step.stage else first:<2} L{step.level} ", "HS" if step.stage or first == "S" else "VS"),
+        (f"[{step.pte_physical:x}]", "dim"),
+        (f" {step.pte:>9x}", ""),
+        (f" {flags} {f'{more} ' if more else ''}", "label"),
+    ]
+    if step.result is WalkResult.LEAF:
+        spans.append((f"→ {step.output:#x}", "good"))
+    elif step.result is WalkResult.POINTER:
+        spans.append(("→ next table", "label"))
+    else:
+        spans.append((f"✗ {step.result.meaning}", "bad"))
+    return tuple(spans)
+
+
+def _memory_type(walk: Walk) -> int:
+    """PBMT of the leaves together: the VS-stage's, where it is not 0, overrides the G-stage's ("Svpbmt Extension for
+    Page-Based Memory Types")."""
+    found = {step.stage: step.pte >> 61 & 3 for step in walk.steps if step.nested is None}
+    return found.get(0) or found.get(1, 0)

@@ -199,7 +199,7 @@ def permitted(kind: str, flags: int, user: bool, sum_: bool, mxr: bool) -> bool:
 FLAGS = [sum(bits) for bits in product((0, V), (0, R), (0, W), (0, X), (0, USER))]
 
 
-@pytest.mark.parametrize(("sum_", "mxr"), product((0, SUM), (0, MXR)))
+@pytest.mark.parametrize(("sum_", "mxr"), list(product((0, SUM), (0, MXR))))
 @pytest.mark.parametrize("kind", ACCESSES)
 @pytest.mark.parametrize("mode", MODES)
 def test_permissions(mode: Mode, kind: str, sum_: int, mxr: int) -> None:

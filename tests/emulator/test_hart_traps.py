@@ -150,7 +150,7 @@ def test_exceptions_go_where_they_are_delegated(text: str, origin: Mode) -> None
 
 
 @pytest.mark.parametrize("origin", MODES)
-@pytest.mark.parametrize(("medeleg", "hedeleg"), product((0, DELEGATE), repeat=2))
+@pytest.mark.parametrize(("medeleg", "hedeleg"), list(product((0, DELEGATE), repeat=2)))
 def test_environment_calls(origin: Mode, medeleg: int, hedeleg: int) -> None:
     cause = ECALL[origin]
     rig = enabled("ecall", origin, medeleg=medeleg, hedeleg=hedeleg)

@@ -21,7 +21,7 @@ from elftools.elf.elffile import ELFFile
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from emulator.isa import ABI_NAMES, FLOAT_NAMES, ISA, decode
+from emulator.isa import ABI_NAMES, FLOAT_NAMES, ISA, csrs, decode, decoder
 from emulator.isa.description import SIGNED, Compressed, Instruction
 
 FORMS: list[Instruction | Compressed] = [*ISA.instructions.values(), *ISA.compressed.values()]
@@ -490,7 +490,7 @@ class Values:
         ("jalr zero, 4(a0)", "pc = 0x68"),
         ("c.add a0, a1", "a0 = 100 + 7 = 107"),
         ("fence", "no effect"),
-        ("mret", "mret"),
+        ("mret", "return by mepc to the mode in MPP and MPV"),
     ],
 )
 def test_sentences(text: str, sentence: str) -> None:
@@ -535,3 +535,55 @@ def test_the_assembler_refuses_nonsense() -> None:
     ):
         with pytest.raises(AssemblyError):
             assemble(0, line)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0, "nothing said"),
+        (0x0000_3503, "transformed ld a0"),
+        (0x0001_B503, "transformed ld a0, at byte 3 of the access"),
+        (0x0000_3501, "transformed ld a0, 16-bit form"),
+        (0x00C0_3023, "transformed sd a2"),
+        (0x08C0_252F, "transformed amoswap.w a0, a2"),
+        (0x0040_200F, "transformed cbo.zero"),
+        (0x6400_4573, "transformed hlv.h a0"),
+        (0x3000, "read of a VS-stage page-table entry"),
+        (0x3020, "write of a VS-stage page-table entry (A or D)"),
+        (0xFFFF_FFFF, "0xffffffff, no transformed instruction"),
+        (1 << 32 | 0x3503, "0x100003503, no transformed instruction"),
+    ],
+)
+@pytest.mark.parametrize("name", ["mtinst", "htinst"])
+def test_what_a_trap_says_of_its_instruction(name: str, value: int, said: str) -> None:
+    """ "Transformed Instruction or Pseudoinstruction for mtinst or htinst"."""
+    assert [meaning for _, _, meaning in csrs.BY_NAME[name].decode(value)] == [said]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("cbo.zero (a0)", "zero the cache block of 10"),
+        ("cbo.flush (a0)", "write back the cache block of 10"),
+        ("hsv.w a1, (a0)", "guest's mem32[10] = 11"),
+        ("sfence.vma zero, zero", "forget first-stage translations of all addresses, every ASID"),
+        ("hfence.vvma a0, zero", "forget VS-stage translations of address 10, every ASID"),
+        ("hfence.gvma zero, a1", "forget G-stage translations of all addresses, VMID 11"),
+        ("amocas.q a2, a4, (a0)", "mem128[10] = the pair x14 if it equals the pair x12, which gets what was there"),
+        ("wrs.nto", "wait until the reservation is lost, or for an interrupt"),
+    ],
+)
+def test_what_the_hart_does_of_itself_is_said_in_words(text: str, sentence: str) -> None:
+    class Values:
+        pc, x, f = 0x8000_0000, range(32), range(32)
+
+    found = decode(int.from_bytes(assemble(0x8000_0000, text).code, "little"))
+    assert found is not None and found.explain(Values()) == sentence
+
+
+def test_every_primitive_is_said_in_words() -> None:
+    silent = {"csr_write", "csr_set", "csr_clear"}
+    for insn in ISA.instructions.values():
+        for effect in insn.effects:
+            if effect.kind == "do" and str(effect.args[0]) not in silent:
+                assert str(effect.args[0]) in {*decoder._PRIMITIVES, *decoder._FENCES}, insn.name

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import os
 import struct
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from elftools.elf.sections import SymbolTableSection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -257,12 +257,11 @@ def test_long_names_are_cut() -> None:
     assert symbols.lookup(RAM) == "x" * loader.NAME_LIMIT
 
 
-def test_many_symbols_are_read_fast() -> None:
+def test_many_symbols_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not one by one through pyelftools, which takes thirty times as long."""
+    monkeypatch.setattr(SymbolTableSection, "get_symbol", None)
     table = [(f"function_number_{i}", FUNC, RAM + 4 * i, 4, GLOBAL, 1) for i in range(40_000)]
-    data = elf(symbols=table)
-    start = time.perf_counter()
-    symbols = loader.parse_elf(data, "demo.elf").symbols
-    assert time.perf_counter() - start < 1.0, "pyelftools' own iterator takes longer than that"
+    symbols = loader.parse_elf(elf(symbols=table), "demo.elf").symbols
     assert len(symbols) == 40_000 and symbols.lookup(RAM + 4 * 39_999 + 2) == "function_number_39999+0x2"
 
 
@@ -417,7 +416,6 @@ def test_any_damage_is_refused_or_loads(damage: list[tuple[int, int, int]], cut:
     data = bytearray(GOOD)
     for at, count, value in damage:
         data[at : at + count] = bytes([value]) * len(data[at : at + count])
-    start = time.perf_counter()
     for version in (bytes(data), bytes(data[:cut])):
         try:
             image = loader.parse_elf(version, "demo.elf")
@@ -425,7 +423,6 @@ def test_any_damage_is_refused_or_loads(damage: list[tuple[int, int, int]], cut:
             loader.place(image, memory())
         except LoadError as error:
             assert str(error).startswith("demo.elf: ") and "\n" not in str(error)
-    assert time.perf_counter() - start < 1.0
 
 
 @settings(deadline=None)

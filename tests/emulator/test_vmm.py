@@ -22,7 +22,7 @@ from emulator.vmm import Hypervisor, Vm
 from emulator.vmm.vm import RAM_BASE
 
 MIB = 1 << 20
-UART = 0x1000_0000
+UART, PLIC = 0x1000_0000, 0xC00_0000
 NOWHERE = 0x4000_0000
 A0, A1, A2, A6, A7, T0, T1, T2, S0, S1 = 10, 11, 12, 16, 17, 5, 6, 7, 8, 9
 BASE, TIME, IPI, RFENCE, HSM, SRST, DBCN = 0x10, 0x54494D45, 0x735049, 0x52464E43, 0x48534D, 0x53525354, 0x4442434E
@@ -312,16 +312,19 @@ def test_dirty_log_names_the_pages_written() -> None:
 # Exits
 
 
-def test_uart_is_reached_by_mmio_and_interrupts_by_vseip() -> None:
+def test_uart_is_reached_by_mmio_and_interrupts_by_the_plic() -> None:
     handler = 0x200
-    code = li(T0, UART) + li(T1, ord("U")) + op("sb", rs1=T0, rs2=T1)
+    plic = li(T0, PLIC + 4 * 10) + li(T1, 1) + op("sw", rs1=T0, rs2=T1)  # priority of source 10
+    plic += li(T0, PLIC + 0x2000) + li(T1, 1 << 10) + op("sw", rs1=T0, rs2=T1)  # enabled in context 0
+    code = plic + li(T0, UART) + li(T1, ord("U")) + op("sb", rs1=T0, rs2=T1)
     code += op("lbu", rd=S0, rs1=T0, imm=5)  # line status
     code += li(T1, RAM_BASE + handler) + csrw("stvec", T1)
     code += li(T1, 1) + op("sb", rs1=T0, rs2=T1, imm=1)  # interrupt when data is there
     code += li(T1, 1 << 9) + csrw("sie", T1) + op("csrrsi", csr=BY_NAME["sstatus"].number, uimm=2)
     code += WFI + SPIN
     assert len(code) < handler
-    code = code.ljust(handler, b"\0") + csrr("scause", S1) + op("lbu", rd=A0, rs1=T0) + li(A7, 1) + op("ecall") + OFF
+    code = code.ljust(handler, b"\0") + csrr("scause", S1) + op("lbu", rd=A0, rs1=T0) + li(A7, 1) + op("ecall")
+    code += li(T0, PLIC + 0x20_0004) + op("lw", rd=A2, rs1=T0) + OFF  # claim
     hypervisor = host()
     vm = guest(hypervisor, code)
     assert run(hypervisor).reason is ExitReason.IDLE
@@ -332,7 +335,8 @@ def test_uart_is_reached_by_mmio_and_interrupts_by_vseip() -> None:
     run(hypervisor)
     assert text(vm) == "U!"
     assert vm.vcpus[0].get_reg("x9") == 1 << 63 | 9
-    assert vm.stats["mmio_exit_user"] == 4
+    assert vm.vcpus[0].get_reg("x12") == 10
+    assert vm.stats["mmio_exit_user"] == 7
     assert vm.exit_code == 0
 
 

@@ -146,6 +146,14 @@ def test_tree_is_read_level_by_level_from_memory() -> None:
         (0b11011110, 0, "invalid"),  # V clear
         (1 << 10 | 0b11011111, 1, "invalid"),  # a superpage with low PPN bits
         (512 << 10 | 0b11011111, 1, "leaf"),
+        (1 << 63 | 8 << 10 | 0b11011111, 0, "leaf"),  # 64 KiB by N
+        (1 << 63 | 4 << 10 | 0b11011111, 0, "invalid"),  # 32 KiB by N: reserved
+        (1 << 63 | 512 << 10 | 0b11011111, 1, "invalid"),  # N above the last level
+        (2 << 61 | 0b11011111, 0, "leaf"),
+        (3 << 61 | 0b11011111, 0, "invalid"),  # a reserved memory type
+        (1 << 61 | 0b1, 1, "invalid"),  # a pointer with a memory type
+        (0b11000001, 1, "invalid"),  # a pointer with A and D
+        (1 << 54 | 0b11011111, 0, "invalid"),  # a reserved bit
     ],
 )
 def test_entries_are_named_as_the_hart_takes_them(pte: int, level: int, kind: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from emulator.hart import Mode
 from emulator.machine import Machine
 from rvtui import machines
 from rvtui.application import Application
@@ -94,6 +95,44 @@ SPIN = elf([li(5, 0), 0x00128293, jump(-4)])
 """Counts in t0 for ever."""
 SLEEP = elf([WFI, jump(-4)])
 """Waits with nothing to wake it."""
+
+
+def with_page_features(*, types: bool = True) -> Machine:
+    """A bare machine in VS-mode. 0x4000_0000 on is 64 KiB by N in both stages, NC by the first; guest-physical
+    0x1002_0000 on is two such ranges of I/O; the entry for 0xC000_0000 points where the G-stage maps nothing."""
+    N, NC, IO = 1 << 63, 1 << 61, 2 << 61
+    machine = Machine(memory=4 << 20)
+    hart = machine.harts[0]
+
+    def entry(table: int, index: int, to: int, flags: int) -> None:
+        machine.memory.write_int(RAM + table + 8 * index, 8, to >> 12 << 10 | flags)
+
+    entry(0x4_0000, 0, RAM + 0x4_4000, 1)  # the G-stage, 0x8000_0000 to itself
+    entry(0x4_0000, 2, RAM + 0x4_5000, 1)
+    entry(0x4_5000, 0, RAM, 0xDF)
+    entry(0x4_4000, 128, RAM + 0x4_6000, 1)
+    for page in range(16):
+        entry(0x4_6000, page, RAM + 0x2_8000, 0xDF | N)
+        entry(0x4_6000, 32 + page, RAM + 0x8_8000, 0xDF | N | IO)
+        entry(0x4_6000, 48 + page, RAM + 0x9_8000, 0xDF | N | IO)
+    entry(0x4_6000, 64, RAM, 0xDF | 3 << 61)  # reserved
+    entry(0x4_6000, 65, RAM, 0xDF | N)  # no range that there is
+    entry(0x5_0000, 1, RAM + 0x5_1000, 1)  # the VS-stage
+    entry(0x5_0000, 2, RAM, 0xCF)
+    entry(0x5_0000, 3, 0x2000_0000, 1)
+    entry(0x5_1000, 0, RAM + 0x5_2000, 1)
+    for page in range(16):
+        entry(0x5_2000, page, 0x1000_8000, 0xCF | N | NC)
+    machine.memory.write_int(RAM, 4, 0x0085_3583)  # ld a1, 8(a0)
+    hart.set_csr("pmpaddr0", (1 << 64) - 1)
+    hart.set_csr("pmpcfg0", 0x1F)
+    hart.set_csr("medeleg", (1 << 64) - 1)
+    hart.set_csr("menvcfg", types << 62)
+    hart.set_csr("henvcfg", types << 62)
+    hart.set_csr("hgatp", 8 << 60 | 5 << 44 | RAM + 0x4_0000 >> 12)
+    hart.set_csr("vsatp", 8 << 60 | RAM + 0x5_0000 >> 12)
+    hart.mode, hart.pc = Mode.VS, RAM
+    return machine
 
 
 def run(

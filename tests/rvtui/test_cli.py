@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import pty
 import select
@@ -10,11 +11,17 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from desk import ECALL, FLOOD, NOP, RAM, SLEEP, SPIN, elf, failed, jump, li, lui, run
+from desk import ECALL, FLOOD, NOP, RAM, SLEEP, SPIN, elf, failed, jump, li, lui, run, with_page_features
+
+import snapshots
+from emulator.devicetree import Node, flatten, parse
+from emulator.hart import Mode
+from rvtui import machines
+from rvtui.subjects import virtual_machines as machines_of
 
 Guest = Callable[..., Path]
 
@@ -81,6 +88,21 @@ def test_bare_firmware_ends_through_htif_or_the_finisher(guest: Guest) -> None:
     assert b"7" in done.stderr
 
 
+FINISH = (lui(5, 0x100), lui(6, 0x5), 0x5553_0313, 0x0062_A023, jump(0))
+"""Writes 0x5555, "pass", to the test finisher at 0x100000."""
+
+
+@pytest.mark.parametrize("name", ["firmware", "firmware.v2", "raw.bin"])
+def test_any_file_that_begins_with_an_instruction_is_a_raw_image(guest: Guest, name: str) -> None:
+    code = b"".join(word.to_bytes(4, "little") for word in FINISH)
+    done = run("run", "--bare", "--headless", guest(code, name))
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_name_may_say_that_text_is_code(guest: Guest) -> None:
+    assert "trap" in failed("run", "--headless", "--bare", guest(b"no code at all", "text.bin"), code=3)
+
+
 def test_the_firmware_may_stand_behind_the_options() -> None:
     done = run("run", "--bare", "--headless", "tiny-hypervisor")
     assert done.returncode == 0 and b"guest 2 switched itself off" in done.stdout
@@ -141,6 +163,29 @@ def test_save_restore_continues_where_it_stood(tmp_path: Path) -> None:
     assert first.stdout + second.stdout == whole
 
 
+def test_pages_masks_and_counters_go_on_in_another_process() -> None:
+    """Through 64 KiB pages of both stages by a tagged pointer, with counters that count and overflow."""
+    machine = with_page_features()
+    hart = machine.harts[0]
+    loop = (0x0085_3583, 0x0015_8593, 0x00B5_3423, jump(-12))  # ld a1, 8(a0); addi a1, a1, 1; sd a1, 8(a0)
+    machine.memory.write(RAM, b"".join(word.to_bytes(4, "little") for word in loop))
+    hart.set_csr("henvcfg", hart.csr("henvcfg") | 3 << 32)  # PMM: 16 bits are ignored
+    hart.set_csr("mhpmcounter3", (1 << 64) - 1000)
+    hart.set_csr("mhpmevent3", 2)
+    hart.x[10] = 0xABCD << 48 | 0x4000_7000
+    snapshots.save(machine, "first")
+    for source, target, steps in (("first", "half", 777), ("half", "whole", 1234), ("first", "other", 777 + 1234)):
+        done = run("snapshot", "restore", "--headless", "--instructions", str(steps), "--save", target, source)
+        assert done.returncode == 0, done.stderr
+    whole = snapshots.load("whole")
+    hart = whole.harts[0]
+    assert hart.mode is Mode.VS and whole.memory.read_int(RAM + 0x2_7008, 8) == 2011 // 4 + 1
+    assert hart.csr("mhpmcounter3") == 1011 and hart.csr("mhpmevent3") >> 63
+    assert whole.state_hash() == snapshots.load("other").state_hash()
+    machine.run(777 + 1234)
+    assert whole.state_hash() == machine.state_hash()
+
+
 def test_snapshot_info_and_verify() -> None:
     assert run("snapshot", "save", "x.snap", "hello", "pages", "--instructions", "5000").returncode == 0
     told = run("snapshot", "info", "x.snap").stdout.decode()
@@ -157,6 +202,50 @@ def test_dump_dtb() -> None:
     assert again.returncode == 0, again.stderr
 
 
+def test_dump_dtb_tells_of_the_kernels_command_line_and_initrd(tmp_path: Path) -> None:
+    (tmp_path / "initrd").write_bytes(bytes(5000))
+    line = ["run", "--bare", "--kernel", "hello", "--memory", "64M", "--dump-dtb", "m.dtb"]
+    done = run(*line, "--append", "two words", "--initrd", "initrd")
+    assert done.returncode == 0, done.stderr
+    chosen = parse(Path("m.dtb").read_bytes()).find("chosen")
+    assert chosen is not None and chosen.strings("bootargs") == ["two words"]
+    assert chosen.number("linux,initrd-end") - chosen.number("linux,initrd-start") == 5000
+    assert run("run", "--bare", "--dump-dtb", "machine.dtb").returncode == 0
+    assert parse(Path("machine.dtb").read_bytes()).find("memory@80000000") is not None
+
+
+def test_a_kernel_boots_with_no_firmware_file() -> None:
+    """A guest of a hypervisor needs no more than SBI: it may as well be the kernel of the bare machine."""
+    for name, says in (("hello", b"hello from a guest, through the UART"), ("pages", b"pages: all OK")):
+        done = run("run", "--bare", "--kernel", name, "--headless")
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert says in done.stdout
+
+
+def test_input_reaches_a_kernel_without_firmware() -> None:
+    done = run("run", "--bare", "--kernel", "echo", "--headless", input=b"abc\rquit\r")
+    assert done.returncode == 0, done.stderr
+    assert b"CBA" in done.stdout
+
+
+def test_a_machine_with_firmware_of_ours_is_saved_and_goes_on() -> None:
+    whole = run("run", "--bare", "--kernel", "pages", "--headless").stdout
+    first = run("run", "--bare", "--kernel", "pages", "--headless", "--instructions", "20000", "--save", "here.snap")
+    second = run("snapshot", "restore", "--headless", "here.snap")
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert first.stdout + second.stdout == whole and b"all OK" in whole
+
+
+def test_a_vm_is_given_command_line_and_initrd(tmp_path: Path) -> None:
+    (tmp_path / "initrd").write_bytes(b"root")
+    machine = machines.with_guests(["hello", "pages"], initrd="initrd", append="for both")
+    for vm in machines_of(machine):
+        at = vm.vcpus[0].get_reg("x11")
+        chosen = parse(vm.memory.read(at, vm.slots[0].end - at)).find("chosen")
+        assert chosen is not None and chosen.strings("bootargs") == ["for both"]
+        assert vm.memory.read(chosen.number("linux,initrd-start"), 4) == b"root"
+
+
 BAD_LINES = [
     (["frob"], "frob"),
     (["run"], "nothing to run"),
@@ -165,7 +254,14 @@ BAD_LINES = [
     (["run", "--headless", "."], "directory"),
     (["run", "--headless", "empty"], "empty"),
     (["run", "--headless", "text"], "neither an ELF"),
-    (["run", "--bare", "text", "--headless"], "neither an ELF"),
+    (["run", "--bare", "text", "--headless"], "it is text"),
+    (["run", "--bare", "zeros", "--headless"], "begin with an instruction"),
+    (["run", "--bare", "disk.img", "--headless"], "qcow2"),
+    (["run", "--headless", "disk.img"], "qcow2"),
+    (["run", "--bare", "saved", "--headless"], "rvtui snapshot restore"),
+    (["run", "--headless", "saved"], "rvtui snapshot restore"),
+    (["run", "--headless", "--bare"], "name a firmware"),
+    (["run", "--bare", "--headless", "tiny-hypervisor", "hello"], "hello"),
     (["run", "--headless", "cut.elf"], "cut.elf"),
     (["run", "--headless", "cut2.elf"], "cut2.elf"),
     (["run", "--headless", "elf32"], "elf32"),
@@ -177,6 +273,33 @@ BAD_LINES = [
     (["run", "--bare", "tiny-hypervisor", "hello", "--headless"], "hello"),
     (["run", "--harts", "2", "hello", "--headless"], "--harts"),
     (["run", "--dtb", "text", "hello", "--headless"], "--dtb"),
+    (["run", "--kernel", "text", "hello", "--headless"], "--kernel is for the bare machine"),
+    (["run", "--initrd", "empty", "hello", "--headless"], "empty: the file is empty"),
+    (["run", "--initrd", "nosuch", "hello", "--headless"], "nosuch"),
+    (["run", "--initrd", "large", "hello", "--headless", "--memory", "4M"], "initrd"),
+    (["run", "--bare", "tiny-hypervisor", "--initrd", "text", "--headless"], "name it with --kernel"),
+    (["run", "--bare", "tiny-hypervisor", "--append", "x", "--headless"], "name it with --kernel"),
+    (["run", "--bare", "tiny-hypervisor", "--kernel", "empty", "--headless"], "empty: the file is empty"),
+    (["run", "--bare", "tiny-hypervisor", "--kernel", "nosuch", "--headless"], "nosuch"),
+    (["run", "--bare", "tiny-hypervisor", "--kernel", "text", "--headless"], "neither an ELF"),
+    (["run", "--bare", "--kernel", "x86", "--headless"], "x86: it is for another machine"),
+    (["run", "--bare", "--kernel", "arm64", "--headless"], "arm64: it is a Linux kernel for arm64"),
+    (["run", "--bare", "--kernel", "arm64.gz", "--headless"], "arm64.gz: it is a Linux kernel for arm64"),
+    (["run", "--bare", "--kernel", "bzImage", "--headless"], "bzImage: it is a Linux kernel for x86"),
+    (["run", "--bare", "--kernel", "packed", "--headless"], "packed with zstd"),
+    (["run", "--bare", "--kernel", "cut.gz", "--headless"], "cut.gz: the gzip data ends too early"),
+    (["run", "arm64", "--headless"], "arm64: it is a Linux kernel for arm64"),
+    (["run", "--bare", "--kernel", "large.bin", "--headless", "--memory", "4M"], "give it more memory"),
+    (["run", "--bare", "--kernel", "raw.bin", "--initrd", "empty", "--headless"], "empty: the file is empty"),
+    (["run", "--bare", "--kernel", "raw.bin", "--initrd", "large", "--headless", "--memory", "4M"], "larger than RAM"),
+    (["run", "--bare", "--kernel", "raw.bin", "--initrd", "large", "--headless", "--memory", "8M"], "does not fit"),
+    (["run", "--bare", "--kernel", "raw.bin", "--initrd", ".", "--headless"], "directory"),
+    (["run", "--bare", "--kernel", "raw.bin", "--dtb", "no-cpu.dtb", "--headless"], "the device tree has no cpu"),
+    (["run", "--bare", "--kernel", "raw.bin", "--dtb", "far.dtb", "--headless", "--memory", "64M"], "but RAM is"),
+    (["run", "--bare", "--kernel", "raw.bin", "--dtb", "no-memory.dtb", "--headless"], "the device tree has no memory"),
+    (["run", "--bare", "--kernel", "raw.bin", "--dtb", "cpu-5.dtb", "--headless"], "only cpu 5"),
+    (["run", "--bare", "--kernel", "raw.bin", "--dtb", "cells.dtb", "--headless"], "cells"),
+    (["run", "--bare", "--kernel", "raw.bin", "--dtb", "empty", "--headless"], "empty: the file is empty"),
     (["run", "--vcpus", "2", "--bare", "tiny-hypervisor", "--headless"], "--vcpus"),
     (["run", "--bare", "tiny-hypervisor", "--dtb", "text", "--headless"], "device tree"),
     (["run", "--bare", "tiny-hypervisor", "--dtb", "nosuch", "--headless"], "nosuch"),
@@ -214,9 +337,6 @@ BAD_LINES = [
     *[
         (["run", option, "x", "hello"], f"{option}: not available yet")
         for option in (
-            "--kernel",
-            "--initrd",
-            "--append",
             "--share",
             "--gdb",
             "--record",
@@ -226,18 +346,44 @@ BAD_LINES = [
 ]
 
 
+def tree(cpus: tuple[int, ...] = (0,), memory: Sequence[int] = (0, RAM, 0, 4 << 20)) -> bytes:
+    """A small device tree of harts and memory."""
+    root = Node("", {"#address-cells": 2, "#size-cells": 2})
+    root.add(Node("memory@80000000", {"device_type": "memory", "reg": list(memory)}))
+    parent = root.add(Node("cpus", {"#address-cells": 1, "#size-cells": 0}))
+    for number in cpus:
+        parent.add(Node(f"cpu@{number}", {"device_type": "cpu", "reg": number}))
+    return flatten(root)
+
+
 @pytest.fixture
 def bad_files(tmp_path: Path) -> None:
     good = elf([NOP, jump(0)])
     for name, data in {
         "empty": b"",
         "text": b"this is no program\n",
+        "zeros": bytes(4096),
+        "disk.img": b"QFI\xfb" + bytes(100),
+        "saved": b"\xc4\x10\x89rvtui-state\r\n\x1a\n" + bytes(100),
         "cut.elf": good[:50],
         "cut2.elf": good[:100],
         "elf32": elf([NOP], bits=1),
         "x86": elf([NOP], machine=62),
         "outside": elf([NOP], base=0x1000),
         "huge": elf([NOP], size=1 << 50),
+        "arm64": bytes(0x38) + b"ARM\x64" + bytes(64),
+        "arm64.gz": gzip.compress(bytes(0x38) + b"ARM\x64" + bytes(64)),
+        "cut.gz": gzip.compress(bytes(4096))[:-9],
+        "bzImage": bytes(0x202) + b"HdrS" + bytes(64),
+        "packed": b"\x28\xb5\x2f\xfd" + bytes(64),
+        "raw.bin": NOP.to_bytes(4, "little"),
+        "large": bytes(5 << 20),
+        "large.bin": bytes(5 << 20),
+        "no-cpu.dtb": tree(cpus=()),
+        "cpu-5.dtb": tree(cpus=(5,)),
+        "far.dtb": tree(memory=[0, RAM, 0, 128 << 20]),
+        "no-memory.dtb": tree(memory=[]),
+        "cells.dtb": tree(memory=[0, RAM, 0]),
     }.items():
         (tmp_path / name).write_bytes(data)
 
@@ -280,6 +426,25 @@ def test_help_and_version_do_not_load_the_application() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, input=b"")
     assert done.returncode == 0, done.stderr.decode()
+
+
+def test_output_that_cannot_be_written_is_told() -> None:
+    for command in (["isa"], ["run", "--headless", "hello"], ["conformance"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "rvtui", *command], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE
+            )
+        assert (done.returncode, done.stderr) == (2, b"rvtui: standard output: No space left on device\n"), command
+
+
+@pytest.mark.parametrize(("command", "code"), [("--version", 0), ("--help", 0), ("isa Zba", 0), ("nosuch", 2)])
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "2>/dev/full"])
+def test_nobody_listens(command: str, code: int, closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m rvtui {command} {closed}"], input=b"", capture_output=True
+    )
+    assert done.returncode == code
+    assert b"Traceback" not in done.stderr and b"Exception" not in done.stderr
 
 
 def test_a_closed_pipe_ends_quietly(guest: Guest) -> None:

@@ -99,8 +99,8 @@ class Drive(Function):
         self.capacity = -(-self.size // SECTOR)
         self.features = SIZE_MAX | SEG_MAX | BLK_SIZE | FLUSHES | (READ_ONLY if mode == "ro" else 0)
         self.overlay: dict[int, bytes] = {}
-        self.identity = self._identify()
         self._complained = False
+        self.identity = self._identify()
 
     @classmethod
     def parse(cls, text: str) -> Drive:

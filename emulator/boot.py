@@ -1,0 +1,136 @@
+"""Booting a bare machine as QEMU's virt does: firmware at the start of RAM, kernel behind it, initrd and device tree
+where neither is in the other's way.
+
+The kernel is found where OpenSBI looks for it: fw_jump at 2 MiB, fw_dynamic at the address that it is told. Without
+firmware the built-in one is used.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from .devicetree import Node, flatten, parse, quads, reservations
+from .errors import LoadError
+from .firmware import Firmware
+from .loader import Image
+from .machine import MIB, Machine
+
+STAGE: Final = 2 * MIB
+"""Alignment of a kernel; S-mode maps it with pages of this size."""
+INITRD_REACH: Final = 512 * MIB
+"""The initrd lies at most so far behind the kernel, as early kernels map no more."""
+
+
+class Initrd(NamedTuple):
+    name: str
+    data: bytes
+
+
+def kernel_place(machine: Machine, firmware: Image | None) -> int:
+    """Where a kernel that does not say itself goes: behind the firmware, at least 2 MiB into RAM."""
+    end = machine.ram_base + 1 if firmware is None else firmware.end
+    return -(-end // STAGE) * STAGE
+
+
+def boot(
+    machine: Machine, firmware: Image | None, kernel: Image | None = None, *, initrd: Initrd | None = None,
+    append: str = "", tree: bytes | None = None, tree_name: str = "device tree",
+) -> bytes:  # fmt: skip
+    """Load all and reset the harts into the firmware; returns the device tree that it is handed.
+
+    A kernel linked for an address below RAM, as vmlinux is for 0, is moved to where a flat one would go. `tree` takes
+    the place of the machine's own device tree; its chosen node gets what `append` and `initrd` say. LoadError for
+    whatever does not fit, or contradicts the machine.
+    """
+    ram = machine.memory.regions[-1]
+    if kernel is not None and kernel.end <= ram.base:
+        kernel = kernel.moved(kernel_place(machine, firmware))
+    if tree is not None:
+        check_tree(parse(tree, tree_name), machine, tree_name)
+    programs = [image for image in (kernel, firmware) if image is not None]
+    taken = [(image.name, s.physical, s.physical + s.size) for image in programs for s in image.segments]
+    if kernel is not None and not (ram.base <= kernel.start and kernel.end <= ram.end):
+        raise LoadError(
+            f"{kernel.name}: the kernel needs {kernel.start:#x}..{kernel.end:#x}, but RAM is"
+            f" {ram.base:#x}..{ram.end:#x}: give it more memory"
+        )
+    place = None
+    blob = _tree(machine, tree, append, (0, 0) if initrd is not None else None, tree_name)
+    at = machine.tree_place(len(blob))
+    if initrd is not None:
+        start = _initrd_place(machine, initrd, kernel, taken, at)
+        place = start, start + len(initrd.data)
+        taken.append((initrd.name, *place))
+        blob = _tree(machine, tree, append, place, tree_name)
+    taken.append((tree_name, at, at + len(blob)))
+    for (one, _, end), (other, start, _) in pairwise(sorted(taken, key=lambda each: each[1:])):
+        if end > start:
+            raise LoadError(f"{one} and {other} overlap in memory, at {start:#x}: give it more memory")
+    for image in programs:
+        machine.load(image)
+    if initrd is not None and place is not None:
+        machine.memory.write(place[0], initrd.data)
+    following = None if kernel is None else kernel.entry
+    if firmware is not None:
+        machine.boot(firmware.entry, blob, following)
+    elif following is not None:
+        machine.boot(following, blob)
+        machine.host = Firmware(machine)
+    return blob
+
+
+def _initrd_place(
+    machine: Machine, initrd: Initrd, kernel: Image | None, taken: list[tuple[str, int, int]], tree: int
+) -> int:
+    """Half of RAM behind the kernel, but no further than `INITRD_REACH`, so that what a kernel takes for itself at
+    first does not reach it; lower where it would not fit below the device tree."""
+    ram = machine.memory.regions[-1]
+    size = len(initrd.data)
+    if size > ram.size:
+        raise LoadError(f"{initrd.name}: an initrd of {size} bytes is larger than RAM of {ram.size} bytes")
+    base = ram.base if kernel is None else kernel.start
+    at = min(base + min(ram.size // 2, INITRD_REACH), tree - size) & -4096
+    if any(at < end and start < at + size for _, start, end in taken) or at < ram.base:
+        above = max((end for _, _, end in taken), default=ram.base)
+        raise LoadError(
+            f"{initrd.name}: an initrd of {size} bytes does not fit between the kernel's end at {above:#x} and the"
+            f" device tree at {tree:#x}: give it more memory"
+        )
+    return at
+
+
+def _tree(machine: Machine, tree: bytes | None, append: str, initrd: tuple[int, int] | None, name: str) -> bytes:
+    """The blob, with what `chosen` says of the command line and of the initrd's place, if there are such."""
+    if tree is not None and not append and initrd is None:
+        return tree
+    own = machine.device_tree() if tree is None else tree
+    root = parse(own, name)
+    chosen = root.find("chosen") or root.add(Node("chosen"))
+    if append:
+        chosen.properties["bootargs"] = append
+    if initrd is not None:
+        chosen.properties["linux,initrd-start"] = quads(initrd[0])
+        chosen.properties["linux,initrd-end"] = quads(initrd[1])
+    return flatten(root, reservations(own))
+
+
+def check_tree(root: Node, machine: Machine, name: str) -> None:
+    """LoadError for a tree that no kernel could boot this machine with: no memory or memory beyond RAM, no hart."""
+    ranges = [
+        each for node in root.children if node.name.split("@")[0] == "memory" for each in node.ranges("reg", root)
+    ]
+    if not any(size for _, size in ranges):
+        raise LoadError(f"{name}: the device tree has no memory")
+    ram = machine.memory.regions[-1]
+    for base, size in ranges:
+        if size and not ram.holds(base, size):
+            raise LoadError(
+                f"{name}: the device tree has memory at {base:#x}..{base + size:#x}, but RAM is"
+                f" {ram.base:#x}..{ram.end:#x}"
+            )
+    cpus = root.find("cpus") or Node("cpus")
+    harts = [node.number("reg") for node in cpus.children if node.name.split("@")[0] == "cpu" and node.enabled]
+    if not any(hart < len(machine.harts) for hart in harts):
+        have = f"only cpu {', '.join(map(str, harts))}" if harts else "no cpu"
+        raise LoadError(f"{name}: the device tree has {have}; the machine's harts are 0 to {len(machine.harts) - 1}")

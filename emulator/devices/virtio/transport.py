@@ -189,11 +189,10 @@ class Transport(Device):
             return self.reset()
         before = self.status
         value = value & ~NEEDS_RESET & 0xFF | before
-        refused = self.driver_features & ~self.offered or not self.driver_features & VERSION_1
-        if refused and not before & FEATURES_OK:
-            value &= ~FEATURES_OK
-        if not value & FEATURES_OK:
-            value &= ~DRIVER_OK
+        # "Reserved Feature Bits": a device may refuse drivers without VERSION_1. QEMU does not, nor those that leave
+        # out FEATURES_OK, and small kernels rely on it.
+        if self.driver_features & ~self.offered and not before & FEATURES_OK:
+            value &= ~(FEATURES_OK | DRIVER_OK)
         self.status = value
         if value & ~before & DRIVER_OK:
             if value & NEEDS_RESET:

@@ -41,7 +41,6 @@ examples:
 """
 _LATER_SNAPSHOT = ("list", "tree", "diff", "delete", "prune", "export", "import")
 _LATER_OPTIONS = {
-    "--drive": "F[,ro]",
     "--share": "DIR",
     "--h-version": "V",
     "--priv-version": "V",
@@ -161,6 +160,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--harts", type=count(64), metavar="N", help="harts of the bare machine")
     run.add_argument("--vcpus", type=count(64), metavar="N", help="virtual CPUs of each VM")
     run.add_argument("--dtb", metavar="FILE", help="the device tree to hand to the firmware instead of our own")
+    run.add_argument(
+        "--drive", action="append", metavar="F[,ro|,rw]",
+        help="a disk of the bare machine; changes to F stay in memory, unless ,rw lets them into the file",
+    )  # fmt: skip
     run.add_argument("--dump-dtb", metavar="FILE", help="write the machine's device tree to FILE and end")
     run.add_argument(
         "--signature", metavar="FILE", help="when the guest ends: what is from begin_signature to end_signature, in hex"
@@ -324,7 +327,7 @@ def _run(options: argparse.Namespace) -> int:
                 raise UsageError(f"{option} is for a kernel: name it with --kernel")
         machine, tree, image = machines.bare(
             options.bare or None, memory=options.memory or 2 << 30, harts=options.harts or 1, dtb=options.dtb,
-            kernel=options.kernel, initrd=options.initrd, append=options.append or "",
+            kernel=options.kernel, initrd=options.initrd, append=options.append or "", drives=options.drive or (),
         )  # fmt: skip
         title = options.bare or options.kernel or "nothing"
         if options.dump_dtb is not None:
@@ -338,7 +341,7 @@ def _run(options: argparse.Namespace) -> int:
                 raise UsageError("--signature needs a program to run")
             options.signature = Signature.of(options.signature, image, machine.memory, width)
     else:
-        for option in ("--harts", "--dtb", "--dump-dtb", "--signature", "--kernel"):
+        for option in ("--harts", "--dtb", "--drive", "--dump-dtb", "--signature", "--kernel"):
             value = getattr(options, option[2:].replace("-", "_"))
             if value is not None:
                 raise UsageError(f"{option} is for the bare machine: use it with --bare")

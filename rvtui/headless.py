@@ -141,6 +141,7 @@ def run(
     """Run to the end, or for `limit` instructions; then save, if asked to. Returns the exit code.
 
     `signature` is written where the guest ended, whatever its code, and not where it was stopped."""
+    _warn(machine)
     output, source = Output(machine), Input(machine)
     runner = Runner(machine, pace=source.terminal)
     target = None if limit is None else machine.executed + limit
@@ -181,9 +182,16 @@ def run(
         import snapshots
 
         snapshots.save(machine, save)
+    _warn(machine)
     if reason:
         print(f"rvtui: {clean(reason, 300)}", file=sys.stderr, flush=True)
     return code
+
+
+def _warn(machine: Machine) -> None:
+    for text in machine.warnings:
+        print(f"rvtui: warning: {clean(text, 300)}", file=sys.stderr, flush=True)
+    machine.warnings.clear()
 
 
 def advance(machine: Machine, instructions: int) -> None:

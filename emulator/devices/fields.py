@@ -50,6 +50,18 @@ class Flag:
 
 
 @dataclass(frozen=True)
+class Text:
+    """At most `limit` characters."""
+
+    limit: int
+
+    def take(self, value: Any) -> str:
+        if type(value) is not str or len(value) > self.limit:
+            raise ValueError(f"text of at most {self.limit} characters")
+        return value
+
+
+@dataclass(frozen=True)
 class Numbers:
     """A list of exactly `count` integers, each of shape `each`."""
 

@@ -493,6 +493,10 @@ class Hart:
     def reset(self, pc: int) -> None:
         lib.hart_reset(self._h, pc)
 
+    def lose_reservation(self) -> None:
+        """The next SC fails: "Load-Reserved/Store-Conditional Instructions", a write from some other device."""
+        self._h.reservation = WORD
+
     def state(self) -> dict[str, Any]:
         """Everything that decides what the hart does next, and its counters: plain ints, lists and bytes."""
         h = self._h

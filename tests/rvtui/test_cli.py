@@ -116,6 +116,19 @@ def test_tiny_hypervisor_on_the_bare_machine() -> None:
     assert b"in HS-mode" in done.stdout
 
 
+def test_a_drive_that_changed_is_told(guest: Guest, tmp_path: Path) -> None:
+    disk, saved = tmp_path / "disk.img", tmp_path / "s.rvs"
+    disk.write_bytes(bytes(1024))
+    line = ["run", "--bare", guest(elf([jump(0)])), "--headless", "--instructions", "100", "--save", str(saved)]
+    done = run(*line, "--drive", str(disk), "--drive", f"{disk},ro")
+    assert done.returncode == 0 and done.stderr == b"", done.stderr
+    disk.write_bytes(b"x" * 1024)
+    done = run("snapshot", "restore", str(saved), "--headless", "--instructions", "1")
+    assert done.returncode == 3 and done.stderr.count(b"warning: drive") == 2 and b"contents" in done.stderr
+    disk.unlink()
+    assert "disk.img: cannot be read: no such file" in failed("snapshot", "restore", str(saved), "--headless")
+
+
 def test_instruction_limit() -> None:
     assert "stopped after 1,000 instructions" in failed("run", "--headless", "--instructions", "1000", "hello", code=3)
 
@@ -318,10 +331,12 @@ BAD_LINES = [
         (["snapshot", name, "x"], "not available yet")
         for name in ("list", "tree", "diff", "delete", "prune", "export", "import")
     ],
+    (["run", "--drive", "x", "hello"], "--drive is for the bare machine"),
+    (["run", "--bare", "tiny-hypervisor", "--drive", "no-such.img", "--headless"], "no-such.img: cannot be read"),
+    (["run", "--bare", "tiny-hypervisor", "--drive", "/dev/null,rw", "--headless"], "not a regular file"),
     *[
         (["run", option, "x", "hello"], f"{option}: not available yet")
         for option in (
-            "--drive",
             "--share",
             "--gdb",
             "--record",

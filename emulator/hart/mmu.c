@@ -146,8 +146,8 @@ void fence(core *c, const fence_scope *scope) {
     }
 }
 
-/* The number of the translation context, shifted into the place that tags have for it. Never 0. */
-static u64 context_tag(core *c, const world *w, bool data) {
+/* The number of the translation context, shifted into the place that tags have for it; 0 where the table is crowded. */
+static u64 find_context(core *c, const world *w, bool data) {
     translation_context want = {0};
     want.used = 1;
     want.flags = w->prv | w->v << 2;
@@ -169,10 +169,16 @@ static u64 context_tag(core *c, const world *w, bool data) {
         if (!have->used) *have = want;
         if (have->satp == want.satp && have->hgatp == want.hgatp && have->flags == want.flags) return (u64)number << 3;
     }
+    return 0;
+}
+
+static u64 context_tag(core *c, const world *w, bool data) {
+    const u64 tag = find_context(c, w, data);
+    if (tag) return tag;
     /* Crowded: begin anew. */
     memset(c->h.contexts, 0, sizeof c->h.contexts);
     flush_translations(c);
-    return context_tag(c, w, data);
+    return find_context(c, w, data);
 }
 
 void hart_context_changed(hart *h) {
@@ -863,17 +869,11 @@ enum status cbo_zero(core *c, u64 address) {
     return c->status = OK;
 }
 
-/* The tag of HLV's, HSV's or HLVX's translations. Asked for anew where the table of contexts was crowded, and so forgot. */
+/* The tag of HLV's, HSV's or HLVX's translations. Where the table of contexts is crowded they go without: to begin it anew
+   would take the page from under the instructions that run. */
 static u64 guest_tag(core *c, const world *w) {
     u64 *tag = &c->guest_tag[w->hlvx];
-    if (!*tag) {
-        const u64 asked = context_tag(c, w, true);
-        if (!c->h.contexts[c->fetch_tag >> 3].used || !c->h.contexts[c->load_tag >> 3].used) {
-            hart_context_changed(&c->h);
-            return guest_tag(c, w);
-        }
-        *tag = asked;
-    }
+    if (!*tag) *tag = find_context(c, w, true);
     return *tag;
 }
 

@@ -378,15 +378,11 @@ def _progress(context: Context, text: str) -> Callable[[int, int], None]:
 def _save(context: Context, path: str) -> str:
     if Path(path).exists():
         raise CommandError(f"{path} is there already: another name, or `overwrite {path}` to replace it")
-    return _save_over(context, path)
+    return _overwrite(context, path)
 
 
 @command("overwrite", "save the machine, in place of a file that may be there", _FILE, example="overwrite before.snap")
 def _overwrite(context: Context, path: str) -> str:
-    return _save_over(context, path)
-
-
-def _save_over(context: Context, path: str) -> str:
     import snapshots
 
     with context.session.undisturbed():

@@ -517,21 +517,25 @@ static bool translate(walk *k) {
     return !k->w.v || gstage(k, k->guest_physical, k->access, 0, 255, &k->physical);
 }
 
+/* Does the lookaside know the page, in the context that `tag` names? */
+static bool is_known(walk *k, u64 tag) {
+    const translation *t = &k->c->h.known[k->access][slot_of(k->address)];
+    if (t->tag != ((k->address & PAGE_MASK) | tag)) return false;
+    k->physical = (t->page & PAGE_MASK) | (k->address & 4095);
+    return true;
+}
+
 /* What the lookaside knows; else a walk, which it then knows. */
 static bool resolve(walk *k) {
     core *c = k->c;
     if (!k->tag) return translate(k);
-    translation *t = &c->h.known[k->access][slot_of(k->address)];
-    const u64 tag = (k->address & PAGE_MASK) | k->tag;
-    if (t->tag == tag) {
-        k->physical = (t->page & PAGE_MASK) | (k->address & 4095);
-        return true;
-    }
+    if (is_known(k, k->tag)) return true;
     c->h.misses[k->access]++;
     if (!translate(k)) return false;
+    translation *t = &c->h.known[k->access][slot_of(k->address)];
     /* Jumps go by themselves to a page that was known; it no longer is. */
     if (k->access == ACCESS_FETCH && t->tag) flush_jumps(c);
-    *t = (translation){.tag = tag, .page = (k->physical & PAGE_MASK) | k->span};
+    *t = (translation){.tag = (k->address & PAGE_MASK) | k->tag, .page = (k->physical & PAGE_MASK) | k->span};
     quick_entries(c, k->access)[slot_of(k->address)].tag = 0;
     return true;
 }
@@ -582,10 +586,8 @@ enum status fetch_page(core *c, u64 address, code_page **out) {
 static i32 peek_parcel(core *c, u64 address) {
     const world w = world_of(c, c->h.prv, c->h.v);
     walk k = walk_of(c, &w, ACCESS_FETCH, 0, address);
-    const translation *t = &c->h.known[ACCESS_FETCH][slot_of(address)];
     k.probe = true;
-    if (t->tag == ((address & PAGE_MASK) | c->fetch_tag)) k.physical = (t->page & PAGE_MASK) | (address & 4095);
-    else if (!reach(&k, 2)) return -1;
+    if (!is_known(&k, c->fetch_tag) && !reach(&k, 2)) return -1;
     region *r = find_region(c->m, k.physical, 2);
     if (!r) return -1;
     u16 parcel;

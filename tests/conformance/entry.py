@@ -13,6 +13,7 @@ from rig import (
     ECALL_S,
     ECALL_U,
     ECALL_VS,
+    FETCH,
     FETCH_ACCESS,
     GVA,
     H_GVA,
@@ -20,6 +21,7 @@ from rig import (
     HS,
     HU,
     ILLEGAL,
+    LOAD,
     LOAD_ACCESS,
     LOAD_GUEST,
     LOAD_MISALIGNED,
@@ -35,6 +37,7 @@ from rig import (
     SPP,
     SPV,
     SPVP,
+    STORE,
     STORE_ACCESS,
     STORE_GUEST,
     STORE_MISALIGNED,
@@ -50,13 +53,14 @@ from rig import (
     M,
     Rig,
     U,
+    transformed,
 )
 
 from emulator.hart import Mode
 
 from .scene import ADDRESS, GPA, MODES, NOWHERE, Scene
 from .suite import grid, rule
-from .walker import ACCESS, FETCH, GUEST, LOAD, STORE, transformed
+from .walker import ACCESS, GUEST
 from .walker import PAGE as PAGE_FAULT
 
 ENTRY = "Trap Entry"

@@ -8,14 +8,17 @@ from random import Random
 from rig import (
     ADUE,
     BASE,
+    FETCH,
     HANDLER,
     HS,
     LEAF,
+    LOAD,
     MPRV,
     MPV,
     MXR,
     ONES,
     SPVP,
+    STORE,
     SUM,
     TABLES,
     USER,
@@ -37,7 +40,7 @@ from .memory_types import PBMTE
 from .scene import ADDRESS, GPA, MEMORY, PAGE, PAGED, VALUE, Scene
 from .suite import grid, rule
 from .translation import protect
-from .walker import FETCH, LOAD, STORE, Fault
+from .walker import Fault
 
 SUPERVISOR = "Supervisor Memory-Management Fence Instruction"
 HYPERVISOR = "Hypervisor Memory-Management Fence Instructions"

@@ -6,13 +6,16 @@ from itertools import product
 
 from rig import (
     BASE,
+    FETCH,
     HS,
     LEAF,
+    LOAD,
     MPP,
     MPRV,
     MPV,
     MXR,
     SPVP,
+    STORE,
     SUM,
     USER,
     VS,
@@ -30,7 +33,6 @@ from emulator.hart import Mode
 from .scene import ADDRESS, GPA, PAGE, VALUE, Scene
 from .suite import grid, rule
 from .translation import RWX, protect
-from .walker import FETCH, LOAD, STORE
 
 MSTATUS = "Machine Status (mstatus and mstatush) Registers"
 EXPLICIT = (LOAD, STORE, "lr", "sc", "amo")

@@ -6,15 +6,18 @@ from rig import (
     BASE,
     BREAKPOINT,
     DATA,
+    FETCH,
     FETCH_ACCESS,
     FETCH_GUEST,
     FETCH_PAGE,
     HS,
     ILLEGAL,
     LEAF,
+    LOAD,
     LOAD_ACCESS,
     LOAD_GUEST,
     LOAD_PAGE,
+    STORE,
     STORE_ACCESS,
     STORE_GUEST,
     STORE_PAGE,
@@ -37,7 +40,7 @@ from emulator.hart import Mode
 from .scene import ACCESSES, ADDRESS, GPA, NOWHERE, PAGE, Scene
 from .suite import grid, rule
 from .translation import protect
-from .walker import ACCESS, FETCH, GUEST, LOAD, STORE
+from .walker import ACCESS, GUEST
 from .walker import PAGE as PAGE_FAULT
 
 ORDER = "Trap Cause Codes"

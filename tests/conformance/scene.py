@@ -8,17 +8,21 @@ from rig import (
     ADUE,
     BASE,
     DATA,
+    FETCH,
     GVA,
     HS,
     LEAF,
+    LOAD,
     MPP,
     MPRV,
     MPV,
     MXR,
     ONES,
     SPVP,
+    STORE,
     SUM,
     TABLES,
+    TEXT,
     USER,
     VS,
     VU,
@@ -26,11 +30,12 @@ from rig import (
     Rig,
     Tables,
     U,
+    transformed,
 )
 
 from emulator.hart import Mode
 
-from .walker import FETCH, LOAD, STORE, Fault, Walker, transformed
+from .walker import Fault, Walker
 
 MODES = (M, HS, U, VS, VU)
 PAGED = (HS, U, VS, VU)
@@ -51,17 +56,6 @@ GPA = 0x1_2345_6000
 NOWHERE = 0x7000_0000
 """An address that nothing answers."""
 
-TEXT = {
-    FETCH: "jr a1",
-    LOAD: "ld a0, 0(a1)",
-    STORE: "sd a2, 0(a1)",
-    "lr": "lr.d a0, (a1)",
-    "sc": "sc.d a0, a2, (a1)",
-    "amo": "amoswap.d a0, a2, (a1)",
-    "hlv": "hlv.d a0, (a1)",
-    "hlvx": "hlvx.wu a0, (a1)",
-    "hsv": "hsv.d a2, (a1)",
-}
 KIND = {"lr": LOAD, "sc": STORE, "amo": STORE, "hlv": LOAD, "hlvx": LOAD, "hsv": STORE}
 """What an access is to translation, where its name does not say it."""
 

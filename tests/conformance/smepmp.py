@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from rig import BASE, HS, LEAF, ONES, SPVP, USER, VS, VU, M, U
+from rig import (
+    BASE,
+    FETCH,
+    HS,
+    LEAF,
+    LOAD,
+    ONES,
+    SPVP,
+    STORE,
+    USER,
+    VS,
+    VU,
+    M,
+    U,
+)
 
 from emulator.hart import Mode
 
 from .scene import ADDRESS, GPA, PAGE, Scene
 from .suite import grid, rule
-from .walker import ACCESS, FETCH, LOAD, STORE
+from .walker import ACCESS
 
 SECTION = "Smepmp Extension for PMP Enhancements for memory access and execution prevention in Machine mode"
 MML, MMWP, RLB = 1, 2, 4

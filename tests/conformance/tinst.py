@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from assembler import assemble
-from rig import BASE, HS, HU, LEAF, ONES, SPVP, USER, VS, VU, M, U
+from rig import (
+    BASE,
+    HS,
+    HU,
+    LEAF,
+    ONES,
+    SPVP,
+    USER,
+    VS,
+    VU,
+    M,
+    U,
+    transformed,
+    word_of,
+)
 
 from emulator.hart import Mode
 
 from .scene import ADDRESS, GPA, NOWHERE, PAGE, Scene
 from .suite import grid, rule
-from .walker import transformed
 
 SECTION = "Transformed Instruction or Pseudoinstruction for mtinst or htinst"
 
@@ -28,10 +40,6 @@ SHORT = {
     "c.sdsp a0, 8": "sd a0, 8(sp)", "c.fldsp fa0, 8": "fld fa0, 8(sp)", "c.fsdsp fa0, 8": "fsd fa0, 8(sp)",
 }  # fmt: skip
 """A short instruction, and its equivalent of 32 bits."""
-
-
-def word_of(text: str) -> int:
-    return int.from_bytes(assemble(BASE, text).code, "little")
 
 
 def raised(text: str, address: int, *, mode: Mode = VS, fault: str = "G", target: Mode = M) -> tuple[int, int]:

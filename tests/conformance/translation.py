@@ -7,13 +7,16 @@ from itertools import product
 from rig import (
     ADUE,
     BASE,
+    FETCH,
     FETCH_GUEST,
     HS,
     LEAF,
+    LOAD,
     LOAD_GUEST,
     LOAD_PAGE,
     MXR,
     ONES,
+    STORE,
     STORE_GUEST,
     SUM,
     USER,
@@ -48,7 +51,7 @@ from .scene import (
     guest_entry,
 )
 from .suite import grid, rule
-from .walker import ACCESS, FETCH, GUEST, LOAD, STORE
+from .walker import ACCESS, GUEST
 from .walker import PAGE as PAGE_FAULT
 
 TWO_STAGES = "Two-Stage Address Translation"

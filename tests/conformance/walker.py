@@ -10,12 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rig import (
+    FETCH,
     FETCH_ACCESS,
     FETCH_GUEST,
     FETCH_PAGE,
+    LOAD,
     LOAD_ACCESS,
     LOAD_GUEST,
     LOAD_PAGE,
+    STORE,
     STORE_ACCESS,
     STORE_GUEST,
     STORE_PAGE,
@@ -28,7 +31,6 @@ from rig import (
     X,
 )
 
-FETCH, LOAD, STORE = "fetch", "load", "store"
 PAGE = {FETCH: FETCH_PAGE, LOAD: LOAD_PAGE, STORE: STORE_PAGE}
 GUEST = {FETCH: FETCH_GUEST, LOAD: LOAD_GUEST, STORE: STORE_GUEST}
 ACCESS = {FETCH: FETCH_ACCESS, LOAD: LOAD_ACCESS, STORE: STORE_ACCESS}
@@ -171,16 +173,3 @@ class Walker:
             offset = (1 << 12 + 9 * level) - 1
             return ppn << 12 & ~offset | address & offset
         raise fault
-
-
-def transformed(word: int, offset: int = 0) -> int:
-    """The transformed instruction of a 32-bit load, store, AMO or virtual-machine load or store.
-
-    Section "Transformed Instruction or Pseudoinstruction for mtinst or htinst".
-    """
-    kept = {
-        0x03: 0x0000_7FFF, 0x07: 0x0000_7FFF,  # loads: funct3, rd, opcode
-        0x23: 0x01F0_707F, 0x27: 0x01F0_707F,  # stores: rs2, funct3, opcode
-        0x2F: 0xFFF0_7FFF, 0x73: 0xFFF0_7FFF,  # atomics, HLV and HSV: all but rs1
-    }[word & 0x7F]  # fmt: skip
-    return word & kept | offset << 15

@@ -34,6 +34,21 @@ FETCH_ACCESS, ILLEGAL, BREAKPOINT, LOAD_MISALIGNED, LOAD_ACCESS, STORE_MISALIGNE
 ECALL_U, ECALL_S, ECALL_VS, ECALL_M, FETCH_PAGE, LOAD_PAGE, STORE_PAGE = 8, 9, 10, 11, 12, 13, 15
 FETCH_GUEST, LOAD_GUEST, VIRTUAL, STORE_GUEST = 20, 21, 22, 23
 
+FETCH, LOAD, STORE = "fetch", "load", "store"
+TEXT = {
+    FETCH: "jr a1",
+    LOAD: "ld a0, 0(a1)",
+    STORE: "sd a2, 0(a1)",
+    "lr": "lr.d a0, (a1)",
+    "sc": "sc.d a0, a2, (a1)",
+    "amo": "amoswap.d a0, a2, (a1)",
+    "hlv": "hlv.d a0, (a1)",
+    "hlvx": "hlvx.wu a0, (a1)",
+    "hsv": "hsv.d a2, (a1)",
+    **{name: f"{name} (a1)" for name in ("cbo.zero", "cbo.inval", "cbo.clean", "cbo.flush")},
+}
+"""An access to the address in a1, by name."""
+
 EVERYTHING: Final = (1 << 64) - 1
 
 
@@ -106,17 +121,28 @@ class Rig:
         return mode, self.csr(f"{prefix}cause"), self.csr(f"{prefix}tval")
 
 
-def tinst(text: str, offset: int = 0) -> int:
+def word_of(text: str) -> int:
+    """A 32-bit instruction."""
+    return int.from_bytes(assemble(BASE, text).code[:4], "little")
+
+
+def transformed(word: int, offset: int = 0) -> int:
     """What xtinst says of a 32-bit instruction whose access to memory failed: loads keep rd and funct3, stores rs2
-    and funct3, atomics and guest accesses everything; `offset` takes the place of rs1. 0 for all others."""
-    word = int.from_bytes(assemble(BASE, text).code[:4], "little")
-    masks = {0x03: 0x00007FFF, 0x07: 0x00007FFF, 0x23: 0x01F0707F, 0x27: 0x01F0707F, 0x2F: 0xFFF07FFF}
-    kept = masks.get(word & 0x7F, 0)
-    if word & 0x707F == 0x4073:
-        kept = 0xFFF07FFF
-    if word & 0x707F == 0x200F:  # cache-block operations keep their number
+    and funct3, atomics and guest accesses everything; `offset` takes the place of rs1. Cache-block operations keep
+    their number and funct3. 0 for all others.
+
+    Sections "Transformed Instruction or Pseudoinstruction for mtinst or htinst", "Cache Management Operations".
+    """
+    if word & 0x707F == 0x200F:
         return word & 0xFFF0707F
+    masks = {0x03: 0x00007FFF, 0x07: 0x00007FFF, 0x23: 0x01F0707F, 0x27: 0x01F0707F, 0x2F: 0xFFF07FFF}
+    kept = 0xFFF07FFF if word & 0x707F == 0x4073 else masks.get(word & 0x7F, 0)
     return word & kept | (offset << 15 if kept else 0)
+
+
+def tinst(text: str, offset: int = 0) -> int:
+    """`transformed`, of assembly text."""
+    return transformed(word_of(text), offset)
 
 
 class Tables:

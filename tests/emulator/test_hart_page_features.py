@@ -14,10 +14,12 @@ from rig import (
     ADUE,
     BASE,
     DATA,
+    FETCH,
     FETCH_ACCESS,
     HS,
     HU,
     LEAF,
+    LOAD,
     LOAD_ACCESS,
     LOAD_GUEST,
     LOAD_PAGE,
@@ -25,6 +27,7 @@ from rig import (
     MXR,
     ONES,
     SPVP,
+    STORE,
     STORE_ACCESS,
     STORE_GUEST,
     STORE_PAGE,
@@ -42,7 +45,7 @@ from rig import (
     X,
     tinst,
 )
-from test_hart_translation import ACCESSES, ADDRESS, FETCH, GUEST_FAULT, LOAD, PAGE, PAGE_FAULT, STORE, VALUE, World
+from test_hart_translation import ACCESSES, ADDRESS, GUEST_FAULT, PAGE, PAGE_FAULT, VALUE, World
 
 from emulator.hart import Access, Mode, WalkResult
 from emulator.machine import Machine

@@ -18,6 +18,7 @@ from rig import (
     ADUE,
     BASE,
     DATA,
+    FETCH,
     FETCH_ACCESS,
     FETCH_GUEST,
     FETCH_PAGE,
@@ -26,6 +27,7 @@ from rig import (
     HS,
     HU,
     LEAF,
+    LOAD,
     LOAD_ACCESS,
     LOAD_GUEST,
     LOAD_PAGE,
@@ -35,11 +37,13 @@ from rig import (
     ONES,
     SPV,
     SPVP,
+    STORE,
     STORE_ACCESS,
     STORE_GUEST,
     STORE_PAGE,
     SUM,
     TABLES,
+    TEXT,
     USER,
     VS,
     VU,
@@ -60,23 +64,10 @@ from rig import (
 from emulator.errors import TranslationError
 from emulator.hart import Access, Mode, WalkResult
 
-FETCH, LOAD, STORE = "fetch", "load", "store"
 ACCESSES = (FETCH, LOAD, STORE)
 PAGE_FAULT = {FETCH: FETCH_PAGE, LOAD: LOAD_PAGE, STORE: STORE_PAGE}
 GUEST_FAULT = {FETCH: FETCH_GUEST, LOAD: LOAD_GUEST, STORE: STORE_GUEST}
 ACCESS_FAULT = {FETCH: FETCH_ACCESS, LOAD: LOAD_ACCESS, STORE: STORE_ACCESS}
-TEXT = {
-    FETCH: "jr a1",
-    LOAD: "ld a0, 0(a1)",
-    STORE: "sd a2, 0(a1)",
-    "lr": "lr.d a0, (a1)",
-    "sc": "sc.d a0, a2, (a1)",
-    "amo": "amoswap.d a0, a2, (a1)",
-    "hlv": "hlv.d a0, (a1)",
-    "hlvx": "hlvx.wu a0, (a1)",
-    "hsv": "hsv.d a2, (a1)",
-    **{name: f"{name} (a1)" for name in ("cbo.zero", "cbo.inval", "cbo.clean", "cbo.flush")},
-}
 VALUE = 0x0123_4567_89AB_0001  # begins with c.nop
 GUEST_TABLES = TABLES + 0x8_0000
 ADDRESS = 0x1234_5678_9000 & (1 << 38) - 1

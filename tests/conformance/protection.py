@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rig import BASE, HS, LEAF, ONES, USER, VS, M, Rig
+from rig import BASE, HS, LEAF, MPRV, ONES, USER, VS, M, Rig
 
 from emulator.hart import Mode
 
@@ -49,6 +49,44 @@ def _(mode: Mode, entry: tuple[int, int, int, int], size: int) -> None:
         found = scene.execute(f"l{'b' if size == 1 else 'w' if size == 4 else 'd'} a0, 0(a1)", ADDRESS + offset)
         touched = max(low, start) < min(high, start + size)
         assert found.cause == (5 if touched else None), hex(offset)
+
+
+@rule(
+    "pmp.alone",
+    "An entry of any kind counts at any place, others being off; what it does not name, no entry matches",
+    section=PMP,
+    cases=grid(entry=(0, 1, 7, 8, 15), kind={"NA4": NA4, "NAPOT": NAPOT, "TOR": TOR}, locked=(0, LOCK)),
+)
+def _(entry: int, kind: int, locked: int) -> None:
+    rig = Rig("lw a0, 0(a1)")
+    values = {f"pmpaddr{i}": PAGE >> 2 for i in range(16)}
+    values[f"pmpaddr{entry}"] = PAGE + (4 if kind == TOR else 0) >> 2
+    rig.set(pmpcfg0=0, pmpcfg2=0)
+    rig.set(**values)
+    rig.set(**{f"pmpcfg{entry // 8 * 2}": (kind | R | W | X | locked) << entry % 8 * 8})
+    names = {NA4: 4, NAPOT: 8, TOR: 4}[kind]
+    low = 0 if kind == TOR and not entry else PAGE
+    for at in (PAGE - 4, PAGE, PAGE + names - 4, PAGE + names):
+        rig.hart.mode, rig.hart.pc = M, BASE
+        rig.set(mstatus=MPRV | 1 << 11)
+        rig.put(a1=at)
+        rig.run(1)
+        assert (rig.trap() is None) == (low <= at < PAGE + names), hex(at)
+
+
+@rule(
+    "pmp.tor.first",
+    "The bottom of entry 0 is 0 for TOR, whatever the other registers hold",
+    section=PMP,
+    cases=grid(rights=(0, R)),
+)
+def _(rights: int) -> None:
+    scene = scene_for(HS)
+    everything = {f"pmpaddr{i}": ONES for i in range(1, 16)}
+    scene.rig.set(pmpcfg0=0, pmpaddr0=(PAGE + 0x40) >> 2, **everything)
+    scene.rig.set(pmpcfg0=TOR | rights | X, pmpcfg2=EVERYTHING * 0x0101_0101_0101_0101)
+    for offset in (0, 0x38, 0x40):
+        assert scene.attempt("load", ADDRESS + offset).cause == (None if rights or offset == 0x40 else 5)
 
 
 @rule(

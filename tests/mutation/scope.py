@@ -116,6 +116,7 @@ _SHIFT = "numbers of these CSRs are multiples of 64 and the counter, and the hos
 _NOBODY = "context number 0 is nobody's, and no translation has a tag of it"
 _WRITES = "1 for 2: the status is looked at on every write"
 _OFF = "more entries, that are off and match nothing"
+_CUT = "says cut of a page that is not, which is slower, or looks at entries that do not touch it"
 _APART = "tells more contexts apart than need be"
 
 EQUIVALENT: dict[tuple[str, str, str], str] = {
@@ -126,6 +127,21 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("mmu.c", "hart_context_changed", "mine == MSTATUS_FS && (!h->v )"): _WRITES,
     ("mmu.c", "hart_context_changed", "(0 && (mine == MSTATUS_FS"): _WRITES,
     ("mmu.c", "hart_context_changed", "? 3 : 1"): _WRITES,
+    ("mmu.c", "pmp_allows", "i <= c->pmp_count"): _OFF,
+    ("mmu.c", "pmp_uniform", "i <= c->pmp_count"): _OFF,
+    ("mmu.c", "pmp_uniform", "u32 i = 0; ; i++"): _CUT,
+    ("mmu.c", "pmp_uniform", "if (0 && ("): _CUT,
+    ("mmu.c", "pmp_uniform", "if ( c->pmp[i].high < page) continue"): _CUT,
+    ("mmu.c", "pmp_uniform", "if (c->pmp[i].low > page + 4095 ) continue"): _CUT,
+    ("mmu.c", "pmp_uniform", "return 0 && ("): _CUT,
+    ("mmu.c", "pmp_uniform", "return c->pmp[i].low < page &&"): _CUT,
+    ("mmu.c", "pmp_uniform", "return false;"): _CUT,
+    ("mmu.c", "pmp_uniform", "high > page + 4095"): _CUT,
+    ("mmu.c", "pmp_uniform", "high >= page + 0xffe"): "entries begin and end at multiples of 4",
+    ("mmu.c", "find_region", "i <= m->regions"): "one more, of size 0",
+    ("mmu.c", "pmp_uniform", "low >= page + 4095"): "entries begin and end at multiples of 4",
+    ("mmu.c", "pmp_uniform", "low > page + 0xffe"): "entries begin and end at multiples of 4",
+    ("mmu.c", "pmp_uniform", "high <= page"): "entries begin and end at multiples of 4",
     ("mmu.c", "pmp_refresh", "low = 2, high = 0"): "nothing lies at address 2",
     ("mmu.c", "pmp_refresh", "h->csr.pmpaddr[i - 1] : 1"): "nothing lies at address 0",
     ("mmu.c", "pmp_refresh", "if (1 || (cfg >> 3 & 3))"): _OFF,

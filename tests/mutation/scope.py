@@ -78,6 +78,8 @@ LINES: dict[tuple[str, str], str] = {
     ("read_pte", "s->"): _SHOWN,
     ("mark_pte", "s->"): _SHOWN,
     ("gstage", "s->"): _SHOWN,
+    ("gstage", "result = missing & PTE_A"): _SHOWN,
+    ("gstage", "if (leaf_bits(pte, level) < k->bits)"): _SHOWN,
     ("gstage", "walk_step *s = step("): _SHOWN,
     ("first_stage", "s->"): _SHOWN,
     ("first_stage", "walk_step *s = step("): _SHOWN,
@@ -117,6 +119,9 @@ _NOBODY = "context number 0 is nobody's, and no translation has a tag of it"
 _WRITES = "1 for 2: the status is looked at on every write"
 _OFF = "more entries, that are off and match nothing"
 _CUT = "says cut of a page that is not, which is slower, or looks at entries that do not touch it"
+_WHOLE = "memory is whole pages, and no access goes beyond its own"
+_WRITABLE = "all memory is writable so far; the rest of it is statistics, and dirty pages for the caller"
+_MODES = "modes are 0, 8, 9 and 10"
 _APART = "tells more contexts apart than need be"
 
 EQUIVALENT: dict[tuple[str, str, str], str] = {
@@ -138,6 +143,27 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("mmu.c", "pmp_uniform", "return false;"): _CUT,
     ("mmu.c", "pmp_uniform", "high > page + 4095"): _CUT,
     ("mmu.c", "pmp_uniform", "high >= page + 0xffe"): "entries begin and end at multiples of 4",
+    ("mmu.c", "pte_host", "access, PRV_U)) return NULL"): "PMP knows M-mode and the others",
+    ("mmu.c", "pte_host", "(access == ACCESS_STORE)) {"): _WRITABLE,
+    ("mmu.c", "pte_host", "if (access != ACCESS_STORE) {"): _WRITABLE,
+    ("mmu.c", "pte_host", "if (access == ACCESS_LOAD) {"): _WRITABLE,
+    ("mmu.c", "pte_host", "if (0 && (!r->writable))"): _WRITABLE,
+    ("mmu.c", "read_pte", "memcpy(pte, host, 9)"): "the ninth byte is nobody's: the sanitizers of tests/fuzz would find it",
+    ("mmu.c", "mark_pte", "if (1 || (!k->probe))"): "looks of the monitor: tests/emulator/test_hart_translation",
+    ("mmu.c", "missing_bits", "PTE_D : 1)) & ~pte"): "a leaf has V",
+    ("mmu.c", "gstage_levels", "return mode >= 8 ?"): _MODES,
+    ("mmu.c", "gstage_levels", "mode <= 11"): _MODES,
+    ("mmu.c", "first_stage", "|| mode < 8 ) {"): _MODES,
+    ("mmu.c", "first_stage", "mode > 11"): _MODES,
+    ("mmu.c", "first_stage", "missing & 0 ? WALK_ACC"): _SHOWN,
+    ("mmu.c", "first_stage", "(0 && (missing & PTE_A)) ? WALK_ACC"): _SHOWN,
+    ("mmu.c", "first_stage", "(1 || (missing & PTE_A)) ? WALK_ACC"): _SHOWN,
+    ("mmu.c", "first_stage", "result = missing ? WALK_ACC"): _SHOWN,
+    ("mmu.c", "first_stage", "result = PTE_A ? WALK_ACC"): _SHOWN,
+    ("mmu.c", "gstage", "if ( missing && !(c->h.csr.menvcfg"): "for which of its faults an entry faults is for display",
+    ("mmu.c", "find_region", "< r->size ) return r"): _WHOLE,
+    ("mmu.c", "find_region", "r->size + (address"): _WHOLE,
+    ("mmu.c", "find_region", "(address + r->base)"): _WHOLE,
     ("mmu.c", "find_region", "i <= m->regions"): "one more, of size 0",
     ("mmu.c", "pmp_uniform", "low >= page + 4095"): "entries begin and end at multiples of 4",
     ("mmu.c", "pmp_uniform", "low > page + 0xffe"): "entries begin and end at multiples of 4",
@@ -150,7 +176,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("mmu.c", "walk_of", "if ( access != ACCESS_FETCH)"): "nothing is shifted by 0 bits",
     ("mmu.c", "walk_of", "pmlen[] = {1,"): "an address that is not masked does not come here",
     ("mmu.c", "walk_of", "pmlen[] = {0, 1,"): "PMM 1 is reserved, and masks nothing",
-    ("mmu.c", "walk_of", "c->h.csr.satp) >> 61"): "modes are 0, 8, 9 and 10",
+    ("mmu.c", "walk_of", "c->h.csr.satp) >> 61"): _MODES,
     ("mmu.c", "flush_translations", "memset(c->h.known, 1,"): _NOBODY,
     ("mmu.c", "fence", "u32 i = 1; i < CONTEXTS"): _NOBODY,
     ("mmu.c", "fence", "i <= CONTEXTS"): "no tag has a number beyond; that it is out of bounds tests/fuzz would find",

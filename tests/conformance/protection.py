@@ -59,8 +59,8 @@ def _(mode: Mode, entry: tuple[int, int, int, int], size: int, permits: bool) ->
     cases=grid(
         mode=(HS, VS, M),
         part={
-            "beginning": (-0x400, 0x400), "most": (-0x400, 0xC00), "end": (0xC00, 0x1400), "middle": (0x800, 0x808), "first": (0, 8),
-            "last": (0xFF8, 0x1000),
+            "beginning": (-0x400, 0x400), "most": (-0x400, 0xC00), "end": (0xC00, 0x1400), "middle": (0x800, 0x808),
+            "first": (0, 8), "last": (0xFF8, 0x1000),
         },
         place=(0, 3), permits=(False, True), kind=("load", "store", "fetch"),
     ),

@@ -148,7 +148,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("mmu.c", "pte_host", "if (access != ACCESS_STORE) {"): _WRITABLE,
     ("mmu.c", "pte_host", "if (access == ACCESS_LOAD) {"): _WRITABLE,
     ("mmu.c", "pte_host", "if (0 && (!r->writable))"): _WRITABLE,
-    ("mmu.c", "read_pte", "memcpy(pte, host, 9)"): "the ninth byte is nobody's: the sanitizers of tests/fuzz would find it",
+    ("mmu.c", "read_pte", "memcpy(pte, host, 9)"): "out of bounds: the sanitizers of tests/fuzz find it",
     ("mmu.c", "mark_pte", "if (1 || (!k->probe))"): "looks of the monitor: tests/emulator/test_hart_translation",
     ("mmu.c", "missing_bits", "PTE_D : 1)) & ~pte"): "a leaf has V",
     ("mmu.c", "gstage_levels", "return mode >= 8 ?"): _MODES,

@@ -1,8 +1,8 @@
 """Guests of whatever hypervisor runs in the machine, as the harts see them: by hgatp.
 
 A guest is known by where its G-stage is: MODE and PPN of hgatp ("Hypervisor Guest Address Translation and Protection
-(hgatp) Register"). Its VMID is a name for the time being: hypervisors give VMIDs away anew, and KVM does so after it has
-used all. What several harts have counted of one guest is added up; a virtual CPU is nothing that hgatp tells apart.
+(hgatp) Register"). Its VMID is a name for the time being: hypervisors give VMIDs away anew, KVM once it has used all.
+What several harts have counted of one guest is added up; a virtual CPU is nothing that hgatp tells apart.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def root_of(hgatp: int) -> int:
 
 @dataclass(frozen=True)
 class Guest:
-    """A guest of the hypervisor inside the machine, at one moment; what an `emulator.vmm.Vm` has goes by the same names."""
+    """A guest of the hypervisor inside the machine, at one moment. What `emulator.vmm.Vm` has too is named as there."""
 
     name: str
     """By its VMID, and where that does not tell it from another guest, by its root too."""
@@ -71,14 +71,16 @@ class Guest:
     exit_counts: tuple[ExitCount, ...]
     """The most frequent first."""
     last_exit: GuestExit | None
-    left_from: Mode
-    """The mode of the last exit."""
     harts: tuple[int, ...]
     """Which run it now."""
     loaded: tuple[int, ...]
     """Whose hgatp names it now."""
     hart: int
     """To look at: one that runs it, or else has it loaded, or else ran it last."""
+    pc: int
+    """There, in the guest, or where its last exit there left it."""
+    mode: Mode
+    """The same."""
 
     @property
     def identity(self) -> int:
@@ -125,17 +127,17 @@ def guests_of(machine: Machine) -> list[Guest]:
         for which, counts in found.items()
     ]
     guests.sort(key=lambda guest: (guest.vmid, guest.identity))
-    named = Counter(guest.name for guest in guests)
-    return [g if named[g.name] == 1 else replace(g, name=f"{g.name} @{g.root:x}") for g in guests]
+    for place in (root_of, identity):
+        named = Counter(guest.name for guest in guests)
+        guests = [g if named[g.name] == 1 else replace(g, name=f"VMID {g.vmid} @{place(g.hgatp):x}") for g in guests]
+    return guests
 
 
 def _merged(counts: list[tuple[Hart, GuestCount]], loaded: tuple[int, ...], total: int) -> Guest:
-    last_hart, last = max(counts, key=lambda pair: pair[1].seen)
-    exits = _added(each for _, count in counts for each in count.exits)
+    last = max((count for _, count in counts), key=lambda count: count.seen)
+    hart, here = max(counts, key=lambda pair: (pair[1].inside, pair[0].index in loaded, pair[1].seen))
     left = [pair for pair in counts if pair[1].exits]
-    hart, left_last = max(left, key=lambda pair: pair[1].clock) if left else (last_hart, last)
     vs, vu = (sum(count.retired[part] for _, count in counts) for part in (0, 1))
-    inside = tuple(hart.index for hart, count in counts if count.inside)
     return Guest(
         name=f"VMID {vmid_of(last.hgatp)}",
         hgatp=last.hgatp,
@@ -143,12 +145,13 @@ def _merged(counts: list[tuple[Hart, GuestCount]], loaded: tuple[int, ...], tota
         retired=(vs, vu),
         share=(vs + vu) / total if total else 0.0,
         seen=last.seen,
-        exit_counts=exits,
-        last_exit=_exit(hart, left_last) if left else None,
-        left_from=left_last.from_mode,
-        harts=inside,
+        exit_counts=_added(each for _, count in counts for each in count.exits),
+        last_exit=_exit(*max(left, key=lambda pair: pair[1].clock)) if left else None,
+        harts=tuple(hart.index for hart, count in counts if count.inside),
         loaded=loaded,
-        hart=next(iter((*inside, *loaded)), last_hart.index),
+        hart=hart.index,
+        pc=hart.pc if here.inside else here.pc,
+        mode=hart.mode if here.inside else here.from_mode if here.exits else Mode.VS,
     )
 
 

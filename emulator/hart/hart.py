@@ -211,7 +211,21 @@ class Event:
         return self.from_mode.virtual and not self.to_mode.virtual
 
     @property
+    def world_switch(self) -> str:
+        """ "enter VMID 1", "leave VMID 1 (load guest-page fault)", or "" where V stays as it was."""
+        if self.entry:
+            return f"enter VMID {self.vmid}"
+        if not self.exit:
+            return ""
+        # A debugger, and the built-in hypervisor, may take V away without a trap.
+        trapped = self.kind is not EventKind.RETURN
+        why = f" ({csrs.cause_name(self.cause, self.kind is EventKind.INTERRUPT)})" if trapped else ""
+        return f"leave VMID {self.vmid}{why}"
+
+    @property
     def text(self) -> str:
+        if self.world_switch:
+            return self.world_switch
         match self.kind:
             case EventKind.TRAP | EventKind.INTERRUPT:
                 name = csrs.cause_name(self.cause, self.kind is EventKind.INTERRUPT)
@@ -459,7 +473,9 @@ class Hart:
     def _guest(g: Any, inside: bool) -> GuestCount:
         rows = enumerate(struct.iter_unpack("=5Q", ffi.buffer(g.exits)))
         exits = tuple(
-            ExitCount(row & 31, bool(row & 32), Mode.M if row & 64 else Mode.HS, *counts) for row, counts in rows if counts[0]
+            ExitCount(row & 31, bool(row & 32), Mode.M if row & 64 else Mode.HS, *counts)
+            for row, counts in rows
+            if counts[0]
         )
         return GuestCount(
             int(g.hgatp), int(g.entries), (int(g.retired[0]), int(g.retired[1])), int(g.seen), exits, inside,
@@ -607,7 +623,7 @@ class Hart:
             "misses": ffi.unpack(h.misses, 3),
             "contexts": _filled(h.contexts, "<QQLL", 3),
             "known": _filled(h.known, "<QQ", 0),
-            "guests": [[i, bytes(ffi.buffer(h.guests[i : i + 1]))] for i in range(len(h.guests)) if h.guests[i].entries],
+            "guests": [[i, bytes(ffi.buffer(h.guests[i : i + 1]))] for i, g in enumerate(h.guests) if g.entries],
             **{name: int(getattr(h, name)) for name in SAVED},
         }
 

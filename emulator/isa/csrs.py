@@ -25,8 +25,8 @@ HYPERVISOR_VERSIONS = ("h0.1", "h0.2", "h0.3", "h0.4", "h0.4+", "h0.5", "h0.5+",
 """Drafts of the H extension; "+" is the text between two drafts that carries the title of the older one."""
 VERSIONS = PRIVILEGED_VERSIONS + HYPERVISOR_VERSIONS
 
-# Exceptions and interrupts by code: (name, meaning, name in KVM's statistics, as `perf kvm stat` prints it; perf has none for
-# those that end in a number). Sections "Machine Cause Register" and "Trap Cause Codes".
+# Exceptions and interrupts by code: (name, meaning, name in KVM's statistics, as `perf kvm stat` prints it, which has
+# none for those that end in a number). Sections "Machine Cause Register" and "Trap Cause Codes".
 EXCEPTIONS: dict[int, tuple[str, str, str]] = {
     0: ("INSTRUCTION_MISALIGNED", "instruction address misaligned", "EXC_INST_MISALIGNED"),
     1: ("INSTRUCTION_ACCESS", "instruction access fault", "EXC_INST_ACCESS"),

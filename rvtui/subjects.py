@@ -13,13 +13,15 @@ from emulator.loader import Symbols
 from emulator.machine import Machine
 from emulator.vmm.vcpu import CSRS as SWITCHED
 from emulator.worlds import Guest
+from rvtui.text import guest_time
 
 GUEST_PAGE_FAULTS = (20, 21, 23)
 PAGE = 4096
 WORD = (1 << 64) - 1
+LONG_OUT = 10_000_000
+"""Instructions after which a guest that does not run may be gone for good: 10 ms."""
 DERIVED = ("vsip", "hip", "sip")
 """Registers that show bits of switched ones."""
-
 
 _NONE = Symbols()
 
@@ -48,6 +50,12 @@ def inner_guests(machine: Machine) -> list[Guest]:
     """The guests of a hypervisor inside the machine; none where the built-in one has its VMs. On the session's worker
     only, as all that reads guests."""
     return [] if virtual_machines(machine) else machine.guests
+
+
+def out_for(machine: Machine, guest: Guest) -> str:
+    """ "out 1.21 s": for how long a guest has not run, where that is long; or "". """
+    since = machine.clock - guest.seen
+    return f"out {guest_time(since)}" if since > LONG_OUT and not guest.harts else ""
 
 
 def selected_guest(machine: Machine, subject: Subject) -> Guest | None:

@@ -13,7 +13,7 @@ from emulator.vmm.gstage import SCHEMES, Entry, Scheme
 from emulator.worlds import identity, root_of, vmid_of
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
-from rvtui.subjects import Subject, inner_guests, virtual_machines
+from rvtui.subjects import Subject, inner_guests, out_for, virtual_machines
 from rvtui.text import Line, Span, clean, size
 
 MAX_ROWS = 4000
@@ -70,7 +70,8 @@ def read_trees(closed: frozenset[tuple[int, ...]]) -> Reader:
         known = {guest.identity for guest in guests}
         for guest in guests:
             tree = _tree(machine, Subject(guest=guest.identity), guest.name, guest.hgatp, closed)
-            trees.append(replace(tree, state="on no hart" if guest.status == "away" else ""))
+            state = "on no hart" if guest.status == "away" else ""
+            trees.append(replace(tree, state="  ".join(filter(None, (state, out_for(machine, guest))))))
         for hart in machine.harts:
             hgatp = hart.csr("hgatp")
             if hgatp >> 60 and identity(hgatp) not in known:
@@ -182,10 +183,10 @@ class GStagePane(Pane):
     CURSOR = True
     HELP = (
         "Guest-physical to physical, read from the tables in the machine's memory: one tree per VM, or on a bare"
-        " machine per guest that its hypervisor ran, the one that is looked at first. Leaves that continue each other"
-        " are one row. Letters are the entry's bits: rwx permissions, u user (the G-stage needs it on every leaf), g"
-        " global, a accessed, d dirty, N 64 KiB (Svnapot), NC and IO the memory type (Svpbmt). Enter opens and closes;"
-        " w walks the address under the cursor."
+        " machine per guest that its hypervisor ran, the one that is looked at first. Of a guest that is out for good"
+        " it is whatever stands there now. Leaves that continue each other are one row. Letters are the entry's bits:"
+        " rwx permissions, u user (the G-stage needs it on every leaf), g global, a accessed, d dirty, N 64 KiB"
+        " (Svnapot), NC and IO the memory type (Svpbmt). Enter opens and closes; w walks the address under the cursor."
     )
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from emulator.machine import Machine
 from emulator.worlds import Guest
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
-from rvtui.subjects import Subject, by_name, hart_of, inner_guests, subjects, symbols_of, virtual_machines
+from rvtui.subjects import Subject, by_name, hart_of, inner_guests, out_for, subjects, symbols_of, virtual_machines
 from rvtui.text import MODE_NAMES, Line, clean, count, fit, guest_time, spark
 
 HISTORY = 60
@@ -44,6 +44,8 @@ class Runner:
     symbol: str
     share: float | None = None
     """Of all instructions, 0 to 1; of guests."""
+    out: str = ""
+    """For how long a guest has not run, where that is long."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def read_overview(machine: Machine, _: Subject) -> Overview:
     for subject in subjects(machine):
         if subject.guest is not None:
             guest = guests[subject.guest]
-            runners.append(_guest_row(subject, guest))
+            runners.append(_guest_row(machine, subject, guest))
             continue
         face = hart_of(machine, subject)
         pc = face.pc
@@ -120,10 +122,11 @@ def read_overview(machine: Machine, _: Subject) -> Overview:
     return Overview(tuple(runners), tuple(harts), tuple(by_name(machine)))
 
 
-def _guest_row(subject: Subject, guest: Guest) -> Runner:
+def _guest_row(machine: Machine, subject: Subject, guest: Guest) -> Runner:
     return Runner(
         subject, guest.name, guest.status, int(guest.mode), guest.instructions, sum(guest.exits.values()),
         guest.last_exit.name if guest.last_exit else "", "", guest.pc, "", guest.share,
+        out_for(machine, guest),
     )  # fmt: skip
 
 
@@ -207,7 +210,7 @@ class VmsPane(Pane):
         selected = runner.subject == view.subject
         where = runner.note or f"{runner.pc:x} {clean(runner.symbol)}"
         if runner.share is not None:
-            where = f"{runner.share:>4.0%}  {runner.last_exit}  {where}"
+            where = "  ".join(filter(None, (f"{runner.share:>4.0%}", runner.out, runner.last_exit, where)))
         elif runner.last_exit and not runner.note:
             where += f"  {runner.last_exit}"
         return (

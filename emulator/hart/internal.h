@@ -192,8 +192,6 @@ static inline u32 mode_index(u32 prv, u32 v) {
     return prv == PRV_S ? MODE_HS : MODE_U;
 }
 
-static inline u64 vmid_of(const hart *h) { return (h->csr.hgatp & HGATP_VMID) >> HGATP_VMID_SHIFT; }
-
 /* mmu.c */
 enum status fetch_page(core *c, u64 address, code_page **out);
 u64 slow_load(core *c, u64 address, u32 size);

@@ -33,14 +33,11 @@ class Events:
 def read_events(machine: Machine, subject: Subject) -> Events:
     hart = machine.harts[hart_index(machine, subject)]
     guests = {vm.vmid: vm.symbols for vm in virtual_machines(machine)}
-    symbols = next(iter(guests.values())) if len(guests) == 1 else None
     entries = []
     for event in hart.events(COUNT):
-        if event.kind is EventKind.HGATP:  # from here on another guest
-            symbols = guests.get(event.value >> 44 & 0x3FFF)
         # A return stands where it leads to, all else where it came from.
         mode = event.to_mode if event.kind is EventKind.RETURN else event.from_mode
-        table = symbols if mode.virtual else machine.symbols
+        table = guests.get(event.vmid) if mode.virtual else machine.symbols
         entries.append((event, (table.lookup(event.pc) or "") if table is not None else ""))
     return Events(tuple(entries))
 

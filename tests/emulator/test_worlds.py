@@ -180,6 +180,7 @@ def test_the_vmid_is_a_name_and_the_root_the_guest() -> None:
         ("VMID 2", TABLES + 0x8000, 1, "away"),
         ("VMID 3", TABLES, 2, "away"),
     ]
+    assert len(rig.hart.guests()) == 2
     # Without VMIDs the root tells them apart, and two modes with one root are two guests.
     enter(rig, two)
     rig.run(2)
@@ -189,6 +190,42 @@ def test_the_vmid_is_a_name_and_the_root_the_guest() -> None:
     enter(rig, one | 1 << 60)
     rig.run(1)
     assert len({guest.name for guest in rig.machine.guests}) == 3
+
+
+def test_sleep_is_nobodys_instructions() -> None:
+    rig = hypervisor("nop; ecall; nop")
+    rig.machine.sleep(1000)
+    enter(rig, gstage(rig))
+    rig.run(1)
+    assert only(rig.machine).seen == rig.hart.clock == 1001
+    rig.run(2)
+    assert only(rig.machine).seen == rig.hart.clock == 1002
+    rig.machine.sleep(5000)
+    rig.run(4)
+    guest = only(rig.machine)
+    assert guest.seen == rig.hart.clock == 5004
+    assert (guest.exit_counts[0].spent, guest.share) == (4, 1 / 6)
+
+
+def test_what_leaves_without_a_trap_is_no_exit_and_comes_back_from_none() -> None:
+    rig = hypervisor("ecall; nop; nop")
+    enter(rig, gstage(rig))
+    rig.run(2 + 4 + 1)
+    rig.hart.mode = HS
+    rig.machine.sleep(100)
+    rig.hart.mode = VS
+    guest = only(rig.machine)
+    assert (guest.entries, guest.exits["EXC_SUPERVISOR_SYSCALL"], guest.exit_counts[0].returns) == (3, 1, 1)
+
+
+def test_guests_at_the_beginning_of_time() -> None:
+    rig = hypervisor("nop")
+    roots = [gstage(rig, number) | number + 1 << 44 for number in range(3)]
+    for hgatp in roots:
+        rig.set(hgatp=hgatp)
+        rig.hart.mode = VS
+        rig.hart.mode = HS
+    assert [guest.vmid for guest in rig.machine.guests] == [1, 2, 3] and rig.hart.clock == 0
 
 
 def test_a_guest_without_g_stage() -> None:

@@ -163,9 +163,10 @@ def complete(context: Context, line: str) -> list[str]:
     index = min(len(words), len(found.arguments)) - 1
     if index < 0:
         return []
-    stem = words[-1]
+    kind = found.arguments[index].kind
+    stem = " ".join(words[index:]) if kind == "vm" else words[-1]  # a guest's name has a space: VMID 1
     head = line[: len(line) - len(stem)]
-    return [head + word for word in _candidates(context, found.arguments[index].kind, stem) if word.startswith(stem)]
+    return [head + word for word in _candidates(context, kind, stem) if word.startswith(stem)]
 
 
 def _candidates(context: Context, kind: str, stem: str) -> Iterable[str]:

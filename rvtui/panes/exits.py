@@ -91,7 +91,7 @@ class ExitsPane(Pane):
         width = self.columns
         lines: list[Line] = []
         tables = tuple(sorted(tables, key=lambda table: not table.subject.same(view.subject)))
-        self.entitle("(traps)" if tables and not tables[0].last and view.subject.vm is None else "")
+        self.entitle("(traps)" if tables and tables[0].subject.vm is None and tables[0].subject.guest is None else "")
         for table in tables:
             longest = max((len(row.what) for row in table.rows), default=16)
             names = max(16, min(longest, width - 22))

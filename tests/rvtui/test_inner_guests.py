@@ -8,6 +8,7 @@ from desk import Desk, opened
 from emulator.hart import Access, Mode
 from emulator.machine import Machine
 from rvtui import machines
+from rvtui.commands import complete
 from rvtui.subjects import Subject, hart_of, inner_guests, subjects, walker_of
 
 SIZES = [(80, 24), (200, 50)]
@@ -132,6 +133,8 @@ async def test_brackets_and_the_command_reach_guests() -> None:
         for name, subject in (("VMID 2", two), ("vmid1", one), ("0", Subject(0)), ("hart0", Subject(0))):
             desk.application.carry_out(f"select {name}")
             await desk.until(lambda subject=subject: desk.session.subject == subject, name)
+        for typed in ("select V", "select VMID "):
+            assert complete(desk.application._commanding, typed) == ["select VMID 1", "select VMID 2"]
         desk.application.carry_out("select VMID 3")
         await desk.shows("there is 0, VMID 1, VMID 2")
 

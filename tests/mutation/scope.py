@@ -39,6 +39,7 @@ NOT_MUTATED: dict[tuple[str, str], str] = {
     ("counters.c", "count_event"): _EVENT,
     ("counters.c", "count_trap"): _EVENT,
     ("system.c", "record"): "the ring of events, for display",
+    ("system.c", "settle"): "instructions by mode and guest, for display",
 }
 
 _COUNTED = "statistics and the ring of events, for display"
@@ -66,8 +67,9 @@ LINES: dict[tuple[str, str], str] = {
     ("take_trap", "count_trap("): _EVENT,
     ("finish_write", "record("): _COUNTED,
     ("enter_mode", "const u64 now"): _COUNTED,
-    ("enter_mode", "c->h.retired["): _COUNTED,
-    ("enter_mode", "c->mode_mark"): _COUNTED,
+    ("enter_mode", "settle("): _COUNTED,
+    ("enter_mode", "if (v && !c->h.v) guest_entered("): _COUNTED,
+    ("take_trap", "if (v && mode != MODE_VS) guest_left("): _COUNTED,
     ("pmp_refresh", "c->pmp_count = 0;"): "entries that are off match nothing: more of them do no harm",
     ("pte_host", "} else if (!k->probe) {"): _COUNTED,
     ("pte_host", "c->h.walk_reads++"): _COUNTED,

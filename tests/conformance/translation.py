@@ -524,6 +524,29 @@ def _(mode: Mode, kind: str, nowhere: int | None, beyond: int) -> None:
 
 
 @rule(
+    "translate.misaligned",
+    "Misaligned loads and stores are carried out, again and again, within a page; atomics raise address-misaligned",
+    section="Misaligned Address and Atomicity Granule",
+    cases=grid(mode=PAGED, kind=(LOAD, STORE, "lr", "amo"), offset=(1, 2, 3, 4, 5, 6, 7)),
+)
+def _(mode: Mode, kind: str, offset: int) -> None:
+    scene = Scene(mode)
+    rig = scene.rig
+    scene.first.map(ADDRESS, GPA if mode.virtual else PAGE, LEAF | (0 if mode.privilege else USER))
+    scene.second.map(GPA, PAGE, LEAF | USER)
+    for round in range(3):
+        value = int.from_bytes(range(0x90 + round, 0x98 + round), "little")
+        rig.store(PAGE + offset, value if kind == LOAD else 0)
+        found = scene.attempt(kind, ADDRESS + offset)
+        if kind in (LOAD, STORE):
+            assert found.cause is None
+            assert found.value == value if kind == LOAD else rig.load(PAGE + offset) == STORED
+        else:
+            assert (found.cause, found.tval) == (4 if kind == "lr" else 6, ADDRESS + offset)
+            assert rig.load(PAGE + offset) == 0
+
+
+@rule(
     "translate.roots",
     "Every bit of PPN chooses the root; where there is no memory, the walk's read of it is an access fault",
     section=PROCESS,

@@ -33,6 +33,8 @@ NOT_MUTATED: dict[tuple[str, str], str] = {
     ("mmu.c", "misaligned_hit"): "the quick form of what is known",
     ("mmu.c", "quick_entries"): "the quick form of what is known",
     ("mmu.c", "flush_array"): "the quick form of what is known",
+    ("mmu.c", "load_reserved"): "an unprivileged instruction: tests/emulator/test_hart_integer",
+    ("mmu.c", "store_conditional"): "an unprivileged instruction: tests/emulator/test_hart_integer",
     ("mmu.c", "compare_and_swap_pair"): "an unprivileged instruction: tests/emulator/test_hart_extensions",
     ("csr.c", "hart_csr_read"): "access from outside: programs go through csr_read",
     ("csr.c", "hart_csr_write"): "access from outside: programs go through csr_write",
@@ -140,6 +142,7 @@ _CUT = "says cut of a page that is not, which is slower, or looks at entries tha
 _WHOLE = "memory is whole pages, and no access goes beyond its own"
 _WRITABLE = "all memory is writable so far; the rest of it is statistics, and dirty pages for the caller"
 _MODES = "modes are 0, 8, 9 and 10"
+_QUICK = "without the quick form it is slower"
 _LOW = "the low bits are the same"
 _READ = "what was executed can be read"
 _APART = "tells more contexts apart than need be"
@@ -174,7 +177,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("mmu.c", "*", "return 0 && (c->status = OK)"): "it is OK already: whatever else it becomes ends the turn",
     ("mmu.c", "access_page", "u64 value = 1;"): "loads put all of it there, stores what counts",
     ("mmu.c", "access_page", "if (1 || (k->access == ACCESS_STORE)) memcpy(&value"): "loads put all of it there",
-    ("mmu.c", "access_page", "memcpy(data, &value, size)"): "a store gets its own value back, what failed none that counts",
+    ("mmu.c", "access_page", "memcpy(data, &value, size)"): "what a store gets back, or what failed, does not count",
     ("mmu.c", "access_memory", "tag == 0)"): _NOBODY,
     ("mmu.c", "access_memory", "tag != 1)"): _NOBODY,
     ("mmu.c", "access_memory", "find_region(c->m, second.physical, size + room)"): _WHOLE,
@@ -184,6 +187,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("mmu.c", "access_memory", "if (0 && (!b)) return"): _KEPT,
     ("mmu.c", "access_memory", "if (!b) return 0 &&"): _KEPT,
     ("mmu.c", "access_memory", "ram(&second, size + room"): _KEPT,
+    ("mmu.c", "slow_load", "u64 value = 1;"): "loads put all of it there",
+    ("mmu.c", "slow_load", "if (0 && (host))"): _QUICK,
+    ("mmu.c", "slow_store", "if (0 && (host))"): _QUICK,
+    ("mmu.c", "atomic_host", "c->store_tag : c->load_tag"): "both tags are one",
+    ("mmu.c", "atomic_host", "ram(&k, size, false)"): _QUICK,
     ("mmu.c", "is_known", "slot_of(k->given)"): _LOW,
     ("mmu.c", "is_known", "(k->given & 4095)"): _LOW,
     ("mmu.c", "is_known", "((k->given & PAGE_MASK) | tag)"): "tagged pointers are walked anew, as they always may",

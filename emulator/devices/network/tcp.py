@@ -193,8 +193,10 @@ class Connection(Stateful):
         while self.answered and self.sent < self.end and len(out) < BURST:
             room = self.acked + self.window - self.sent
             size = max(0, min(self.mss, room, self.end - 1 - self.sent))
-            last = self.sent + size == self.end - 1 and room > size
-            if not size and not last:
+            final = self.sent + size == self.end - 1
+            last = final and room > size
+            # The last piece goes when the peer has all before it, as it acknowledges the request.
+            if (final and self.sent > self.acked) or not (size or last):
                 break
             if last:
                 self.told = self.received

@@ -46,8 +46,8 @@ def with_guests(
     names: Sequence[str], *, memory: int = VM_MEMORY, vcpus: int = 1, initrd: str | None = None, append: str = "",
     drives: Sequence[str] = (), network: bool = True,
 ) -> Machine:  # fmt: skip
-    """Each of `names` as a VM of the built-in hypervisor, with `memory` bytes. All are given `initrd` and `append`, such
-    of `drives` as name no other VM, a source of entropy, and a network device if `network`."""
+    """Each of `names` as a VM of the built-in hypervisor, with `memory` bytes. All are given `initrd` and `append`,
+    such of `drives` as name no other VM, a source of entropy, and a network device if `network`."""
     paths = [find(name, bare=False) for name in names]
     machine = Machine(memory=_up(len(paths) * (memory + (2 << 20)) + OVERHEAD))
     hypervisor = Hypervisor(machine)
@@ -56,12 +56,12 @@ def with_guests(
     disks = [_disk(text, len(paths)) for text in drives]
     for path in paths:
         vm = hypervisor.create_vm(_name(path, taken), memory=memory, vcpus=vcpus)
+        vm.attach(Entropy(len(taken)), VIRTIO_SLOTS - 1)
+        if network:
+            vm.attach(Network(), VIRTIO_SLOTS - 2)
         for drive, only in disks:
             if only in (None, len(taken)):
                 vm.attach(Drive.parse(drive))
-        if network:
-            vm.attach(Network(), VIRTIO_SLOTS - 2)
-        vm.attach(Entropy(len(taken)), VIRTIO_SLOTS - 1)
         data = loader.read_file(path)
         if not _has_form(data):
             raise LoadError(f"{path}: {_foreign(data) or 'neither an ELF file nor a Linux kernel image'}")

@@ -35,8 +35,8 @@ def internet_sum(data: bytes) -> int:
 
 def packet(protocol: int, payload: bytes, source: str = MINE, target: str = HERE, **change: Any) -> bytes:
     header = struct.pack(
-        ">BBHHHBBH4s4s", 0x45, 0, change.get("length", 20 + len(payload)), 7, change.get("fragment", 0), 64, protocol,
-        0, ip(source), ip(target),
+        ">BBHHHBBH4s4s", change.get("first", 0x45), 0, change.get("length", 20 + len(payload)), 7,
+        change.get("fragment", 0), 64, protocol, 0, ip(source), ip(target),
     )  # fmt: skip
     found = internet_sum(header) ^ change.get("damage", 0)
     return header[:10] + found.to_bytes(2, "big") + header[12:] + payload
@@ -102,7 +102,8 @@ def test_what_nobody_answers() -> None:
     short = packet(1, echo(b"ab"))
     for wrong in (
         frame(good, target=OTHER), frame(good, target=ALL), frame(good, source=HOST), frame(good, source=ALL),
-        frame(good, 0x86DD), frame(good[:19]), frame(good[:-1]), frame(b"\x65" + good[1:]), frame(b"\x44" + good[1:]),
+        frame(good, 0x86DD), frame(good[:19]), frame(good[:-1]), frame(packet(1, echo(b"abcd\0\0"))[:-2]),
+        frame(packet(1, echo(b"abcd"), first=0x65)), frame(packet(1, echo(b"abcd"), first=0x44)),
         frame(packet(1, echo(b"abcd"), fragment=0x2000)), frame(packet(1, echo(b"abcd"), fragment=5)),
         frame(packet(1, echo(b"abcd"), damage=1)), frame(packet(1, echo(b"abcd"), length=19)),
         frame(packet(1, echo(b"abcd")[:3])), frame(packet(1, echo(b"abcd", 13))), frame(packet(1, echo(b"abcd", 0))),
@@ -136,8 +137,9 @@ def dhcp(
     message: int, mac: bytes = ME, *, client: str = NOBODY, flags: int = 0, wanted: str = "", server: str = "",
     **change: Any,
 ) -> bytes:  # fmt: skip
-    body = struct.pack(">BBBBIHH", change.get("operation", 1), 1, 6, 0, 0x1234_5678, 0, flags) + ip(client) + bytes(8)
-    body += ip(change.get("relay", NOBODY)) + mac + bytes(10 + 64 + 128) + change.get("cookie", b"\x63\x82\x53\x63")
+    body = struct.pack(">BBBBIHH", change.get("operation", 1), 1, 6, 0, change.get("number", 0x1234_5678), 0, flags)
+    body += ip(client) + bytes(8) + ip(change.get("relay", NOBODY)) + mac + bytes(10 + 64 + 128)
+    body += change.get("cookie", b"\x63\x82\x53\x63")
     body += bytes((53, 1, message)) + b"\0\0"
     body += bytes((50, 4)) + ip(wanted) if wanted else b""
     body += bytes((54, 4)) + ip(server) if server else b""
@@ -173,6 +175,14 @@ def test_a_lease() -> None:
     assert reply(host.receive(dhcp(1)))[1] == MINE, "the same MAC, the same address"
     assert reply(host.receive(dhcp(1, flags=0x8000)), target=ALL)[:2] == (EVERYBODY, MINE)
     assert reply(host.receive(dhcp(3, client=MINE)))[:2] == (MINE, MINE), "renewed"
+
+
+def test_a_checksum_of_zero_is_sent_as_ones() -> None:
+    """RFC 768: zero stands for none."""
+    first = Host().receive(dhcp(1))[0]
+    low = 0x5678 + int.from_bytes(first[40:42], "big")
+    (answer,) = Host().receive(dhcp(1, number=0x1234_0000 | (low & 0xFFFF) + (low >> 16)))
+    assert answer[40:42] == b"\xff\xff" and opened(answer, 17)[0] == MINE
 
 
 def test_leases_that_are_refused_or_none() -> None:
@@ -463,6 +473,7 @@ def test_frames_go_where_their_address_was_seen() -> None:
     b.port.send(frame(b"home", 0x1234, C, A))
     assert b.got[2:] == [], "a frame to the port that it comes from goes nowhere"
     group = frame(b"all", 0x1234, A, b"\1\0\x5e\0\0\1")
+    b.port.send(frame(b"from all?", 0x1234, group[:6], A))
     a.port.send(group)
     assert b.got[-1] == c.got[-1] == group != a.got[-1]
 
@@ -502,6 +513,10 @@ def test_addresses_that_are_remembered_are_bounded() -> None:
     before = len(c.got)
     b.port.send(frame(b"", 0x1234, B, b"\2\1\0\0" + (2999).to_bytes(2, "big")))
     assert len(c.got) == before, "the newest are known"
+    oldest = next(iter(hub.places))
+    c.port.send(frame(b"", 0x1234, oldest, HOST))
+    c.port.send(frame(b"", 0x1234, C, HOST))
+    assert hub.places[oldest] == "p2" and list(hub.places)[-2:] == [oldest, C] and len(hub.places) == 1024
 
 
 def test_unplugged() -> None:

@@ -86,7 +86,7 @@ class Hub:
         self._learn(frame[6:12], source.name)
         target = frame[:6]
         place = self.host_port.name if target == self.host.mac else self.places.get(target)
-        if place is None or is_group(target):
+        if place is None:
             for port in list(self.ports.values()):
                 if port is not source:
                     port.receive(frame)

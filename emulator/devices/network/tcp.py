@@ -20,7 +20,7 @@ USUAL_MSS, LEAST_MSS = 536, 64
 WINDOW: Final = 8192
 REQUEST_LIMIT: Final = 8192
 RESPONSE_LIMIT: Final = 64 << 10
-BURST: Final = 64
+BURST: Final = 16
 """Segments sent at once at most."""
 _WORD: Final = 0xFFFF_FFFF
 _HEADER: Final = struct.Struct(">HHIIBBHHH")

@@ -513,10 +513,11 @@ def test_addresses_that_are_remembered_are_bounded() -> None:
     before = len(c.got)
     b.port.send(frame(b"", 0x1234, B, b"\2\1\0\0" + (2999).to_bytes(2, "big")))
     assert len(c.got) == before, "the newest are known"
-    oldest = next(iter(hub.places))
-    c.port.send(frame(b"", 0x1234, oldest, HOST))
+    oldest, moves, *_ = hub.places
+    c.port.send(frame(b"", 0x1234, moves, HOST))
+    assert hub.places[moves] == "p2" and oldest in hub.places and len(hub.places) == 1024
     c.port.send(frame(b"", 0x1234, C, HOST))
-    assert hub.places[oldest] == "p2" and list(hub.places)[-2:] == [oldest, C] and len(hub.places) == 1024
+    assert list(hub.places)[-2:] == [moves, C] and oldest not in hub.places
 
 
 def test_unplugged() -> None:

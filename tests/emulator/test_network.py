@@ -399,6 +399,23 @@ def test_what_is_out_of_place() -> None:
     assert client.send(RST) == [] and not client.host.connections
 
 
+def test_acknowledgments_that_are_old_or_of_nothing() -> None:
+    client = Client(Host(facts), window=1000)
+    ((_, sequence, client.expected, _),) = client.send(SYN)
+    client.sequence, client.expected = client.expected, sequence
+    before = client.host.state()
+    assert client.send(ACK, b"GET / HTTP/1.0\r\n\r\n") == [], "our SYN is not acknowledged yet"
+    assert client.host.state() == before
+    client.expected = sequence + 1
+    assert client.send(ACK) == []
+    client.take(client.send(ACK, b"GET / HTTP/1.0\r\n\r\n"), iter([False]))
+    client.sequence = client.sequence + 18 & 0xFFFF_FFFF
+    client.take(client.send(ACK), iter([False]))
+    assert client.sizes == [1000, 1000]
+    before = client.host.state()
+    assert client.send(ACK, ack=client.expected - 1500, window=5000) == [] and client.host.state() == before
+
+
 def test_a_peer_that_closes_before_it_has_asked() -> None:
     client = served()
     client.take(client.send(FIN | ACK), iter([False] * 9))

@@ -33,6 +33,8 @@ NOT_MUTATED: dict[tuple[str, str], str] = {
     ("mmu.c", "misaligned_hit"): "the quick form of what is known",
     ("mmu.c", "quick_entries"): "the quick form of what is known",
     ("mmu.c", "flush_array"): "the quick form of what is known",
+    ("mmu.c", "load_reserved"): "an unprivileged instruction: tests/emulator/test_hart_integer",
+    ("mmu.c", "store_conditional"): "an unprivileged instruction: tests/emulator/test_hart_integer",
     ("mmu.c", "compare_and_swap_pair"): "an unprivileged instruction: tests/emulator/test_hart_extensions",
     ("csr.c", "hart_csr_read"): "access from outside: programs go through csr_read",
     ("csr.c", "hart_csr_write"): "access from outside: programs go through csr_write",
@@ -43,6 +45,7 @@ NOT_MUTATED: dict[tuple[str, str], str] = {
 }
 
 _COUNTED = "statistics and the ring of events, for display"
+_KEPT = "watchpoints, decoded code, dirty pages: the caller's bookkeeping, tests/emulator/test_hart_engine"
 _SHOWN = "the record of a walk, for display"
 
 _FENCED = "software must fence behind a change of ADUE or PBMTE; here it need not"
@@ -77,6 +80,21 @@ LINES: dict[tuple[str, str], str] = {
     ("resolve", "c->h.misses["): _COUNTED,
     ("resolve", "if (k->access == ACCESS_FETCH && t->tag) flush_jumps"): "decoded jumps",
     ("resolve", "quick_entries("): "the quick form of what is known",
+    ("ram", "u8 *flags"): _KEPT,
+    ("ram", "const bool store"): _KEPT,
+    ("ram", "if (store"): _KEPT,
+    ("ram", "access_fault(k)"): "all memory is writable so far",
+    ("ram", "trapped(c, k)"): "all memory is writable so far",
+    ("ram", "return NULL"): _KEPT,
+    ("ram", "if (*flags & PAGE_WATCHED"): _KEPT,
+    ("ram", "if (!c->single && hits_code"): _KEPT,
+    ("ram", "c->redo"): _KEPT,
+    ("ram", "c->status = REDO"): _KEPT,
+    ("ram", "mark_written("): _KEPT,
+    ("ram", "if (cache && "): "the quick form of what is known: tests/emulator/test_hart_engine",
+    ("ram", "const u8 *page"): "the quick form of what is known",
+    ("ram", "install("): "the quick form of what is known",
+    ("device_access", "c->mmio_value = store"): "what a caller sees beside a read",
     ("read_pte", "s->"): _SHOWN,
     ("mark_pte", "s->"): _SHOWN,
     ("gstage", "s->"): _SHOWN,
@@ -124,6 +142,9 @@ _CUT = "says cut of a page that is not, which is slower, or looks at entries tha
 _WHOLE = "memory is whole pages, and no access goes beyond its own"
 _WRITABLE = "all memory is writable so far; the rest of it is statistics, and dirty pages for the caller"
 _MODES = "modes are 0, 8, 9 and 10"
+_QUICK = "without the quick form it is slower"
+_LOW = "the low bits are the same"
+_READ = "what was executed can be read"
 _APART = "tells more contexts apart than need be"
 
 EQUIVALENT: dict[tuple[str, str, str], str] = {
@@ -153,6 +174,50 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("mmu.c", "read_pte", "memcpy(pte, host, 9)"): "out of bounds: the sanitizers of tests/fuzz find it",
     ("mmu.c", "mark_pte", "if (1 || (!k->probe))"): "looks of the monitor: tests/emulator/test_hart_translation",
     ("mmu.c", "missing_bits", "PTE_D : 1)) & ~pte"): "a leaf has V",
+    ("mmu.c", "*", "return 0 && (c->status = OK)"): "it is OK already: whatever else it becomes ends the turn",
+    ("mmu.c", "access_page", "u64 value = 1;"): "loads put all of it there, stores what counts",
+    ("mmu.c", "access_page", "if (1 || (k->access == ACCESS_STORE)) memcpy(&value"): "loads put all of it there",
+    ("mmu.c", "access_page", "memcpy(data, &value, size)"): "what a store gets back, or what failed, does not count",
+    ("mmu.c", "access_memory", "tag == 0)"): _NOBODY,
+    ("mmu.c", "access_memory", "tag != 1)"): _NOBODY,
+    ("mmu.c", "access_memory", "find_region(c->m, second.physical, size + room)"): _WHOLE,
+    ("mmu.c", "access_memory", "ram(&k, room, true)"): "a quick form more",
+    ("mmu.c", "access_memory", "ram(&second, size - room, true)"): "a quick form more",
+    ("mmu.c", "access_memory", "(1 || (a)) ?"): _KEPT,
+    ("mmu.c", "access_memory", "if (0 && (!b)) return"): _KEPT,
+    ("mmu.c", "access_memory", "if (!b) return 0 &&"): _KEPT,
+    ("mmu.c", "access_memory", "ram(&second, size + room"): _KEPT,
+    ("mmu.c", "slow_load", "u64 value = 1;"): "loads put all of it there",
+    ("mmu.c", "slow_load", "if (0 && (host))"): _QUICK,
+    ("mmu.c", "slow_store", "if (0 && (host))"): _QUICK,
+    ("mmu.c", "atomic_host", "c->store_tag : c->load_tag"): "both tags are one",
+    ("mmu.c", "atomic_host", "ram(&k, size, false)"): _QUICK,
+    ("mmu.c", "is_known", "slot_of(k->given)"): _LOW,
+    ("mmu.c", "is_known", "(k->given & 4095)"): _LOW,
+    ("mmu.c", "is_known", "((k->given & PAGE_MASK) | tag)"): "tagged pointers are walked anew, as they always may",
+    ("mmu.c", "resolve", "slot_of(k->given)"): _LOW,
+    ("mmu.c", "resolve", "(k->physical ) | k->span"): "a fence may always do more",
+    ("mmu.c", "fetch_page", "find_region(c->m, k.physical, 3)"): _WHOLE,
+    ("mmu.c", "fetch_page", "if (1 || (!pmp_uniform"): _CUT,
+    ("mmu.c", "fetch_page", ".tag = ( PAGE_MASK)"): "fetches of the page are slow, for want of a quick form",
+    ("mmu.c", "fetch_page", ".tag = (address & PAGE_MASK) ,"): "fetches of the page are slow, for want of a quick form",
+    ("mmu.c", "peek_parcel", "ACCESS_FETCH, 1, address"): _NOBODY,
+    ("mmu.c", "peek_parcel", "k.probe = false"): "what was executed has A",
+    ("mmu.c", "peek_parcel", "return -2"): _READ,
+    ("mmu.c", "peek_parcel", "if (0 && (!r))"): _READ,
+    ("mmu.c", "peek_parcel", "find_region(c->m, k.physical, 3)"): _WHOLE,
+    ("mmu.c", "peek_parcel", "(k.physical - r->base), 3)"): "out of bounds: the sanitizers of tests/fuzz find it",
+    ("mmu.c", "instruction_bits", "low <= 0"): "0 has 16 bits",
+    ("mmu.c", "instruction_bits", "low < 1"): "0 has 16 bits",
+    ("mmu.c", "instruction_bits", "if ( (low & 3) != 3)"): _READ,
+    ("mmu.c", "instruction_bits", "return low < 0 ? 1"): _READ,
+    ("mmu.c", "instruction_bits", "return (0 && (low < 0)) ?"): _READ,
+    ("mmu.c", "instruction_bits", "high <= 0"): "0 shifted is 0",
+    ("mmu.c", "instruction_bits", "high < 1"): "0 shifted is 0",
+    ("mmu.c", "instruction_bits", "high < 0 ? 1"): _READ,
+    ("mmu.c", "instruction_bits", "((0 && (high < 0)) ?"): _READ,
+    ("mmu.c", "is_device", "i <= m->devices"): "one more, of size 0",
+    ("mmu.c", "device_access", "k->guest_physical & (size - 1)"): _LOW,
     ("mmu.c", "gstage_levels", "return mode >= 8 ?"): _MODES,
     ("mmu.c", "gstage_levels", "mode <= 11"): _MODES,
     ("mmu.c", "first_stage", "|| mode < 8 ) {"): _MODES,

@@ -498,9 +498,7 @@ class Machine:
         for slot, row in enumerate(rows):
             if row is not None:
                 given = {name: value for name, value in row.items() if name != "kind"}
-                # A snapshot is not the user: it opens no file for writing.
-                trust = {"trusted": False} if row["kind"] == Drive.kind else {}
-                self.attach(KINDS[row["kind"]](**given | trust), slot)
+                self.attach(KINDS[row["kind"]].again(**given), slot)
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self.image = str(state["image"])

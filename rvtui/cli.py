@@ -41,7 +41,6 @@ examples:
 """
 _LATER_SNAPSHOT = ("list", "tree", "diff", "delete", "prune", "export", "import")
 _LATER_OPTIONS = {
-    "--share": "DIR",
     "--h-version": "V",
     "--priv-version": "V",
     "--profile": "FILE",
@@ -163,6 +162,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--drive", action="append", metavar="F[,ro|,rw]",
         help="a disk of the bare machine; changes to F stay in memory, unless ,rw lets them into the file",
+    )  # fmt: skip
+    run.add_argument(
+        "--share", action="append", metavar="DIR[,rw][,tag=NAME]",
+        help="a folder that the bare machine mounts (mount -t 9p share /mnt); read-only, unless ,rw",
     )  # fmt: skip
     run.add_argument("--dump-dtb", metavar="FILE", help="write the machine's device tree to FILE and end")
     run.add_argument(
@@ -328,6 +331,7 @@ def _run(options: argparse.Namespace) -> int:
         machine, tree, image = machines.bare(
             options.bare or None, memory=options.memory or 2 << 30, harts=options.harts or 1, dtb=options.dtb,
             kernel=options.kernel, initrd=options.initrd, append=options.append or "", drives=options.drive or (),
+            shares=options.share or (),
         )  # fmt: skip
         title = options.bare or options.kernel or "nothing"
         if options.dump_dtb is not None:
@@ -341,7 +345,7 @@ def _run(options: argparse.Namespace) -> int:
                 raise UsageError("--signature needs a program to run")
             options.signature = Signature.of(options.signature, image, machine.memory, width)
     else:
-        for option in ("--harts", "--dtb", "--drive", "--dump-dtb", "--signature", "--kernel"):
+        for option in ("--harts", "--dtb", "--drive", "--share", "--dump-dtb", "--signature", "--kernel"):
             value = getattr(options, option[2:].replace("-", "_"))
             if value is not None:
                 raise UsageError(f"{option} is for the bare machine: use it with --bare")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emulator import boot, guests, loader
-from emulator.devices.virtio import Drive
+from emulator.devices.virtio import Drive, Share
 from emulator.errors import ConfigurationError, LoadError
 from emulator.isa import decode
 from emulator.loader import Image
@@ -62,11 +62,13 @@ def with_guests(
 
 def bare(
     firmware: str | None, *, memory: int, harts: int, dtb: str | None, kernel: str | None = None,
-    initrd: str | None = None, append: str = "", drives: Sequence[str] = (),
+    initrd: str | None = None, append: str = "", drives: Sequence[str] = (), shares: Sequence[str] = (),
 ) -> tuple[Machine, bytes, Image | None]:  # fmt: skip
     """The bare machine with `firmware` in M-mode at its entry, or `kernel` in S-mode under the built-in one; the device
     tree that it is handed; the first program loaded. Without either it has nothing to run."""
     machine = Machine(memory=memory, harts=harts, drives=map(Drive.parse, drives), entropy=0)
+    for share in Share.parse_all(shares):
+        machine.attach(share)
     image = None if firmware is None else _program(find(firmware, bare=True), machine.ram_base)
     main = None if kernel is None else _program(find(kernel, bare=False), boot.kernel_place(machine, image))
     tree = boot.boot(

@@ -334,10 +334,14 @@ BAD_LINES = [
     (["run", "--drive", "x", "hello"], "--drive is for the bare machine"),
     (["run", "--bare", "tiny-hypervisor", "--drive", "no-such.img", "--headless"], "no-such.img: cannot be read"),
     (["run", "--bare", "tiny-hypervisor", "--drive", "/dev/null,rw", "--headless"], "not a regular file"),
+    (["run", "--share", ".", "hello"], "--share is for the bare machine"),
+    (["run", "--bare", "tiny-hypervisor", "--share", "nowhere", "--headless"], "nowhere: cannot be opened: no such"),
+    (["run", "--bare", "tiny-hypervisor", "--share", "text", "--headless"], "text: cannot be opened: not a directory"),
+    (["run", "--bare", "tiny-hypervisor", "--share", ".,tag=a/b", "--headless"], "tag 'a/b'"),
+    (["run", "--bare", "tiny-hypervisor", "--share", ".", "--share", ".,tag=share", "--headless"], "tag=NAME"),
     *[
         (["run", option, "x", "hello"], f"{option}: not available yet")
         for option in (
-            "--share",
             "--gdb",
             "--record",
             "--profile",

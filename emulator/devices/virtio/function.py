@@ -42,6 +42,11 @@ class Function(Stateful):
     def reset(self) -> None:
         """The driver starts anew."""
 
+    @classmethod
+    def again(cls, **configuration: Any) -> Function:
+        """What `configuration` returned, from a snapshot: which is not the user, and opens no file for writing."""
+        return cls(**configuration)
+
     def configuration(self) -> dict[str, Any]:
         """Keyword arguments that make this again, as plain values."""
         return {}

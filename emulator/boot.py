@@ -7,13 +7,16 @@ firmware the built-in one is used.
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from .devicetree import Node, flatten, parse, quads, reservations
-from .errors import LoadError
+from .errors import LoadError, StateError
 from .firmware import Firmware
-from .loader import Image
+from .loader import FILE_LIMIT, Image, parse_program, read_file, shown
 from .machine import MIB, Machine
 
 STAGE: Final = 2 * MIB
@@ -25,6 +28,67 @@ INITRD_REACH: Final = 512 * MIB
 class Initrd(NamedTuple):
     name: str
     data: bytes
+
+
+PARTS: Final = {"firmware": FILE_LIMIT, "kernel": FILE_LIMIT, "initrd": FILE_LIMIT, "tree": 1 << 20}
+"""What a machine boots from, and the most bytes of each."""
+
+
+class Recipe:
+    """Files to boot a machine from, as often as it is reset: they must then still be what they were."""
+
+    def __init__(self, append: str = "", **files: str | os.PathLike[str] | None) -> None:
+        """`files`: paths by part; see PARTS."""
+        self.append = append
+        self.files = {part: os.path.abspath(os.fsdecode(path)) for part, path in files.items() if path is not None}
+        self.digests: dict[str, str] = {}
+
+    def read(self, part: str) -> bytes | None:
+        """None where there is no such part. LoadError for what cannot be read, or has changed since the first time."""
+        if part not in self.files:
+            return None
+        data = read_file(self.files[part], PARTS[part])
+        digest = hashlib.sha256(data).hexdigest()
+        if self.digests.setdefault(part, digest) != digest:
+            raise LoadError(f"{self.name(part)}: it is not the file that the machine was booted from")
+        return data
+
+    def name(self, part: str) -> str:
+        return shown(self.files[part])
+
+    def start(self, machine: Machine) -> tuple[bytes, Image | None]:
+        """Boot; returns the device tree and the first program. LoadError as `boot`."""
+        images: list[Image | None] = []
+        for part in ("firmware", "kernel"):
+            data = self.read(part)
+            place = machine.ram_base if part == "firmware" else kernel_place(machine, images[0])
+            images.append(None if data is None else parse_program(data, self.name(part), place))
+        initrd, tree = self.read("initrd"), self.read("tree")
+        blob = boot(
+            machine, *images, append=self.append, tree=tree,
+            initrd=None if initrd is None else Initrd(self.name("initrd"), initrd),
+            tree_name="device tree" if tree is None else self.name("tree"),
+        )  # fmt: skip
+        return blob, images[0] or images[1]
+
+    def state(self) -> dict[str, Any]:
+        return {"append": self.append, "files": {part: [self.files[part], self.digests[part]] for part in self.digests}}
+
+    @classmethod
+    def from_state(cls, state: object) -> Recipe:
+        """Raises StateError."""
+        match state:
+            case {"append": str(append), "files": Mapping() as files} if set(files) <= PARTS.keys():
+                self = cls(append)
+            case _:
+                raise StateError("saved state of the machine: what it was booted from is damaged")
+        for part, row in files.items():
+            match row:
+                case [str(path), str(digest)]:
+                    self.files[part], self.digests[part] = path, digest
+                case _:
+                    raise StateError(f"saved state of the machine: its {part} is damaged")
+        return self
 
 
 def kernel_place(machine: Machine, firmware: Image | None) -> int:

@@ -171,6 +171,12 @@ class Firmware:
     def end(self, code: int, message: str) -> None:
         self.machine.halt(code, f"the kernel {message}")
 
+    def reboot(self, code: int) -> None:
+        if self.machine.recipe is None:
+            self.end(code, "asked for a reboot: start it anew")
+        else:
+            self.machine.restart()
+
     def stopped(self) -> None:
         if all(hart.halted for hart in self.machine.harts):
             self.machine.halt(DEAD, "the last running hart stopped itself by SBI hart_stop: nothing starts one again")

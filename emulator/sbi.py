@@ -99,6 +99,10 @@ class Domain(Protocol):
         """The caller shut all down."""
         ...
 
+    def reboot(self, code: int) -> None:
+        """The caller asked for a start from the beginning; `code` is that of an end, where there is none."""
+        ...
+
 
 Result = tuple[int, int] | None
 """(error, value), or None when the guest does not go on behind the call."""
@@ -237,7 +241,10 @@ def system_reset(hart: Caller, a: Arguments) -> Result:
     if kind > WARM_REBOOT:
         return NOT_SUPPORTED, 0
     code = reason if reason <= 1 else reason & 0xFF
-    hart.domain.end(code, "shut down" if kind == SHUTDOWN else "asked for a reboot: start it anew")
+    if kind == SHUTDOWN:
+        hart.domain.end(code, "shut down")
+    else:
+        hart.domain.reboot(code)
     return None
 
 

@@ -167,6 +167,10 @@ def parser() -> argparse.ArgumentParser:
         "--share", action="append", metavar="DIR[,rw][,tag=NAME]",
         help="a folder that the bare machine mounts (mount -t 9p share /mnt); read-only, unless ,rw",
     )  # fmt: skip
+    run.add_argument(
+        "--no-reboot", action="store_const", const=True,
+        help="a bare machine that asks for a reset ends; else it boots again",
+    )  # fmt: skip
     run.add_argument("--dump-dtb", metavar="FILE", help="write the machine's device tree to FILE and end")
     run.add_argument(
         "--signature", metavar="FILE", help="when the guest ends: what is from begin_signature to end_signature, in hex"
@@ -331,7 +335,7 @@ def _run(options: argparse.Namespace) -> int:
         machine, tree, image = machines.bare(
             options.bare or None, memory=options.memory or 2 << 30, harts=options.harts or 1, dtb=options.dtb,
             kernel=options.kernel, initrd=options.initrd, append=options.append or "", drives=options.drive or (),
-            shares=options.share or (),
+            shares=options.share or (), reboot=not options.no_reboot,
         )  # fmt: skip
         title = options.bare or options.kernel or "nothing"
         if options.dump_dtb is not None:
@@ -345,7 +349,8 @@ def _run(options: argparse.Namespace) -> int:
                 raise UsageError("--signature needs a program to run")
             options.signature = Signature.of(options.signature, image, machine.memory, width)
     else:
-        for option in ("--harts", "--dtb", "--drive", "--share", "--dump-dtb", "--signature", "--kernel"):
+        bare = ("--harts", "--dtb", "--drive", "--share", "--dump-dtb", "--signature", "--kernel", "--no-reboot")
+        for option in bare:
             value = getattr(options, option[2:].replace("-", "_"))
             if value is not None:
                 raise UsageError(f"{option} is for the bare machine: use it with --bare")

@@ -54,7 +54,7 @@ def with_guests(
     for path in paths:
         vm = hypervisor.create_vm(_name(path, taken), memory=memory, vcpus=vcpus)
         data = loader.read_file(path)
-        if not _has_form(data):
+        if not loader.has_form(data):
             raise LoadError(f"{path}: {_foreign(data) or 'neither an ELF file nor a Linux kernel image'}")
         vm.load(path, append, initrd)
     return machine
@@ -63,35 +63,28 @@ def with_guests(
 def bare(
     firmware: str | None, *, memory: int, harts: int, dtb: str | None, kernel: str | None = None,
     initrd: str | None = None, append: str = "", drives: Sequence[str] = (), shares: Sequence[str] = (),
+    reboot: bool = True,
 ) -> tuple[Machine, bytes, Image | None]:  # fmt: skip
     """The bare machine with `firmware` in M-mode at its entry, or `kernel` in S-mode under the built-in one; the device
-    tree that it is handed; the first program loaded. Without either it has nothing to run."""
+    tree that it is handed; the first program loaded. Without either it has nothing to run. `reboot`: a reset boots it
+    again."""
     machine = Machine(memory=memory, harts=harts, drives=map(Drive.parse, drives), entropy=0)
     for share in Share.parse_all(shares):
         machine.attach(share)
-    image = None if firmware is None else _program(find(firmware, bare=True), machine.ram_base)
-    main = None if kernel is None else _program(find(kernel, bare=False), boot.kernel_place(machine, image))
-    tree = boot.boot(
-        machine, image, main, append=append,
-        initrd=None if initrd is None else boot.Initrd(loader.shown(initrd), loader.read_file(initrd)),
-        tree=None if dtb is None else loader.read_file(dtb, 1 << 20),
-        tree_name="device tree" if dtb is None else loader.shown(dtb),
-    )  # fmt: skip
-    return machine, tree, image or main
+    paths = {"firmware": (firmware, True), "kernel": (kernel, False)}
+    found = {part: find(name, bare=bare) for part, (name, bare) in paths.items() if name is not None}
+    for path in found.values():
+        _check_program(path)
+    recipe = boot.Recipe(append, **found, initrd=initrd, tree=dtb)
+    tree, image = recipe.start(machine)
+    machine.recipe = recipe if reboot else None
+    return machine, tree, image
 
 
-def _program(path: Path, address: int) -> Image:
-    """In whichever form; all but ELF files are loaded at `address`."""
+def _check_program(path: Path) -> None:
     data = loader.read_file(path)
-    if _has_form(data):
-        return loader.read_image(path, address)
-    _check_raw(path, data)
-    return loader.read_raw(path, address)
-
-
-def _has_form(data: bytes) -> bool:
-    """ELF, Linux image or compressed, whatever the name says."""
-    return data.startswith((b"\x7fELF", b"\x1f\x8b")) or loader.linux_header(data) is not None
+    if not loader.has_form(data):
+        _check_raw(path, data)
 
 
 def _foreign(data: bytes) -> str:

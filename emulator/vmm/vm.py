@@ -200,6 +200,9 @@ class Vm:
         for vcpu in self.vcpus:
             vcpu.status = "ended"
 
+    def reboot(self, code: int) -> None:
+        self.end(code, "asked for a reboot: start it anew")
+
     def stop(self, reason: str) -> None:
         """The guest cannot go on. The first reason stays."""
         if not self.ended:

@@ -116,6 +116,18 @@ def test_tiny_hypervisor_on_the_bare_machine() -> None:
     assert b"in HS-mode" in done.stdout
 
 
+RESET = (lui(5, 0x100), lui(6, 0x7), 0x7773_0313, 0x0062_A023, jump(0))
+"""Writes 0x7777, "reset", to it."""
+
+
+def test_a_machine_that_asks_for_a_reset_boots_again_unless_told_not_to(guest: Guest) -> None:
+    path = guest(b"".join(word.to_bytes(4, "little") for word in RESET), "reset.bin")
+    done = run("run", "--bare", path, "--headless", "--no-reboot")
+    assert (done.returncode, done.stderr) == (0, b"")
+    line = ["run", "--bare", path, "--headless", "--instructions", "1000"]
+    assert "stopped after 1,000 instructions" in failed(*line, code=3)
+
+
 def test_a_drive_that_changed_is_told(guest: Guest, tmp_path: Path) -> None:
     disk, saved = tmp_path / "disk.img", tmp_path / "s.rvs"
     disk.write_bytes(bytes(1024))
@@ -334,6 +346,7 @@ BAD_LINES = [
     (["run", "--drive", "x", "hello"], "--drive is for the bare machine"),
     (["run", "--bare", "tiny-hypervisor", "--drive", "no-such.img", "--headless"], "no-such.img: cannot be read"),
     (["run", "--bare", "tiny-hypervisor", "--drive", "/dev/null,rw", "--headless"], "not a regular file"),
+    (["run", "--no-reboot", "hello"], "--no-reboot is for the bare machine"),
     (["run", "--share", ".", "hello"], "--share is for the bare machine"),
     (["run", "--bare", "tiny-hypervisor", "--share", "nowhere", "--headless"], "nowhere: cannot be opened: no such"),
     (["run", "--bare", "tiny-hypervisor", "--share", "text", "--headless"], "text: cannot be opened: not a directory"),

@@ -184,7 +184,8 @@ class Vm:
     def device_tree(self, append: str = "", initrd: tuple[int, int] | None = None) -> bytes:
         """What this VM tells its guest of itself: a flattened device tree. `initrd` is [start, end)."""
         letters, *names = self.hypervisor.machine.isa.split("_")
-        isa = "_".join([letters.replace("h", ""), *names])
+        # A guest's counters are not the hart's, and cannot interrupt.
+        isa = "_".join([letters.replace("h", ""), *(name for name in names if name != "sscofpmf")])
         memory = [(slot.gpa, slot.size) for slot in self.slots]
         return flatten(machine_tree(self.bus, memory, harts=len(self.vcpus), isa=isa, bootargs=append, initrd=initrd))
 

@@ -186,9 +186,10 @@ class LinuxHeader(NamedTuple):
     big_endian: bool
 
 
-def read_file(path: str | os.PathLike[str], limit: int = FILE_LIMIT) -> bytes:
-    """A whole regular file. LoadError if it is missing, unreadable, empty, no file, or longer than `limit` bytes."""
-    name = shown(path)
+def read_file(path: str | os.PathLike[str], limit: int = FILE_LIMIT, name: str = "") -> bytes:
+    """A whole regular file. LoadError if it is missing, unreadable, empty, no file, or longer than `limit` bytes; it
+    calls the file `name`, or as the path does."""
+    name = name or shown(path)
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())

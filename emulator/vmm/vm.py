@@ -177,8 +177,10 @@ class Vm:
 
     def _check_fits(self, what: str, gpa: int, size: int) -> None:
         if not self.has_memory(gpa, size):
+            more = ": give it more memory" if size > max(slot.size for slot in self.slots) else ""
             raise LoadError(
                 f"{what}: {gpa:#x}..{gpa + size:#x} is outside the memory of VM {self.name} ({describe(self.slots)})"
+                f"{more}"
             )
 
     def device_tree(self, append: str = "", initrd: tuple[int, int] | None = None) -> bytes:

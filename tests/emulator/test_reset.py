@@ -143,7 +143,7 @@ def test_a_guest_that_only_resets_is_bounded_by_the_budget(booted: Any, tmp_path
 
 @pytest.mark.parametrize(
     "junk", [0, {}, {"append": 1, "files": {}}, {"append": "", "files": {"no": ["a", "b"]}},
-             {"append": "", "files": {"kernel": ["a"]}}, {"append": "", "files": {"kernel": "ab"}}],
+             {"append": "", "files": {"kernel": ["a", "b"]}}, {"append": "", "files": {"kernel": "ab"}}],
 )  # fmt: skip
 def test_a_damaged_recipe_is_refused(booted: Any, junk: Any) -> None:
     with pytest.raises(StateError):

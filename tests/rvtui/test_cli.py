@@ -332,7 +332,7 @@ BAD_LINES = [
     (["run", "--bare", "--kernel", "raw.bin", "--dtb", "no-cpu.dtb", "--headless"], "the device tree has no cpu"),
     (["run", "--bare", "--kernel", "raw.bin", "--dtb", "far.dtb", "--headless", "--memory", "64M"], "but RAM is"),
     (["run", "--bare", "--kernel", "raw.bin", "--dtb", "no-memory.dtb", "--headless"], "the device tree has no memory"),
-    (["run", "--bare", "--kernel", "raw.bin", "--dtb", "cpu-5.dtb", "--headless"], "cpu-5.dtb: the device tree has cpu"),
+    (["run", "--bare", "--kernel", "raw.bin", "--dtb", "cpu-5.dtb", "--headless"], "the device tree has cpu 5"),
     (["run", "--bare", "--kernel", "raw.bin", "--dtb", "cells.dtb", "--headless"], "cells.dtb: "),
     (["run", "--bare", "--kernel", "raw.bin", "--dtb", "empty", "--headless"], "empty: the file is empty"),
     (["run", "--vcpus", "2", "--bare", "tiny-hypervisor", "--headless"], "--vcpus"),

@@ -89,8 +89,10 @@ def until_reset(machine: Machine) -> None:
         assert machine.run(1).executed == 1
 
 
-def test_all_is_as_it_was_booted(booted: Any) -> None:
-    machine, fresh = booted(), booted()
+@pytest.mark.parametrize("harts", [1, 2])
+def test_all_is_as_it_was_booted(booted: Any, harts: int) -> None:
+    machine, fresh = booted(harts=harts), booted(harts=harts)
+    machine.set_time(1_000_000)
     until_reset(machine)
     one, other = machine.state(), fresh.state()
     # The clock on the wall goes on, disks keep what they have, and the machine knows what has been.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from emulator import sbi
 from emulator.errors import StateError
 from emulator.hart import Exit, ExitReason, Hart, Mode
+from emulator.pmu import HartCounters, Pmu
 
 if TYPE_CHECKING:
     from emulator.console import Console
@@ -42,7 +43,7 @@ SETUP: Final = {
     "pmpcfg0": 0x1F,
 }
 """How firmware leaves M-mode's registers to any S-mode; the built-in hypervisor begins with them too."""
-START: Final = {**SETUP, "mie": 0, "scounteren": 7, "stimecmp": NEVER, "satp": 0, "sie": 0}
+START: Final = {**SETUP, **HartCounters.SETUP, "mie": 0, "scounteren": 7, "stimecmp": NEVER, "satp": 0, "sie": 0}
 
 
 class FirmwareHart:
@@ -52,6 +53,7 @@ class FirmwareHart:
         self.domain, self.hart, self.index = firmware, hart, hart.index
         self.suspended = False
         """In hart_suspend, as long as it waits."""
+        self.pmu = Pmu(HartCounters(hart))
 
     @property
     def x(self) -> Any:
@@ -82,6 +84,7 @@ class FirmwareHart:
         hart.pc = pc
         hart.mode = Mode.HS
         hart.halted = hart.waiting = self.suspended = False
+        self.pmu.reset()
 
     def stop(self) -> None:
         self.hart.halted = True
@@ -171,6 +174,12 @@ class Firmware:
     def end(self, code: int, message: str) -> None:
         self.machine.halt(code, f"the kernel {message}")
 
+    def reboot(self, code: int) -> None:
+        if self.machine.recipe is None:
+            self.end(code, "asked for a reboot: start it anew")
+        else:
+            self.machine.restart()
+
     def stopped(self) -> None:
         if all(hart.halted for hart in self.machine.harts):
             self.machine.halt(DEAD, "the last running hart stopped itself by SBI hart_stop: nothing starts one again")
@@ -182,22 +191,24 @@ class Firmware:
             "firmware": {
                 "suspended": [caller.suspended for caller in self.callers],
                 "calls": dict(sorted(self.calls.items())),
+                "counters": [caller.pmu.state() for caller in self.callers],
             }
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over a saved state; the harts are restored by the machine. Raises StateError."""
         match state:
-            case {"firmware": {"suspended": list(suspended), "calls": dict(calls)}} if (
-                len(suspended) == len(self.callers)
+            case {"firmware": {"suspended": list(suspended), "calls": dict(calls), "counters": list(counters)}} if (
+                len(suspended) == len(counters) == len(self.callers)
                 and all(isinstance(each, bool) for each in suspended)
                 and all(isinstance(name, str) and isinstance(count, int) for name, count in calls.items())
             ):
                 pass
             case _:
                 raise StateError("saved firmware: a field is missing or of the wrong kind")
-        for caller, each in zip(self.callers, suspended, strict=True):
+        for caller, each, saved in zip(self.callers, suspended, counters, strict=True):
             caller.suspended = each
+            caller.pmu.restore(saved)
         self.calls = Counter(calls)
 
     @classmethod

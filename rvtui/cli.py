@@ -41,7 +41,6 @@ examples:
 """
 _LATER_SNAPSHOT = ("list", "tree", "diff", "delete", "prune", "export", "import")
 _LATER_OPTIONS = {
-    "--share": "DIR",
     "--h-version": "V",
     "--priv-version": "V",
     "--profile": "FILE",
@@ -167,6 +166,14 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--network", choices=("hub", "off"), default="hub",
         help="hub (default): a network card for the machine, or each VM, on one hub with a small host at 10.0.2.2",
+    )  # fmt: skip
+    run.add_argument(
+        "--share", action="append", metavar="DIR[,rw][,tag=NAME]",
+        help="a folder that guests may mount (mount -t 9p share /mnt); read-only, unless ,rw",
+    )  # fmt: skip
+    run.add_argument(
+        "--no-reboot", action="store_const", const=True,
+        help="a bare machine that asks for a reset ends; else it boots again",
     )  # fmt: skip
     run.add_argument("--dump-dtb", metavar="FILE", help="write the machine's device tree to FILE and end")
     run.add_argument(
@@ -332,7 +339,7 @@ def _run(options: argparse.Namespace) -> int:
         machine, tree, image = machines.bare(
             options.bare or None, memory=options.memory or 2 << 30, harts=options.harts or 1, dtb=options.dtb,
             kernel=options.kernel, initrd=options.initrd, append=options.append or "", drives=options.drive or (),
-            network=options.network == "hub",
+            network=options.network == "hub", shares=options.share or (), reboot=not options.no_reboot,
         )  # fmt: skip
         title = options.bare or options.kernel or "nothing"
         if options.dump_dtb is not None:
@@ -346,7 +353,7 @@ def _run(options: argparse.Namespace) -> int:
                 raise UsageError("--signature needs a program to run")
             options.signature = Signature.of(options.signature, image, machine.memory, width)
     else:
-        for option in ("--harts", "--dtb", "--dump-dtb", "--signature", "--kernel"):
+        for option in ("--harts", "--dtb", "--dump-dtb", "--signature", "--kernel", "--no-reboot"):
             value = getattr(options, option[2:].replace("-", "_"))
             if value is not None:
                 raise UsageError(f"{option} is for the bare machine: use it with --bare")
@@ -355,7 +362,7 @@ def _run(options: argparse.Namespace) -> int:
         machine = machines.with_guests(
             options.guests, memory=options.memory or machines.VM_MEMORY, vcpus=options.vcpus or 1,
             initrd=options.initrd, append=options.append or "", drives=options.drive or (),
-            network=options.network == "hub",
+            shares=options.share or (), network=options.network == "hub",
         )  # fmt: skip
         title = " ".join(options.guests)
     if options.headless:

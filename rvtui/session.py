@@ -186,6 +186,11 @@ class Session:
             self._condition.notify_all()
         self._runner.interrupt()
 
+    def take_warnings(self) -> list[str]:
+        """What the machine has to say since the last time: of drives and folders that fail, as a rule."""
+        found = self.machine.warnings
+        return [found.pop(0) for _ in range(len(found))]
+
     def old_output(self, console: int) -> bytes:
         """What the console had printed before this session, as in a restored machine; once."""
         return self._old_output.pop(console, b"")

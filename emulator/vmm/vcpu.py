@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from emulator import sbi
+from emulator.devices.fields import Bits, Number, Numbers, Shape, Stateful
 from emulator.errors import ConfigurationError, StateError
 from emulator.hart import Hart, Mode, Registers
 from emulator.isa import csrs
+from emulator.pmu import CODE, CYCLE, INSTRET, Pmu
 
 if TYPE_CHECKING:
     from emulator.vmm.vm import Vm
@@ -47,6 +50,50 @@ REGISTERS = {
 }
 
 
+class GuestCounters(Stateful):
+    """Cycles and instructions of a vCPU, which are the same: those that it executed. Its reads of them are exits, so
+    that they need no place in the hart, and cannot tell when they overflow."""
+
+    name = "counters of a vCPU"
+    counters: tuple[int, ...] = (CYCLE, INSTRET)
+    EVENTS: Final = {CYCLE: CODE["CYCLES"], INSTRET: CODE["INSTRUCTIONS"]}
+    fields: Mapping[str, Shape] = {"bases": Numbers(3, Number(MASK64)), "running": Bits(1 << CYCLE | 1 << INSTRET)}
+
+    def __init__(self, vcpu: Vcpu) -> None:
+        self.vcpu = vcpu
+        self.bases = [0, 0, 0]
+        """What is to be added; of one that stands still, its value."""
+        self.running = 1 << CYCLE | 1 << INSTRET
+
+    def serves(self, counter: int, event: int) -> bool:
+        return event == self.EVENTS[counter]
+
+    def configure(self, counter: int, event: int, inhibit: int) -> None:
+        """Filters are hints."""
+
+    def release(self, counter: int) -> None:
+        self.start(counter)
+
+    def read(self, counter: int) -> int:
+        counted = self.vcpu.instructions if self.running >> counter & 1 else 0
+        return counted + self.bases[counter] & MASK64
+
+    def set(self, counter: int, value: int) -> None:
+        counted = self.vcpu.instructions if self.running >> counter & 1 else 0
+        self.bases[counter] = value - counted & MASK64
+
+    def start(self, counter: int) -> None:
+        self._run(counter, 1)
+
+    def stop(self, counter: int) -> None:
+        self._run(counter, 0)
+
+    def _run(self, counter: int, level: int) -> None:
+        value = self.read(counter)
+        self.running = self.running & ~(1 << counter) | level << counter
+        self.set(counter, value)
+
+
 class Vcpu:
     """Registers have the names x0..x31, f0..f31 (raw 64-bit patterns), pc, mode (3 VS, 4 VU), and those of CSRS.
 
@@ -68,6 +115,8 @@ class Vcpu:
         """Exits since an instruction retired before one."""
         self.marked = 0
         """`instructions` at the last exit."""
+        self.counters = GuestCounters(self)
+        self.pmu = Pmu(self.counters)
         self.hart: Hart | None = None
         """The hart that holds the registers now."""
         self.inside = False
@@ -169,6 +218,8 @@ class Vcpu:
         self.set_reg("x10", self.index)
         self.set_reg("x11", opaque)
         self.status, self.suspended, self.stuck = "ready", False, 0
+        self.counters = self.pmu.hardware = GuestCounters(self)
+        self.pmu.reset()
 
     # What SBI asks of a hart (emulator.sbi.Caller)
 
@@ -301,6 +352,8 @@ class Vcpu:
             "marked": self.marked,
             "pc": self.pc,
             "mode": int(self.mode),
+            "counters": self.counters.state(),
+            "pmu": self.pmu.state(),
             "registers": None if self.hart else {name: list(values) for name, values in kept.items()},
         }
 
@@ -311,7 +364,7 @@ class Vcpu:
             case {
                 "status": str(status), "suspended": bool(suspended), "instructions": int(instructions),
                 "stuck": int(stuck), "marked": int(marked), "pc": int(pc), "mode": (3 | 4) as mode,
-                "registers": registers,
+                "counters": counters, "pmu": pmu, "registers": registers,
             } if status in STATES:  # fmt: skip
                 pass
             case _:
@@ -329,6 +382,8 @@ class Vcpu:
         self.status, self.suspended = status, suspended
         self.instructions, self.stuck, self.marked = instructions, stuck, marked
         self._pc, self._mode = pc & MASK64, Mode(mode)
+        self.counters.restore(counters)
+        self.pmu.restore(pmu)
 
 
 def fits(values: list[Any], count: int) -> bool:

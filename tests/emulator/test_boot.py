@@ -311,7 +311,9 @@ def test_the_command_line_takes_the_place_of_the_trees() -> None:
         (lambda root: root.children[0].properties.update(reg=[0, BASE + 4 * MIB, 0, MIB]), "no memory before"),
         (lambda root: root.children.pop(1), "has no cpu"),
         (lambda root: root.children[1].children[0].properties.update(status="disabled"), "has no cpu"),
-        (lambda root: root.children[1].children[0].properties.update(reg=3), "only cpu 3"),
+        (lambda root: root.children[1].children[0].properties.update(reg=3), "has cpu 3"),
+        (lambda root: root.children[1].add(Node("cpu@1", {"device_type": "cpu", "reg": 1})), "has cpu 1, but the"),
+        (lambda root: root.properties.update({"#address-cells": 0}), "mine: .* does not fit its parent's"),
     ],
 )
 def test_a_tree_that_contradicts_the_machine_is_refused(change: Callable[[Node], object], match: str) -> None:

@@ -729,6 +729,23 @@ def test_drives_that_cannot_be(tmp_path: Path, image: Path) -> None:
         Drive(image, "rwx")
 
 
+def test_files_that_may_not_be_read_or_written(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def refuse(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if flags & os.O_RDWR or "secret" in str(path):
+            raise PermissionError(13, "Permission denied")
+        return real(path, flags, *rest, **more)
+
+    (secret := image.parent / "secret").write_bytes(bytes(512))
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(ConfigurationError, match="cannot be opened for writing: permission denied"):
+        Drive(image, "rw")
+    with pytest.raises(ConfigurationError, match="secret: cannot be read: permission denied"):
+        Drive(secret)
+    assert Disk(Drive(image)).request(0, 0, 512)[0] == 0
+
+
 def test_as_the_command_line_has_them(image: Path, tmp_path: Path) -> None:
     assert [Drive.parse(f"{image}{mode}").mode for mode in ("", ",ro", ",rw")] == ["copy", "ro", "rw"]
     comma = tmp_path / "a,b"

@@ -759,3 +759,10 @@ async def test_closing_in_the_middle_of_everything() -> None:
                 desk.application.carry_out("step 50")
             await desk.press("q")
     assert not desk.session._thread.is_alive()
+
+
+async def test_what_the_machine_warns_of_is_said_below() -> None:
+    async with opened(["ticker"]) as desk:
+        desk.machine.warnings.append("drive d.img: no space left on device; the guest sees errors")
+        await desk.shows("✗ drive d.img: no space left on device")
+        assert not desk.machine.warnings and desk.session.running

@@ -375,7 +375,7 @@ def _take_image(options: argparse.Namespace) -> None:
     from rvtui.images.cache import Cache
 
     if options.kernel is not None:
-        raise UsageError("--image has a kernel of its own: leave out --kernel, or take its files from rvtui images path")
+        raise UsageError("--image brings its kernel: leave out --kernel, or take single files (rvtui images path)")
     cache = Cache()
     image = cache.need(options.image)
     files = {kind: str(cache.files / kept.file) for kind, kept in image.files.items()}

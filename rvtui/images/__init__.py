@@ -1,4 +1,4 @@
-"""Ready images: a kernel with KVM, an initramfs and firmware, made from Debian's packages for riscv64 and kept in a cache.
+"""Ready images: a kernel with KVM, an initramfs and firmware, made from Debian's packages and kept in a cache.
 
 `recipes` says what there is, `apt` fetches packages by the system's package client, `packages` and `initramfs` take
 them apart and put an image together, `cache` keeps it, `command` is `rvtui images`.

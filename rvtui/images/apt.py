@@ -52,6 +52,8 @@ Dir::Etc::preferencesparts "/dev/null";
 _URI: Final = re.compile(r"'([^']+)' (\S+) (\d+) SHA256:([0-9a-f]{64})")
 _STATUS: Final = re.compile(rb"(?:dl|pm)status:[^:]*:([0-9.]+):")
 _OUTPUT_LIMIT: Final = 16 << 20
+PATIENCE: Final = 5
+"""Seconds that apt has to end when asked to."""
 Progress = Callable[[str, float], None]
 """Is told what goes on, and how much of it is done, 0 to 1."""
 
@@ -194,9 +196,7 @@ class Apt:
                 out, wrong = self._collect(process, status, what)
             code = process.wait()
         except BaseException:
-            with contextlib.suppress(OSError):
-                os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
+            _end(process)
             raise
         finally:
             for pipe in (process.stdout, process.stderr):
@@ -232,9 +232,19 @@ def _exactly(package: Package) -> str:
     return f"{package.name}={package.version}"
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """It and what it started; apt keeps what has come."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
+            return
+
+
 def _reason(text: str, code: int) -> str:
     """The line that says it best."""
-    for mark in ("E: Failed", "E: ", "Err:", "W: "):
+    for mark in ("E: Failed", "W: Failed", "E: ", "Err:", "W: "):
         for line in text.splitlines():
             if line.startswith(mark):
                 return clean(line.removeprefix("E: ").removeprefix("W: "), 240)
@@ -242,7 +252,7 @@ def _reason(text: str, code: int) -> str:
 
 
 def follow(package: Package) -> bool:
-    """Dependencies that an image is made of: shared libraries, and the kernel that the package without a version names."""
+    """Dependencies that an image is made of: shared libraries, and the kernel behind the package without a version."""
     return package.section.rpartition("/")[2] == "libs" or package.name.startswith("linux-image-")
 
 

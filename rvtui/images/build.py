@@ -120,7 +120,7 @@ def _kernel(package: Path, wanted: Iterable[str]) -> tuple[bytes | None, dict[st
     while open_names:  # what a module needs may come before it in the package: then a second reading finds it
         asked = frozenset(open_names)
         for name, file in files(package, lambda name: _is_kernel(name) or module_name(name) in asked):  # noqa: B023
-            at, _, inside = name.partition("lib/modules/")
+            _, _, inside = name.partition("lib/modules/")
             if name.startswith("boot/"):
                 kernel = file.data
             elif inside.endswith("/modules.builtin"):

@@ -246,5 +246,7 @@ def _parse(told: Any, name: str) -> Manifest:
             raise ValueError("a size")
     if "kernel" not in files:
         raise ValueError("no kernel")
-    packages = tuple(Origin(str(p["package"]), str(p["version"]), int(p["size"]), str(p["sha256"])) for p in told["packages"])
+    packages = tuple(
+        Origin(str(p["package"]), str(p["version"]), int(p["size"]), str(p["sha256"])) for p in told["packages"]
+    )
     return Manifest(name, str(told["recipe"]), str(told["mirror"]), str(told["append"]), packages, files)

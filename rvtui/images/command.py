@@ -29,8 +29,8 @@ def arguments(parser: argparse.ArgumentParser, parts: Any) -> None:
     text = "fetch packages and build an image; goes on where it was interrupted"
     each = parts.add_parser("get", help=text, description=text, allow_abbrev=False)
     each.add_argument("name", metavar="NAME")
-    each.add_argument("--mirror", metavar="URL", help="where Debian is (else as the system's own lists, or Debian's own)")
-    each.add_argument("--again", action="store_true", help="make it anew, of the newest packages, if it is here already")
+    each.add_argument("--mirror", metavar="URL", help="where Debian is, else as the system's own lists say")
+    each.add_argument("--again", action="store_true", help="make it anew, of the newest packages")
     text = "where a file of an image is"
     each = parts.add_parser("path", help=text, description=text, allow_abbrev=False)
     each.add_argument("name", metavar="NAME")

@@ -12,14 +12,6 @@ from rvtui.images import ImageError
 from rvtui.images.packages import File, libraries, module_info, module_name
 
 DIRECTORIES: Final = ("dev", "proc", "sys", "tmp", "root", "etc", "run", "bin", "usr/bin", "mnt")
-APPLETS: Final = (
-    "sh cat ls ps dmesg mount umount mkdir rm cp mv ln grep sed awk sort head tail wc tr cut find xargs echo printf test ["
-    " env sleep date uname nproc free top vi less more dd df du sync poweroff reboot halt insmod rmmod lsmod modprobe"
-    " modinfo mdev setsid cttyhack ip ifconfig ping route udhcpc nslookup wget nc hostname devmem hexdump xxd od md5sum"
-    " sha256sum tar gzip gunzip cpio kill killall stty tty clear time timeout true false id chmod chown touch stat seq expr"
-    " tee yes losetup blkid mke2fs fdisk"
-).split()
-"""Busybox's other names: links that init, and whoever types, find."""
 _LINKS: Final = 40
 """A chain of symbolic links that is longer has no end, as for the kernel's path walk."""
 
@@ -54,8 +46,8 @@ def _entry(path: str, mode: int, data: bytes, number: int, device: tuple[int, in
 
 
 def busybox(program: File) -> dict[str, File]:
-    """The program and its links."""
-    return {"bin/busybox": File(0o755, program.data)} | {f"bin/{name}": File(0o777, b"", "busybox") for name in APPLETS}
+    """The program, and the shell that starts init, which makes the other links."""
+    return {"bin/busybox": File(0o755, program.data), "bin/sh": File(0o777, b"", "busybox")}
 
 
 def modules(release: str, found: dict[str, tuple[str, bytes]], builtin: Iterable[str]) -> dict[str, File]:

@@ -7,6 +7,7 @@ Packages come signed, but every size is checked all the same; what is wrong is a
 from __future__ import annotations
 
 import gzip
+import io
 import lzma
 import tarfile
 import zlib
@@ -64,19 +65,18 @@ class _Member:
 def files(package: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, File]]:
     """The files in `package` whose path ("usr/bin/x") is `wanted`, in its order. Raises ImageError."""
     try:
-        with package.open("rb") as file:
-            with tarfile.open(fileobj=_contents(file), mode="r|") as archive:
-                for entry in archive:
-                    name = entry.name.removeprefix("./").strip("/")
-                    if not wanted(name):
-                        continue
-                    if entry.issym():
-                        yield name, File(0o777, b"", entry.linkname)
-                    elif entry.isreg():
-                        if entry.size > FILE_LIMIT:
-                            raise ImageError(f"{package.name}: {name} has {entry.size} bytes: too many")
-                        source = archive.extractfile(entry)
-                        yield name, File(entry.mode & 0o777, b"" if source is None else source.read())
+        with package.open("rb") as file, tarfile.open(fileobj=_contents(file), mode="r|") as archive:
+            for entry in archive:
+                name = entry.name.removeprefix("./").strip("/")
+                if not wanted(name):
+                    continue
+                if entry.issym():
+                    yield name, File(0o777, b"", entry.linkname)
+                elif entry.isreg():
+                    if entry.size > FILE_LIMIT:
+                        raise ImageError(f"{package.name}: {name} has {entry.size} bytes: too many")
+                    source = archive.extractfile(entry)
+                    yield name, File(entry.mode & 0o777, b"" if source is None else source.read())
     except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error, zstandard.ZstdError, tarfile.TarError) as error:
         raise ImageError(f"{package.name}: the package is damaged ({str(error)[:80]}): get it again") from None
 
@@ -138,7 +138,7 @@ def libraries(name: str, data: bytes) -> tuple[list[str], str]:
     try:
         for segment in _elf(data).iter_segments():
             if isinstance(segment, DynamicSegment):
-                needed += [tag.needed for tag in segment.iter_tags("DT_NEEDED")]
+                needed += [str(vars(tag)["needed"]) for tag in segment.iter_tags("DT_NEEDED")]
             elif segment["p_type"] == "PT_INTERP":
                 linker = segment.get_interp_name()
     except _ELF_FAULTS as error:
@@ -151,6 +151,4 @@ _ELF_FAULTS: Final = (ELFError, ValueError, TypeError, LookupError, OverflowErro
 
 
 def _elf(data: bytes) -> Any:
-    import io
-
     return ELFFile(io.BytesIO(data))

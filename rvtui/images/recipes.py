@@ -37,7 +37,7 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """Of all that decides what is built from given packages: another one means that the image is to be made anew."""
+        """Of all that decides what is built of given packages: with another one the image is to be made anew."""
         texts = {name: script(name) for name in (*self.scripts, *(GUEST_SCRIPTS if self.nested else ()))}
         told = json.dumps([FORMAT, SUITE, asdict(self), texts], sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()

@@ -46,8 +46,9 @@ def _entry(path: str, mode: int, data: bytes, number: int, device: tuple[int, in
 
 
 def busybox(program: File) -> dict[str, File]:
-    """The program, and the shell that starts init, which makes the other links."""
-    return {"bin/busybox": File(0o755, program.data), "bin/sh": File(0o777, b"", "busybox")}
+    """The program, and the shell that starts init, which makes the other links; the kernel calls /sbin/modprobe."""
+    links = {"bin/sh": "busybox", "sbin": "bin"}
+    return {"bin/busybox": File(0o755, program.data)} | {name: File(0o777, b"", to) for name, to in links.items()}
 
 
 def modules(release: str, found: dict[str, tuple[str, bytes]], builtin: Iterable[str]) -> dict[str, File]:

@@ -12,7 +12,7 @@ from rvtui.images import ImageError
 
 SUITE: Final = "trixie"
 ARCHITECTURE: Final = "riscv64"
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of what is built; counted up when the builder makes something else of the same recipe."""
 
 

@@ -43,7 +43,6 @@ _LATER_OPTIONS = {
     "--share": "DIR",
     "--h-version": "V",
     "--priv-version": "V",
-    "--profile": "FILE",
     "--gdb": "[HOST:]PORT",
     "--record": "FILE",
 }
@@ -229,6 +228,11 @@ def _run_options(to: argparse.ArgumentParser) -> None:
     to.add_argument("--headless", action="store_true", help="no screen: consoles go to standard output")
     to.add_argument("--instructions", type=number, metavar="N", help="stop after N instructions")
     to.add_argument("--save", metavar="FILE", help="with --headless: save the machine where it stopped")
+    to.add_argument(
+        "--profile", metavar="FILE",
+        help="where instructions and time went: FILE.json, FILE.folded (for flame graphs), any other or - for a table",
+    )  # fmt: skip
+    to.add_argument("--symbols", metavar="F[,F]", help="for --profile: names of addresses, of ELF files or System.maps")
 
 
 def version() -> str:
@@ -365,9 +369,19 @@ def _run(options: argparse.Namespace) -> int:
             initrd=options.initrd, append=options.append or "",
         )  # fmt: skip
         title = " ".join(options.guests)
-    if options.headless:
-        return _headless(machine, options)
-    return _open_after(machine, options, title, start=not options.paused)
+    return _go(machine, options, title, start=not options.paused)
+
+
+def _go(machine: object, options: argparse.Namespace, title: str, *, start: bool, path: str = "") -> int:
+    """On the screen or without, profiled if asked for."""
+    if options.symbols is not None and options.profile is None:
+        raise UsageError("--symbols needs --profile")
+    from rvtui.profile import profiling
+
+    with profiling(machine, options.profile, options.symbols):  # type: ignore[arg-type]
+        if options.headless:
+            return _headless(machine, options)
+        return _open_after(machine, options, title, start=start, path=path)
 
 
 def _take_image(options: argparse.Namespace) -> None:
@@ -426,9 +440,7 @@ def _snapshot(options: argparse.Namespace) -> int:
                     raise UsageError("--save needs --headless; in the application S saves")
                 _need_terminal()
             machine = snapshots.load(options.file)
-            if options.headless:
-                return _headless(machine, options)
-            return _open_after(machine, options, options.file, start=options.run, path=options.file)
+            return _go(machine, options, options.file, start=options.run, path=options.file)
         case "save":
             from rvtui import headless, machines
 

@@ -44,7 +44,8 @@ class Recipe:
 
 
 _BASE: Final = ("linux-image-riscv64", "busybox-static", "opensbi")
-_MODULES: Final = ("virtio_mmio", "virtio_blk", "virtio_net", "virtio_rng", "9pnet_virtio", "9p", "ext4", "kvm")
+_VIRTIO: Final = ("virtio_mmio", "virtio_blk", "virtio_net", "virtio_rng", "9pnet_virtio")
+_MODULES: Final = (*_VIRTIO, "9p", "ext4", "crc32c_generic", "kvm")  # ext4 asks for the checksum by name
 GUEST_SCRIPTS: Final = ("guest-init",)
 RECIPES: Final = {
     recipe.name: recipe

@@ -95,7 +95,7 @@ def deb(files: Mapping[str, Content], form: str = "xz") -> bytes:
 
 def everything() -> dict[str, tuple[str, str, bytes]]:
     """Name: (section, what it depends on, file) of all that the images want."""
-    plain = ("virtio_mmio", "virtio_blk", "virtio-rng", "ext4")
+    plain = ("virtio_mmio", "virtio_blk", "virtio-rng", "ext4", "crc32c_generic")
     files: dict[str, Content] = {
         f"boot/vmlinux-{RELEASE}": kernel(),
         f"{MODULES}/modules.builtin": b"kernel/drivers/virtio/virtio.ko\nkernel/lib/crc16.ko\n",

@@ -38,7 +38,7 @@ from rvtui.subjects import virtual_machines
 from rvtui.text import clean
 
 FORMAT: Final = 1
-LEAST, MOST, PART = 1_009, 500_009, 128
+LEAST, MOST, PART = 1_009, 1_000_003, 100
 """Steps between two looks at pc: a part of those since the profile began, so that short runs are told of too, and long
 ones cost little. Odd, the ends prime, so that loops are not met at the same place each time."""
 MOST_NAMES: Final = 65_536
@@ -133,7 +133,7 @@ class Profile:
         self._exits: Counter[str] = Counter()
         self._devices: list[str] = []
         self._clock = _Clock()
-        self._undo: list[tuple[Any, str]] = []
+        self._undo: list[tuple[Any, str, Any]] = []
         self._vms = {vm.vmid: vm for vm in virtual_machines(machine)}
         self._before = self._counts()
         self._started = time.perf_counter()
@@ -148,15 +148,15 @@ class Profile:
         self._put(machine, "run", clock.timed("loop", self._run))
         self._put(machine, "enter", clock.timed("native", machine.enter))
         if machine.host is not None:
-            for name in ("schedule", "ran"):
+            for name in ("schedule", "ran") if self._vms else ("ran",):  # firmware chooses nothing
                 self._put(machine.host, name, clock.timed("host", getattr(machine.host, name)))
         self._watch("", machine.bus)
         for vm in self._vms.values():
             self._watch(f"{vm.name}: ", vm.bus)
 
     def _put(self, owner: Any, name: str, call: Callable[..., Any]) -> None:
+        self._undo.append((owner, name, vars(owner).get(name)))
         setattr(owner, name, call)
-        self._undo.append((owner, name))
 
     def _watch(self, prefix: str, bus: Bus) -> None:
         for _, device in bus:
@@ -170,8 +170,11 @@ class Profile:
         if self._undo:
             self._all = time.perf_counter() - self._started
             self._after = self._counts()
-            for owner, name in self._undo:
-                delattr(owner, name)
+            for owner, name, before in self._undo:
+                if before is None:
+                    delattr(owner, name)
+                else:
+                    setattr(owner, name, before)
             self._undo.clear()
 
     def _run(self, budget: int, until: int = CLOCK_LIMIT) -> Exit:

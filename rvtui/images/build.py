@@ -115,25 +115,27 @@ def _is_wanted(name: str, recipe: Recipe) -> bool:
 def _kernel(package: Path, wanted: Iterable[str]) -> tuple[bytes | None, dict[str, File]]:
     """The kernel of a package, if it has one, and the modules `wanted` of it with those that they need."""
     kernel, release, builtin = None, "", set[str]()
+    packed: dict[str, tuple[str, bytes]] = {}  # all of them, as what a module needs may stand before it
+    for name, file in files(package, lambda name: _is_kernel(name) or bool(module_name(name))):
+        _, _, inside = name.partition("lib/modules/")
+        if name.startswith("boot/"):
+            kernel = file.data
+        elif inside.endswith("/modules.builtin"):
+            release = inside.split("/")[0]
+            builtin = {module_name(line) for line in file.data.decode("utf-8", "replace").split()}
+        elif inside and not file.link:
+            packed[module_name(name)] = name, file.data
+    if kernel is None or not release:
+        return None, {}
     found: dict[str, tuple[str, bytes]] = {}
-    open_names = set(wanted)
-    while open_names:  # what a module needs may come before it in the package: then a second reading finds it
-        asked = frozenset(open_names)
-        for name, file in files(package, lambda name: _is_kernel(name) or module_name(name) in asked):  # noqa: B023
-            _, _, inside = name.partition("lib/modules/")
-            if name.startswith("boot/"):
-                kernel = file.data
-            elif inside.endswith("/modules.builtin"):
-                release = inside.split("/")[0]
-                builtin = {module_name(line) for line in file.data.decode("utf-8", "replace").split()}
-            elif inside and not file.link:
-                data = unpacked(name, file.data)
-                place = inside.partition("/")[2].partition(".ko")[0] + ".ko"
-                found[module_name(name)] = place, data
-        if kernel is None or not release:
-            return None, {}
-        needs = {each for name, (_, data) in found.items() for each in initramfs.needed(module_info(name, data))}
-        open_names = {each for each in needs | set(wanted) if each not in found and each not in builtin} - asked
+    waiting = list(wanted)
+    while waiting:
+        each = waiting.pop()
+        if each in packed and each not in found:
+            name, data = packed[each]
+            inside = name.partition("lib/modules/")[2].partition("/")[2]
+            found[each] = inside.partition(".ko")[0] + ".ko", unpacked(name, data)
+            waiting += initramfs.needed(module_info(each, found[each][1]))
     if lacking := sorted(set(wanted) - found.keys() - builtin):
         raise ImageError(f"{package.name}: it has no kernel module {lacking[0]}")
     return kernel, initramfs.modules(release, found, builtin)

@@ -213,11 +213,11 @@ def parser() -> argparse.ArgumentParser:
     conformance.add_argument("words", nargs="*", metavar="WORD", help="only rules with this in id, sentence or section")
     conformance.add_argument("--rows", action="store_true", help="what implementations got wrong, and the rules for it")
     conformance.add_argument("--json", action="store_true", help="the data, for programs")
-    from rvtui.images import command as images
+    from rvtui.images import arguments as images
 
     text = "kernels with KVM, made of Debian's packages"
-    ready = commands.add_parser("images", help=text, description=f"{text.capitalize()}.", allow_abbrev=False)
-    images.arguments(ready, ready.add_subparsers(dest="part", metavar="ACTION", parser_class=_Parser))
+    ready = commands.add_parser("images", help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+    images.arguments(ready.add_subparsers(dest="part", metavar="ACTION", parser_class=_Parser))
     for name, text in _LATER.items():
         later = commands.add_parser(name, help=f"{text} (not available yet)", add_help=False)
         later.add_argument("rest", nargs=argparse.REMAINDER)

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from rvtui.images import ImageError
+from rvtui.images.arguments import KINDS
 from rvtui.images.recipes import RECIPES, recipe
 
 FORMAT: Final = 1
-KINDS: Final = ("kernel", "initrd", "firmware")
 _MANIFEST_LIMIT: Final = 1 << 20
 _PART: Final = ".part"
 

@@ -186,7 +186,7 @@ class Profile:
             left -= exit.executed
             if machine.executed >= self._next:
                 self._sample()
-            if exit.reason is not ExitReason.BUDGET or exit.executed < most or not left or machine.reached >= until:
+            if exit.reason is not ExitReason.BUDGET or exit.executed < most or not left:
                 break
         if exit.reason not in _CHOSEN_BY_TIME:
             self._exits[exit.reason.name.lower()] += 1

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import lzma
+import os
 import struct
 import sys
 import tarfile
@@ -161,6 +162,7 @@ elif "download" in words:
             continue
         if f"interrupt:{{name}}" in trouble:
             pathlib.Path(file).write_bytes(data[: len(data) // 2])
+            (home / "pid").write_text(str(os.getpid()))
             os.kill(os.getppid(), signal.SIGINT)
             time.sleep(60)
         pathlib.Path(file).write_bytes(data)
@@ -194,6 +196,14 @@ class Debian:
     def trouble(self, *words: str) -> None:
         """offline, or interrupt:PACKAGE when it is half here."""
         (self.home / "trouble").write_text(" ".join(words))
+
+    def is_at_work(self) -> bool:
+        """Whether the apt that made trouble last still runs."""
+        try:
+            os.kill(int((self.home / "pid").read_text()), 0)
+        except ProcessLookupError:
+            return False
+        return True
 
     def calls(self) -> list[str]:
         """What apt was called for, since last asked."""

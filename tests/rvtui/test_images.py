@@ -178,6 +178,7 @@ def test_a_damaged_manifest_is_said_and_made_anew(debian: Debian, run: Run, chan
 def test_a_broken_download_goes_on(debian: Debian, run: Run) -> None:
     debian.trouble("interrupt:opensbi")
     run("images", "get", "debian", code=cli.INTERRUPTED)
+    assert not debian.is_at_work()
     assert "not here" in run("images", "path", "debian", code=2)
     debian.calls()
     debian.trouble()

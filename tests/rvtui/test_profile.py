@@ -106,11 +106,13 @@ def test_the_machine_is_the_same_and_so_is_the_profile(make: Callable[[], Machin
     limit = 3_000_000
     for machine in (plain, whole, cut):
         machine.run(777)
+        machine.run(1 << 40, machine.reached + 5_555)
     profiles = Profile(whole), Profile(cut)
-    plain.run(limit)
-    whole.run(limit)
-    while cut.executed < min(777 + limit, whole.executed) and cut.halted is None:
-        cut.run(min(4_321, 777 + limit - cut.executed))
+    start, until = plain.executed, plain.reached + 1_234_567
+    plain.run(limit, until)
+    whole.run(limit, until)
+    while cut.executed < min(start + limit, whole.executed) and cut.halted is None:
+        cut.run(min(4_321, start + limit - cut.executed), until)
     told = []
     for of in profiles:
         of.end()

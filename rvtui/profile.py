@@ -9,8 +9,9 @@ The JSON object: "format" 1; "executed" (steps: instructions and traps), "retire
 (instructions' worth of time slept); "samples" (how often pc was looked at); "symbols" (rows of "mode", "guest" or null,
 "symbol", "steps" that ended there); "traps" (rows of "mode" it came from, "cause", "interrupt", "name", "count");
 "exits" to Python by reason, those but that devices and chunks of the run make;
-"devices" (rows of "name", "reads", "writes"); "sbi" (calls by name); "guests" of the built-in hypervisor (rows of
-"name", "instructions", "exits" by KVM's names, "sbi"); "misses" of the translation lookaside ("fetch", "load", "store")
+"devices" (rows of "name", "reads", "writes"); "sbi" (calls by name); "entries" into guests, each a world switch there
+and one back; "guests" of the built-in hypervisor, or of one inside the machine (rows of "name", "instructions", "exits"
+by KVM's names, "sbi" where the built-in one answers); "misses" of the translation lookaside ("fetch", "load", "store")
 and "table_reads"; "wall" (seconds: "all", of which "native", "devices" by name, "host" (SBI, hypervisor), "loop"
 (between them) and "outside" (consoles, the screen, pacing)).
 """
@@ -227,14 +228,19 @@ class Profile:
             found["traps"].update({(mode, cause, interrupt): n for mode, cause, interrupt, n in hart.traps()})
             found["misses"].update(dict(zip(("fetch", "load", "store"), hart.misses, strict=True)))
             found["misses"]["table_reads"] += hart.table_reads
-        for vm in self._vms.values():
-            found[f"vm {vm.vmid}"] = Counter(instructions=vm.instructions)
-            found[f"exits {vm.vmid}"], found[f"sbi {vm.vmid}"] = Counter(vm.exits), Counter(vm.calls)
+        inside = self.machine.guests
+        found["plain"]["entries"] = sum(guest.entries for guest in inside)
+        self._guests: dict[str, Any] = {f"{vmid}": vm for vmid, vm in self._vms.items()}
+        if not self._guests:
+            self._guests = {f"{guest.identity:#x}": guest for guest in inside}
+        for key, guest in self._guests.items():
+            found[f"instructions {key}"] = Counter(all=guest.instructions)
+            found[f"exits {key}"], found[f"sbi {key}"] = Counter(guest.exits), Counter(getattr(guest, "calls", {}))
         return found
 
     def told(self) -> dict[str, Any]:
         """As the module says, after `end`."""
-        since = {name: counts - self._before[name] for name, counts in self._after.items()}
+        since = {name: counts - self._before.get(name, Counter()) for name, counts in self._after.items()}
         of = self._clock.accounts
         devices = [(name, of[f"read {name}"], of[f"write {name}"]) for name in self._devices]
         devices = sorted((row for row in devices if row[1].calls + row[2].calls), key=_accesses)
@@ -256,14 +262,15 @@ class Profile:
             "exits": _sorted(self._exits),
             "devices": [{"name": name, "reads": r.calls, "writes": w.calls} for name, r, w in devices],
             "sbi": _sorted(since["sbi"]),
+            "entries": since["plain"]["entries"],
             "guests": [
                 {
-                    "name": vm.name,
-                    "instructions": since[f"vm {vmid}"]["instructions"],
-                    "exits": _sorted(since[f"exits {vmid}"]),
-                    "sbi": _sorted(since[f"sbi {vmid}"]),
+                    "name": guest.name,
+                    "instructions": since[f"instructions {key}"]["all"],
+                    "exits": _sorted(since[f"exits {key}"]),
+                    "sbi": _sorted(since[f"sbi {key}"]),
                 }
-                for vmid, vm in self._vms.items()
+                for key, guest in self._guests.items()
             ],
             "misses": {name: since["misses"][name] for name in ("fetch", "load", "store")},
             "table_reads": since["misses"]["table_reads"],
@@ -310,6 +317,7 @@ def table(told: Mapping[str, Any]) -> str:
             f"steps by symbol, in {told['samples']:,} samples",
             ((" ".join(filter(None, list(row.values())[:3])), row["steps"]) for row in told["symbols"]),
         ),
+        f"{told['entries']:,} entries into guests, as many world switches there and back\n" if told["entries"] else "",
         _rows("traps", ((f"{row['mode']} {row['name']}", row["count"]) for row in told["traps"])),
         _rows(
             "accesses to devices (writes)",

@@ -141,6 +141,7 @@ def test_guests_have_their_names_exits_and_calls() -> None:
     (guest,) = told["guests"]
     assert guest["name"] == "exits" and guest["instructions"] == vm.instructions > 0
     assert guest["exits"] == dict(vm.exits) and guest["sbi"] == dict(vm.calls)
+    assert told["entries"] >= sum(vm.exits.values())
     assert {(row["mode"], row["guest"]) for row in told["symbols"]} <= {("VS", "exits"), ("VU", "exits")}
     assert {row["symbol"] for row in told["symbols"]} & {"print", "put"}
     assert [row["name"] for row in told["devices"]] == ["exits: uart"]
@@ -151,7 +152,12 @@ def test_guests_that_a_hypervisor_inside_runs_have_their_vmid() -> None:
     of = Profile(machine, Symbols([Symbol(RAM, 1 << 30, "everything")]))
     machine.run(2_000_000)
     of.end()
-    rows = {(row["mode"], row["guest"], row["symbol"]) for row in of.told()["symbols"]}
+    told = of.told()
+    assert [(g["name"], g["instructions"], g["exits"]) for g in told["guests"]] == [
+        (guest.name, guest.instructions, dict(guest.exits)) for guest in machine.guests
+    ]
+    assert told["entries"] == sum(guest.entries for guest in machine.guests) > 10
+    rows = {(row["mode"], row["guest"], row["symbol"]) for row in told["symbols"]}
     assert ("VS", "VMID 1", "everything") in rows
     assert all((guest is not None) == mode.startswith("V") for mode, guest, _ in rows)
     # Its own ELF file counts first.

@@ -25,7 +25,6 @@ _LATER = {
     "compare": "comparing versions of the H extension",
     "lint": "checking an ELF",
     "bench": "the benchmark",
-    "images": "the list of images",
     "lesson": "lessons",
     "serve": "serving over a network",
     "share": "sharing a session",
@@ -43,7 +42,6 @@ _LATER_SNAPSHOT = ("list", "tree", "diff", "delete", "prune", "export", "import"
 _LATER_OPTIONS = {
     "--h-version": "V",
     "--priv-version": "V",
-    "--profile": "FILE",
     "--gdb": "[HOST:]PORT",
     "--record": "FILE",
 }
@@ -150,6 +148,9 @@ def parser() -> argparse.ArgumentParser:
         "--kernel", metavar="FILE",
         help="what firmware starts in S-mode: Linux image (gzipped too), ELF or raw; our own firmware if there is none",
     )
+    run.add_argument(
+        "--image", metavar="NAME", help="the bare machine with kernel, initrd and command line of a cached image"
+    )
     run.add_argument("--initrd", metavar="FILE", help="the kernel's initramfs")
     run.add_argument("--append", metavar="TEXT", help="the kernel's command line")
     run.add_argument(
@@ -223,6 +224,11 @@ def parser() -> argparse.ArgumentParser:
     conformance.add_argument("words", nargs="*", metavar="WORD", help="only rules with this in id, sentence or section")
     conformance.add_argument("--rows", action="store_true", help="what implementations got wrong, and the rules for it")
     conformance.add_argument("--json", action="store_true", help="the data, for programs")
+    from rvtui.images import arguments as images
+
+    text = "kernels with KVM, made of Debian's packages"
+    ready = commands.add_parser("images", help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+    images.arguments(ready.add_subparsers(dest="part", metavar="ACTION", parser_class=_Parser))
     for name, text in _LATER.items():
         later = commands.add_parser(name, help=f"{text} (not available yet)", add_help=False)
         later.add_argument("rest", nargs=argparse.REMAINDER)
@@ -233,6 +239,11 @@ def _run_options(to: argparse.ArgumentParser) -> None:
     to.add_argument("--headless", action="store_true", help="no screen: consoles go to standard output")
     to.add_argument("--instructions", type=number, metavar="N", help="stop after N instructions")
     to.add_argument("--save", metavar="FILE", help="with --headless: save the machine where it stopped")
+    to.add_argument(
+        "--profile", metavar="FILE",
+        help="where instructions and time went: FILE.json, FILE.folded (for flame graphs), any other or - for a table",
+    )  # fmt: skip
+    to.add_argument("--symbols", metavar="F[,F]", help="for --profile: names of addresses, of ELF files or System.maps")
 
 
 def version() -> str:
@@ -303,6 +314,10 @@ def _main(arguments: list[str]) -> int:
             return isa.main(options.names, as_json=options.json)
         case "conformance":
             return _conformance(options)
+        case "images":
+            from rvtui.images import command
+
+            return command.main(options)
     raise AssertionError(options.command)
 
 
@@ -324,6 +339,8 @@ def _run(options: argparse.Namespace) -> int:
         raise UsageError("--jit on: not available yet")
     if options.isa is not None and options.isa.lower() not in ("rv64gch", "rv64gc_h", "rv64"):
         raise UsageError(f"--isa {options.isa}: not available yet; the harts are rv64gch")
+    if options.image is not None:
+        _take_image(options)
     if options.bare is not None:
         if options.bare is _THE_GUEST:
             options.bare = options.guests.pop(0) if options.guests else ""
@@ -341,7 +358,7 @@ def _run(options: argparse.Namespace) -> int:
             kernel=options.kernel, initrd=options.initrd, append=options.append or "", drives=options.drive or (),
             network=options.network == "hub", shares=options.share or (), reboot=not options.no_reboot,
         )  # fmt: skip
-        title = options.bare or options.kernel or "nothing"
+        title = options.bare or options.image or options.kernel or "nothing"
         if options.dump_dtb is not None:
             machines.write_file(options.dump_dtb, tree)
             return 0
@@ -365,9 +382,35 @@ def _run(options: argparse.Namespace) -> int:
             shares=options.share or (), network=options.network == "hub",
         )  # fmt: skip
         title = " ".join(options.guests)
-    if options.headless:
-        return _headless(machine, options)
-    return _open_after(machine, options, title, start=not options.paused)
+    return _go(machine, options, title, start=not options.paused)
+
+
+def _go(machine: object, options: argparse.Namespace, title: str, *, start: bool, path: str = "") -> int:
+    """On the screen or without, profiled if asked for."""
+    if options.symbols is not None and options.profile is None:
+        raise UsageError("--symbols needs --profile")
+    from rvtui.profile import profiling
+
+    with profiling(machine, options.profile, options.symbols):  # type: ignore[arg-type]
+        if options.headless:
+            return _headless(machine, options)
+        return _open_after(machine, options, title, start=start, path=path)
+
+
+def _take_image(options: argparse.Namespace) -> None:
+    """`--image NAME` stands for `--bare --kernel F --initrd F --append TEXT`; what is given besides comes on top."""
+    from rvtui.images.cache import Cache
+
+    if options.kernel is not None:
+        raise UsageError("--image brings its kernel: leave out --kernel, or take single files (rvtui images path)")
+    cache = Cache()
+    image = cache.need(options.image)
+    files = {kind: str(cache.files / kept.file) for kind, kept in image.files.items()}
+    options.kernel = files["kernel"]
+    options.initrd = options.initrd or files.get("initrd")
+    options.append = " ".join(filter(None, (image.append, options.append)))
+    if options.bare is None:
+        options.bare = ""
 
 
 def _open_after(machine: object, options: argparse.Namespace, title: str, *, start: bool, path: str = "") -> int:
@@ -410,9 +453,7 @@ def _snapshot(options: argparse.Namespace) -> int:
                     raise UsageError("--save needs --headless; in the application S saves")
                 _need_terminal()
             machine = snapshots.load(options.file)
-            if options.headless:
-                return _headless(machine, options)
-            return _open_after(machine, options, options.file, start=options.run, path=options.file)
+            return _go(machine, options, options.file, start=options.run, path=options.file)
         case "save":
             from rvtui import headless, machines
 

@@ -444,6 +444,11 @@ class Hart:
         """Lookaside misses of fetch, load, store: each a walk of the page tables."""
         return int(self._h.misses[0]), int(self._h.misses[1]), int(self._h.misses[2])
 
+    @property
+    def table_reads(self) -> int:
+        """Page-table entries read by walks."""
+        return int(self._h.walk_reads)
+
     def traps(self) -> list[tuple[Mode, int, bool, int]]:
         """(mode it came from, cause, is it an interrupt, how often), those that ever happened."""
         found = []

@@ -31,6 +31,7 @@ from .hart.hart import Exit, ExitReason, Hart, Mode
 from .isa.csrs import MAX_GEILEN
 from .loader import Image, Symbols
 from .memory import Memory, Region
+from .worlds import Guest, guests_of
 
 MIB: Final = 1 << 20
 RAM_BASE: Final = 0x8000_0000
@@ -239,6 +240,11 @@ class Machine:
         values = ffi.new("uint64_t[5]")
         lib.machine_schedule(self._native, values)
         return list(ffi.unpack(values, 5))
+
+    @property
+    def guests(self) -> list[Guest]:
+        """Guests that ran on the harts, those of the built-in hypervisor and of any other; see `emulator.worlds`."""
+        return guests_of(self)
 
     # --- loading ---
 

@@ -27,6 +27,7 @@ from rig import (
     A,
     M,
     R,
+    Rig,
     Tables,
     U,
     V,
@@ -455,6 +456,63 @@ def _(what: str) -> None:
 
 
 @rule(
+    "space.roots",
+    "Nor does a translation serve other SUM and MXR than it was made for, with however many tables they take turns",
+    section=FENCES,
+    rows=(57,),
+    cases=grid(mode=(HS, VS)),
+)
+def _(mode: Mode) -> None:
+    """The page, at virtual address 0, is code of the user: what may read it needs both. Every root is a copy of one."""
+    scene = prepared(mode)
+    rig = scene.rig
+    scene.first.map(0, GPA if mode.virtual else PAGE, V | X | A | USER)
+    name, own = ("vsatp", "vsstatus") if mode.virtual else ("satp", "mstatus")
+    root = rig.machine.memory.read(scene.first.root, 4096)
+    for number in range(400):
+        at = BASE + 0x20_0000 + 4096 * number
+        rig.machine.memory.write(at, root)
+        rig.set(**{name: 8 << 60 | at >> 12})
+        for bad in (0, MXR, SUM):
+            rig.set(**{own: SUM | MXR})
+            assert look(scene, LOAD, 0) == VALUE
+            rig.set(**{own: bad})
+            assert look(scene, LOAD, 0) is None
+
+
+@rule(
+    "space.crowd",
+    "Of thousands of address spaces that take turns, each reaches its own pages, of which others have reached some",
+    section=FENCES,
+    rows=(57,),
+    cases=grid(what=("load", "fetch")),
+)
+def _(what: str) -> None:
+    """Every word of a page says which it is: as a number, and as a function that adds it to a0."""
+    rig = Rig(memory=MEMORY)
+    roots = []
+    for value, at, page in ((3, TABLES, PAGE), (5, TABLES + 0x8_0000, ELSEWHERE)):
+        tables = Tables(rig, at=at)
+        tables.map(BASE, BASE, LEAF)
+        words = f"c.addi a0, {value}\nc.jr ra\n" * 1024 if what == "fetch" else ""
+        rig.write(page, words) if words else rig.machine.memory.write(page, value.to_bytes(8, "little") * 512)
+        for number in range(16, 528):
+            tables.map(number << 12, page, LEAF)
+        roots.append((tables.atp, 8 * value))
+    step = "jalr ra, 0(a1)\n" if what == "fetch" else "ld a2, 0(a1)\nadd a0, a0, a2\n"
+    end = rig.write(BASE, "li a0, 0\n" + (step + "add a1, a1, a3\n") * 8 + "end: nop")["end"]
+    rig.put(a3=0x4_0000)  # every 64th page
+    random = Random(11)
+    for number in range(5000):
+        root, expected = roots[number % 2]
+        rig.set(satp=root | number << 44)
+        rig.hart.pc, rig.hart.mode = BASE, HS
+        rig.put(a1=(16 + number // 2 % 64 << 12) + random.randrange(512) * 8)
+        rig.run(1 + 8 * (4 if what == "fetch" else 3))
+        assert (rig.x("a0"), rig.hart.pc) == (expected, end)
+
+
+@rule(
     "space.guest",
     "A translation of V=0 does not serve V=1 nor the reverse, even with one table for both: PBMTE is each one's own",
     section=FENCES,
@@ -475,16 +533,16 @@ def _(kind: str) -> None:
     "The host's MXR counts for the G-stage at once while the guest's is 1, and the guest's for the VS-stage",
     section=FENCES,
     rows=(48, 57),
-    cases=grid(kind=(LOAD, "hlv")),
+    cases=grid(kind=(LOAD, "hlv"), menvcfg=(0, ADUE)),
 )
-def _(kind: str) -> None:
-    scene = prepared(VS, hstatus=SPVP, vsstatus=MXR)
+def _(kind: str, menvcfg: int) -> None:
+    scene = prepared(VS, hstatus=SPVP, vsstatus=MXR, menvcfg=menvcfg)
     scene.mode = VS if kind == LOAD else HS
     scene.second.map(GPA, PAGE, V | X | A | USER)
     for mxr in (0, MXR, 0, MXR, 0):
         scene.rig.set(mstatus=mxr)
         assert look(scene, kind) == (VALUE if mxr else None)
-    scene = prepared(VS, hstatus=SPVP)
+    scene = prepared(VS, hstatus=SPVP, menvcfg=menvcfg)
     scene.mode = VS if kind == LOAD else HS
     scene.first.map(ADDRESS, GPA, V | X | A)
     for mxr in (0, MXR, 0, MXR, 0):
@@ -635,16 +693,18 @@ class Spaces:
         rig = self.scene.rig
         own = Tables(rig, at=TABLES + 0x20_0000)
         own.map(BASE, BASE, LEAF)
-        first, second = self.scene.first.atp, self.scene.second.atp
-        self.settings = {"satp": own.atp, "vsatp": first, "hgatp": second}
+        guest, second = self.scene.first.atp, self.scene.second.atp
+        self.settings = {"satp": own.atp, "vsatp": guest, "hgatp": second}
         self.readers: dict[str, tuple[Mode, dict[str, int]]] = {
             "host": (HS, {}),
             "host-5": (HS, {"satp": own.atp | 5 << 44}),
             "guest": (VS, {}),
-            "guest-5": (VS, {"vsatp": first | 5 << 44}),
+            "guest-5": (VS, {"vsatp": guest | 5 << 44}),
             "other": (VS, {"hgatp": second | 3 << 44}),
         }
-        self.address = {name: ADDRESS + 0x1000 * i for i, name in enumerate(self.readers)}
+        # From page number 0 modulo any lookaside's size on: the first place is dropped too. Of fetches the code has it.
+        first = (ADDRESS & -(16 << 20)) + 0x1000 * (kind == FETCH)
+        self.address = {name: first + 0x1000 * i for i, name in enumerate(self.readers)}
         slots = [tables.map(at, PAGE, LEAF) for tables in (own, self.scene.first) for at in self.address.values()]
         assert self.left() == set(self.readers)
         for slot in slots:

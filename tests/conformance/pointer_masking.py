@@ -75,6 +75,27 @@ def _(mode: Mode, kind: str) -> None:
 
 
 @rule(
+    "mask.fence",
+    "A fence for an address drops what pointers with any tag have made known of its page",
+    section=SECTION,
+    cases=grid(mode=(HS, VS), pmm=(2, 3), kind=("load", "store")),
+)
+def _(mode: Mode, pmm: int, kind: str) -> None:
+    scene = scene_for(mode)
+    rig = scene.rig
+    rig.set(**{"menvcfg" if mode is HS else "henvcfg": pmm << PMM})
+    slot = scene.first.slot(ADDRESS)
+    for tag in (0x2A << 57, 0, 0x55 << 57):
+        for _ in range(2):
+            assert scene.attempt(kind, ADDRESS | tag).cause is None
+        entry = rig.load(slot)
+        rig.store(slot, 0)
+        assert scene.execute("sfence.vma a1, zero", ADDRESS).cause is None
+        assert scene.attempt(kind, ADDRESS | tag).cause == (13 if kind == "load" else 15)
+        rig.store(slot, entry)
+
+
+@rule(
     "mask.sign",
     "A virtual address is extended from its highest unmasked bit, a physical or guest-physical one with zeros",
     section=SECTION,
@@ -93,6 +114,27 @@ def _(pmm: int) -> None:
     far = GPA | 1 << (63 - PMLEN[pmm])
     found = scene.attempt("load", far | 1 << 63)
     assert (found.cause, found.tval, found.tval2) == (21, far, far >> 2)
+
+
+@rule(
+    "mask.sign.own",
+    "Which of both it is follows from the satp that translates: not from the guest's for the host, nor the reverse",
+    section=SECTION,
+    cases=grid(mode=(HS, VS), bare=(False, True), pmm=(2, 3), kind=("load", "store")),
+)
+def _(mode: Mode, bare: bool, pmm: int, kind: str) -> None:
+    """The one's table translates, or only the other's: an address in the upper half says which is looked at."""
+    scene = Scene(mode, 0 if bare else 3, 0)
+    own, other = ("vsatp", "satp") if mode.virtual else ("satp", "vsatp")
+    scene.rig.set(**{"henvcfg" if mode.virtual else "menvcfg": pmm << PMM})
+    scene.rig.set(**{other: scene.first.atp if bare else 0})
+    top = 1 << 63 - PMLEN[pmm]
+    found = scene.attempt(kind, PAGE | top)
+    signed = PAGE | -top & (1 << 64) - 1
+    assert (found.cause, found.tval) == ((5, 7)[kind == "store"], PAGE | top) if bare else (
+        (13, 15)[kind == "store"], signed,
+    )  # fmt: skip
+    assert scene.rig.csr(own) >> 60 == (0 if bare else 8)
 
 
 @rule(

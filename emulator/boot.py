@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
-from .devicetree import Node, flatten, parse, quads, reservations
+from .devicetree import Node, flatten, parse, quads, reservations, with_room
 from .errors import ConfigurationError, LoadError, StateError
 from .firmware import Firmware
 from .loader import FILE_LIMIT, Image, parse_program, read_file, shown
@@ -23,6 +23,10 @@ STAGE: Final = 2 * MIB
 """Alignment of a kernel; S-mode maps it with pages of this size."""
 INITRD_REACH: Final = 512 * MIB
 """The initrd lies at most so far behind the kernel, as early kernels map no more."""
+
+TREE_ROOM: Final = 4 << 10
+"""Bytes that the built-in firmware leaves free in the device tree, as OpenSBI does: boot loaders edit it in place."""
+ADUE: Final = 1 << 61
 
 
 class Initrd(NamedTuple):
@@ -108,6 +112,7 @@ def boot(
     the place of the machine's own device tree; its chosen node gets what `append` and `initrd` say. LoadError for
     whatever does not fit, or contradicts the machine.
     """
+    room = TREE_ROOM if firmware is None else 0
     ram = machine.memory.regions[-1]
     try:
         end = ram.end if tree is None else check_tree(parse(tree, tree_name), machine, tree_name)
@@ -123,13 +128,13 @@ def boot(
             f" {ram.base:#x}..{end:#x}: give it more memory"
         )
     place = None
-    blob = _tree(machine, tree, append, (0, 0) if initrd is not None else None, tree_name)
+    blob = _tree(machine, tree, append, (0, 0) if initrd is not None else None, tree_name, room)
     at = machine.tree_place(len(blob), end)
     if initrd is not None:
         start = _initrd_place(initrd, ram.base, end, kernel, taken, at)
         place = start, start + len(initrd.data)
         taken.append((initrd.name, *place))
-        blob = _tree(machine, tree, append, place, tree_name)
+        blob = _tree(machine, tree, append, place, tree_name, room)
     taken.append((tree_name, at, at + len(blob)))
     for (one, _, last), (other, start, _) in pairwise(sorted(taken, key=lambda each: each[1:])):
         if last > start:
@@ -141,10 +146,19 @@ def boot(
     following = None if kernel is None else kernel.entry
     if firmware is not None:
         machine.boot(firmware.entry, blob, following, end)
+        if firmware.tohost is None:
+            _update_bits(machine)
     elif following is not None:
         machine.boot(following, blob, end=end)
         machine.host = Firmware(machine)
     return blob
+
+
+def _update_bits(machine: Machine) -> None:
+    """Hardware sets A and D until firmware says otherwise, as on QEMU's virt: kernels in M-mode rely on it. ("Reset"
+    leaves menvcfg open.) Programs that end through HTIF are written for Spike, where pages fault."""
+    for hart in machine.harts:
+        hart.set_csr("menvcfg", ADUE)
 
 
 def _initrd_place(
@@ -166,10 +180,13 @@ def _initrd_place(
     return at
 
 
-def _tree(machine: Machine, tree: bytes | None, append: str, initrd: tuple[int, int] | None, name: str) -> bytes:
-    """The blob, with what `chosen` says of the command line and of the initrd's place, if there are such."""
+def _tree(
+    machine: Machine, tree: bytes | None, append: str, initrd: tuple[int, int] | None, name: str, room: int
+) -> bytes:
+    """The blob, with what `chosen` says of the command line and of the initrd's place, if there are such, and with
+    `room` to grow."""
     if tree is not None and not append and initrd is None:
-        return tree
+        return with_room(tree, room) if room else tree
     own = machine.device_tree() if tree is None else tree
     root = parse(own, name)
     chosen = root.find("chosen") or root.add(Node("chosen"))
@@ -178,7 +195,7 @@ def _tree(machine: Machine, tree: bytes | None, append: str, initrd: tuple[int, 
     if initrd is not None:
         chosen.properties["linux,initrd-start"] = quads(initrd[0])
         chosen.properties["linux,initrd-end"] = quads(initrd[1])
-    return flatten(root, reservations(own))
+    return with_room(flatten(root, reservations(own)), room)
 
 
 def check_tree(root: Node, machine: Machine, name: str) -> int:

@@ -77,14 +77,19 @@ class FirmwareHart:
         hart = self.hart
         for name, value in START.items():
             hart.set_csr(name, value)
+        hart.host_modes = {Mode.M}
+        self.resume_at(pc, opaque)
+        hart.halted = hart.waiting = self.suspended = False
+        self.pmu.reset()
+
+    def resume_at(self, pc: int, opaque: int) -> None:
+        hart = self.hart
+        hart.set_csr("satp", 0)
         hart.set_csr("mstatus", hart.csr("mstatus") & ~(SIE | MIE | MPRV) | FS_DIRTY)
         hart.flush_translation()
-        hart.host_modes = {Mode.M}
         hart.x[sbi.A0], hart.x[sbi.A1] = self.index, opaque
         hart.pc = pc
         hart.mode = Mode.HS
-        hart.halted = hart.waiting = self.suspended = False
-        self.pmu.reset()
 
     def stop(self) -> None:
         self.hart.halted = True

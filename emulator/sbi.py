@@ -66,6 +66,10 @@ class Caller(Protocol):
         """As SBI says a hart starts: S-mode, paging and interrupts off, a0 = hart id, a1 = `opaque`."""
         ...
 
+    def resume_at(self, pc: int, opaque: int) -> None:
+        """As a suspended hart resumes that kept no registers: as `start`, but interrupts that were enabled stay so."""
+        ...
+
     def stop(self) -> None: ...
     def suspend(self) -> None:
         """Wait as WFI does, registers kept."""
@@ -236,12 +240,16 @@ def hart_status(hart: Caller, a: Arguments) -> Result:
 
 
 def hart_suspend(hart: Caller, a: Arguments) -> Result:
-    """Only the default retentive suspend, which is a WFI that says so."""
+    """Both default kinds are a WFI that says so; one goes on behind the call, the other at an address of its own."""
     kind = a[0] & 0xFFFF_FFFF
+    if kind & 0x7FFF_FFFF:
+        return (NOT_SUPPORTED if kind & 0x7FFF_FFFF >= 0x1000_0000 else INVALID_PARAM), 0
     if kind:
-        return (NOT_SUPPORTED if kind == 0x8000_0000 or kind & 0x7FFF_FFFF >= 0x1000_0000 else INVALID_PARAM), 0
+        if not hart.domain.has_memory(a[1], 2) or a[1] & 1:
+            return INVALID_ADDRESS, 0
+        hart.resume_at(a[1], a[2])
     hart.suspend()
-    return SUCCESS, 0
+    return None if kind else (SUCCESS, 0)
 
 
 # SRST

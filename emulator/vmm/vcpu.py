@@ -213,10 +213,7 @@ class Vcpu:
             if name not in ("pc", "mode"):
                 self.set_reg(name, RESET.get(name, 0))
         self.set_reg("htimedelta", self.vm.time_delta)
-        self.mode = Mode.VS
-        self.pc = pc
-        self.set_reg("x10", self.index)
-        self.set_reg("x11", opaque)
+        self.resume_at(pc, opaque)
         self.status, self.suspended, self.stuck = "ready", False, 0
         self.counters = self.pmu.hardware = GuestCounters(self)
         self.pmu.reset()
@@ -239,6 +236,14 @@ class Vcpu:
 
     def start(self, pc: int, opaque: int) -> None:
         self.reset(pc, opaque)
+
+    def resume_at(self, pc: int, opaque: int) -> None:
+        self.set_reg("vsatp", 0)
+        self.set_reg("vsstatus", self.get_reg("vsstatus") & ~SSTATUS_SIE)
+        self.mode = Mode.VS
+        self.pc = pc
+        self.set_reg("x10", self.index)
+        self.set_reg("x11", opaque)
 
     def stop(self) -> None:
         self.status = "stopped"

@@ -77,7 +77,10 @@ ANSWERS: list[tuple[tuple[int, ...], tuple[int, int]]] = [
     ((HSM, 0, 1, 0x4000_0000), (INVALID_ADDRESS, 0)),
     ((HSM, 2, 0), (SUCCESS, 0)),
     ((HSM, 2, 1), (SUCCESS, 1)),
-    ((HSM, 3, 0x8000_0000), (NOT_SUPPORTED, 0)),
+    ((HSM, 3, 0x9000_0000), (NOT_SUPPORTED, 0)),
+    ((HSM, 3, 0x8000_0001), (INVALID_PARAM, 0)),
+    ((HSM, 3, 0x8000_0000, 0x4000_0000), (INVALID_ADDRESS, 0)),
+    ((HSM, 3, 0x8000_0000, START + 1), (INVALID_ADDRESS, 0)),
     ((SRST, 0, 3, 0), (INVALID_PARAM, 0)),
     ((DBCN, 0, 4, UART, 0), (INVALID_PARAM, 0)),
     ((DBCN, 0, 4, RAM + 64 * MIB - 2, 0), (INVALID_PARAM, 0)),
@@ -198,6 +201,39 @@ def test_a_suspended_hart_says_so_until_it_wakes() -> None:
     bench.run(60_000)
     assert (bench.x(9, 1), bench.x(18, 1)) == (4, 0)
     assert bench.x(18) == SUCCESS
+
+
+# As SUSPENDED, but hart 0 gives up its registers: with paging on and interrupts too it resumes at "back".
+LEFT = f"""
+        {call(HSM, 0, 1, "second", 0)}
+        la t0, root; li t1, 0x200000CF; sd t1, 16(t0); li t1, 0xC7; sd t1, 0(t0)
+        srli t0, t0, 12; li t1, 8; slli t1, t1, 60; or t0, t0, t1; csrw satp, t0
+        la t0, lost; csrw stvec, t0
+        li t0, {SSIE}; csrw sie, t0
+        csrsi sstatus, 2
+        li a0, 0xFFFFFFFF80000000; la a1, back; li a2, 0xBEE; li a6, 3; li a7, {HSM}; ecall
+    lost: j lost
+    back: mv s2, a0; mv s3, a1; csrr s4, satp; csrr s5, sstatus; csrr s6, sie; li s7, 1
+    first: j first
+    second: li t0, 3000
+    wait: addi t0, t0, -1; bnez t0, wait
+        {call(HSM, 2, 0)}; mv s1, a1
+        {call(IPI, 0, 1, 0)}
+        li t0, 3000
+    again: addi t0, t0, -1; bnez t0, again
+        {call(HSM, 2, 0)}; mv s2, a1
+    {DONE}
+    .align 4096
+    root: .dword 0
+    """
+
+
+def test_a_hart_that_suspends_without_its_registers_resumes_where_it_said() -> None:
+    bench = Bench(LEFT, harts=2)
+    bench.run(60_000)
+    assert (bench.x(9, 1), bench.x(18, 1)) == (4, 0)
+    assert [bench.x(register) for register in (18, 19, 20, 22, 23)] == [0, 0xBEE, 0, SSIE, 1]
+    assert not bench.x(21) & 2, "interrupts are off"
 
 
 def test_a_software_interrupt_keeps_no_other_pending() -> None:
@@ -322,7 +358,7 @@ def test_how_a_run_is_cut_changes_nothing(cut: int) -> None:
 
 def test_a_restored_machine_goes_on_the_same() -> None:
     """Also while a hart is suspended, which must still say so."""
-    for program, cut in ((SECOND, 20), (SECOND, 60), (SUSPENDED, 3000)):
+    for program, cut in ((SECOND, 20), (SECOND, 60), (SUSPENDED, 3000), (LEFT, 3000)):
         whole, half = Bench(program, harts=2), Bench(program, harts=2)
         whole.run(50_000)
         half.run(cut)

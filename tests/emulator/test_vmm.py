@@ -572,7 +572,8 @@ CALLS: list[tuple[tuple[int, ...], tuple[int, int]]] = [
     ((HSM, 2, 1), (SUCCESS, 1)),
     ((HSM, 2, 2), (INVALID_PARAM, 0)),
     ((HSM, 3, 1), (INVALID_PARAM, 0)),
-    ((HSM, 3, 0x8000_0000), (NOT_SUPPORTED, 0)),
+    ((HSM, 3, 0x9000_0000), (NOT_SUPPORTED, 0)),
+    ((HSM, 3, 0x8000_0000, NOWHERE), (INVALID_ADDRESS, 0)),
     ((SRST, 0, 3, 0), (INVALID_PARAM, 0)),
     ((SRST, 0, 0, 2), (INVALID_PARAM, 0)),
     ((SRST, 0, 0xF000_0000, 0), (NOT_SUPPORTED, 0)),
@@ -649,6 +650,23 @@ def test_suspended_vcpu_says_so() -> None:
     run(hypervisor)
     assert vm.vcpus[1].get_reg("x7") == 4
     assert text(vm) == "a"
+
+
+def test_a_vcpu_that_suspends_without_its_registers_resumes_where_it_said() -> None:
+    second, back, table = 0x400, 0x800, RAM_BASE + MIB
+    code = li(T0, table) + li(T1, 0x2000_0000 | 0xCF) + op("sd", rs1=T0, rs2=T1, imm=16)
+    code += li(T0, PAGING | table >> 12) + csrw("satp", T0) + li(T0, 2) + csrw("sie", T0) + csrw("sstatus", T0)
+    code += call(HSM, 0, 1, RAM_BASE + second) + call(HSM, 3, 0x8000_0000, RAM_BASE + back, 0xBEE) + put("x") + SPIN
+    code = code.ljust(second, b"\0") + call(HSM, 2, 0) + op("addi", rd=T2, rs1=A1) + call(IPI, 0, 1, 0) + WFI
+    code = code.ljust(back, b"\0") + op("addi", rd=S0, rs1=A0) + op("addi", rd=S1, rs1=A1)
+    code += csrr("satp", T1) + csrr("sstatus", T2) + put("a") + OFF
+    hypervisor = host()
+    vm = guest(hypervisor, code, vcpus=2)
+    run(hypervisor)
+    assert text(vm) == "a" and vm.vcpus[1].get_reg("x7") == 4
+    first = vm.vcpus[0]
+    assert [first.get_reg(name) for name in ("x8", "x9", "x6", "vsie")] == [0, 0xBEE, 0, 2]
+    assert not first.get_reg("x7") & 2, "interrupts are off"
 
 
 def test_two_vcpus_of_one_vm_do_not_share_translations() -> None:

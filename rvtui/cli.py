@@ -171,7 +171,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--signature-granularity", type=power_of_two(64), metavar="N", help="bytes in a line of it: 4 (default), 8, 16"
     )
-    run.add_argument("--isa", metavar="NAME", help="what the harts implement; only rv64gch is available yet")
+    run.add_argument(
+        "--isa", metavar="NAME", default="max",
+        help="what the harts implement: rv64gch, rva22s64 and so on, max (the default), then changes: ,sstc=off,zba=on",
+    )
     run.add_argument("--jit", choices=("auto", "on", "off"), default="auto", help="the translator (not available yet)")
     run.add_argument("--paused", action="store_true", help="open the application with the machine standing still")
     _run_options(run)
@@ -311,8 +314,6 @@ def _run(options: argparse.Namespace) -> int:
         raise UsageError("--signature-granularity needs --signature")
     if options.jit == "on":
         raise UsageError("--jit on: not available yet")
-    if options.isa is not None and options.isa.lower() not in ("rv64gch", "rv64gc_h", "rv64"):
-        raise UsageError(f"--isa {options.isa}: not available yet; the harts are rv64gch")
     if options.bare is not None:
         if options.bare is _THE_GUEST:
             options.bare = options.guests.pop(0) if options.guests else ""
@@ -328,6 +329,7 @@ def _run(options: argparse.Namespace) -> int:
         machine, tree, image = machines.bare(
             options.bare or None, memory=options.memory or 2 << 30, harts=options.harts or 1, dtb=options.dtb,
             kernel=options.kernel, initrd=options.initrd, append=options.append or "", drives=options.drive or (),
+            isa=options.isa,
         )  # fmt: skip
         title = options.bare or options.kernel or "nothing"
         if options.dump_dtb is not None:
@@ -349,7 +351,7 @@ def _run(options: argparse.Namespace) -> int:
             raise UsageError(f"nothing to run: name an ELF file or a bundled guest ({machines.bundled()})")
         machine = machines.with_guests(
             options.guests, memory=options.memory or machines.VM_MEMORY, vcpus=options.vcpus or 1,
-            initrd=options.initrd, append=options.append or "",
+            initrd=options.initrd, append=options.append or "", isa=options.isa,
         )  # fmt: skip
         title = " ".join(options.guests)
     if options.headless:

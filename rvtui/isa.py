@@ -30,6 +30,7 @@ from emulator.isa import ISA, csrs, sentence
 from emulator.isa.csrs import Csr, Field
 from emulator.isa.description import Compressed, Instruction
 from emulator.isa.extensions import EXTENSIONS, Extension, isa_string
+from emulator.isa.features import named, said
 from emulator.isa.profiles import PROFILES, Profile, extension
 
 WIDTH: Final = 80
@@ -217,13 +218,18 @@ def _show_extension(page: _Page, each: Extension) -> None:
         found = [profile.name for profile in PROFILES.values() if each.name in getattr(profile, attribute)]
         if found:
             page.row(key, ", ".join(found))
-    named = _instructions_of(each)
-    if named:
-        page.row("adds", ", ".join(named))
-    registers = [csr.name for csr in csrs.CSRS if csr.extension == each.name]
+    instructions = _instructions_of(each)
+    if instructions:
+        page.row("adds", ", ".join(instructions))
+    registers = [csr.name for csr in csrs.CSRS if each.name in named(csr.extension)]
     if registers:
         page.row("CSRs", ", ".join(registers))
-    fields = [f"{csr.name}.{field.name}" for csr in csrs.CSRS for field in csr.fields if field.extension == each.name]
+    fields = [
+        f"{csr.name}.{field.name}"
+        for csr in csrs.CSRS
+        for field in csr.fields
+        if each.name in named(field.extension) and each.name not in named(csr.extension)
+    ]
     if fields:
         page.row("fields", ", ".join(fields))
 
@@ -254,6 +260,8 @@ def _show_instruction(page: _Page, insn: Instruction | Compressed) -> None:
 def _extension_text(name: str) -> str:
     """Trap returns and the like are of a mode, not of an extension."""
     meaning = next((each.meaning for each in _all() if each.name == name), "")
+    if not meaning and len(named(name)) > 1:
+        return said(name)
     return f"{name}: {meaning}" if meaning else f"none: {name.removesuffix('-mode')}-mode's own"
 
 
@@ -323,7 +331,9 @@ def _field_text(field: Field) -> str:
     if field.kind.value != "read/write":
         value = f" {field.meaning(field.value)}" if field.kind.name == "FIXED" and field.width < 64 else ""
         text += f"; {field.kind.value}{value}"
-    return text + (f"; {field.extension}" if field.extension else "")
+    if field.without:
+        text += f"; without {field.without}, else read-only zero"
+    return text + (f"; {said(field.extension)}" if field.extension else "")
 
 
 # --- versions ---
@@ -380,7 +390,7 @@ def _changes(
         yield f"number {_number(before[1])}, now {_number(after[1])}"
     left, right = (
         # Fields of later extensions belong to no version of the architecture.
-        {field.name: field for field in after[2].fields_in(each) if field.extension is None}
+        {field.name: field for field in after[2].fields_in(each) if not field.later}
         for each in (old, new)
     )
     for name in dict.fromkeys((*left, *right)):
@@ -439,7 +449,7 @@ def _csr_data(csr: Csr) -> dict[str, Any]:
         "doc": csr.doc,
         "privilege": csr.privilege,
         "read_only": csr.read_only,
-        "extension": csr.extension,
+        "extension": next(iter(named(csr.extension)), None),
         "since": csr.since,
         "h_since": csr.h_since,
         "former": [{"name": each.name, "number": each.number, "versions": list(each.versions)} for each in csr.former],
@@ -460,5 +470,5 @@ def _field_data(field: Field) -> dict[str, Any]:
         "kind": field.kind.value,
         "doc": field.doc,
         "values": None if field.values is None else {str(value): name for value, name in field.values.items()},
-        "extension": field.extension,
+        "extension": next(iter(named(field.extension)), None),
     }

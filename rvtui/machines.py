@@ -43,11 +43,12 @@ def find(name: str, *, bare: bool) -> Path:
 
 
 def with_guests(
-    names: Sequence[str], *, memory: int = VM_MEMORY, vcpus: int = 1, initrd: str | None = None, append: str = ""
-) -> Machine:
+    names: Sequence[str], *, memory: int = VM_MEMORY, vcpus: int = 1, initrd: str | None = None, append: str = "",
+    isa: str = "max",
+) -> Machine:  # fmt: skip
     """Each of `names` as a VM of the built-in hypervisor, with `memory` bytes; all are given `initrd` and `append`."""
     paths = [find(name, bare=False) for name in names]
-    machine = Machine(memory=_up(len(paths) * (memory + (2 << 20)) + OVERHEAD))
+    machine = Machine(memory=_up(len(paths) * (memory + (2 << 20)) + OVERHEAD), isa=isa)
     hypervisor = Hypervisor(machine)
     machine.host = hypervisor
     taken: set[str] = set()
@@ -62,11 +63,11 @@ def with_guests(
 
 def bare(
     firmware: str | None, *, memory: int, harts: int, dtb: str | None, kernel: str | None = None,
-    initrd: str | None = None, append: str = "", drives: Sequence[str] = (),
+    initrd: str | None = None, append: str = "", drives: Sequence[str] = (), isa: str = "max",
 ) -> tuple[Machine, bytes, Image | None]:  # fmt: skip
     """The bare machine with `firmware` in M-mode at its entry, or `kernel` in S-mode under the built-in one; the device
     tree that it is handed; the first program loaded. Without either it has nothing to run."""
-    machine = Machine(memory=memory, harts=harts, drives=map(Drive.parse, drives), entropy=0)
+    machine = Machine(memory=memory, harts=harts, drives=map(Drive.parse, drives), entropy=0, isa=isa)
     image = None if firmware is None else _program(find(firmware, bare=True), machine.ram_base)
     main = None if kernel is None else _program(find(kernel, bare=False), boot.kernel_place(machine, image))
     tree = boot.boot(

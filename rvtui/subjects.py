@@ -149,11 +149,15 @@ class VcpuFace:
     def mode(self) -> Mode:
         return Mode(self.vcpu.mode)
 
+    @property
+    def hgatp(self) -> int:
+        return int(self.hart.hgatp if self.loaded else self.vcpu.vm.hgatp)
+
     def csr(self, name: str) -> int:
         if not self.loaded:
             if name == "hgatp":
-                return int(self.vcpu.vm.hgatp)
-            if name in SWITCHED:
+                return self.hgatp
+            if name in SWITCHED and self.hart.has_csr(name):
                 return int(self.vcpu.get_reg(name))
             if name in DERIVED:
                 with self._borrowed():
@@ -161,7 +165,7 @@ class VcpuFace:
         return int(self.hart.csr(name))
 
     def set_csr(self, name: str, value: int) -> None:
-        if self.loaded or name not in SWITCHED:
+        if self.loaded or name not in SWITCHED or not self.hart.has_csr(name):
             if not self.loaded and name in ("hgatp", *DERIVED):
                 raise ConfigurationError(f"{name} of {self.vcpu.vm.name} can only be set while it is on the hart")
             self.hart.set_csr(name, value)
@@ -209,16 +213,17 @@ class VcpuFace:
             yield
             return
         hart = self.hart
-        names = [*SWITCHED, "hgatp"]
+        switched = [name for name in SWITCHED if hart.has_csr(name)]
+        names = [*switched, "hgatp"]
         kept = {name: hart.csr(name) for name in names}
         hart.set_csr("vsatp", 0)  # no walk may mix one guest's vsatp with another's hgatp
         hart.set_csr("hgatp", self.vcpu.vm.hgatp)
-        for name in SWITCHED:
+        for name in switched:
             hart.set_csr(name, self.vcpu.get_reg(name))
         try:
             yield
         finally:
             hart.set_csr("vsatp", 0)
             hart.set_csr("hgatp", kept["hgatp"])
-            for name in SWITCHED:
+            for name in switched:
                 hart.set_csr(name, kept[name])

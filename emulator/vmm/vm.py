@@ -183,10 +183,13 @@ class Vm:
 
     def device_tree(self, append: str = "", initrd: tuple[int, int] | None = None) -> bytes:
         """What this VM tells its guest of itself: a flattened device tree. `initrd` is [start, end)."""
-        letters, *names = self.hypervisor.machine.isa.split("_")
-        isa = "_".join([letters.replace("h", ""), *names])
+        isa = self.hypervisor.machine.isa.without("H")
         memory = [(slot.gpa, slot.size) for slot in self.slots]
-        return flatten(machine_tree(self.bus, memory, harts=len(self.vcpus), isa=isa, bootargs=append, initrd=initrd))
+        return flatten(
+            machine_tree(
+                self.bus, memory, harts=len(self.vcpus), isa=isa.string, mmu=isa.mmu, bootargs=append, initrd=initrd
+            )
+        )
 
     def boot(self, pc: int, opaque: int = 0) -> None:
         """Start vCPU 0: pc, a0 = its number, a1 = `opaque` (the device tree's address, or 0)."""

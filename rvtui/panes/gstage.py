@@ -70,7 +70,7 @@ def read_trees(closed: frozenset[tuple[int, ...]], seen: dict[int, int]) -> Read
             total = hart.event_count
             values = [event.value for event in hart.events(total - counts.get(hart.index, 0)) if event.kind is HGATP]
             counts[hart.index] = total
-            for value in (*values, hart.csr("hgatp")):
+            for value in (*values, hart.hgatp):
                 if value >> 60:
                     seen[value >> 44 & 0x3FFF] = value
         return tuple(_tree(machine, f"guest {vmid}", seen[vmid], closed) for vmid in sorted(seen)[:MAX_TREES])

@@ -37,6 +37,7 @@ examples:
   rvtui isa RVA23S64           one profile: mandatory, optional, missing
   rvtui isa hlv.w              an instruction: pattern, meaning, chapter
   rvtui isa vsstatus           a CSR: number, privilege, fields, history
+  rvtui isa rva22s64,h=on      what harts have under `run --isa rva22s64,h=on`
   rvtui isa diff h0.6 h1.0     what changed between two versions
 """
 _LATER_SNAPSHOT = ("list", "tree", "diff", "delete", "prune", "export", "import")
@@ -201,7 +202,10 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_ISA_EXAMPLES,
         description="What the harts implement, by profile; or one extension, instruction or CSR.",
     )  # fmt: skip
-    isa.add_argument("names", nargs="*", metavar="NAME", help="V, sh1add.uw, hstatus, 0x600, RVA23S64; or diff A B")
+    isa.add_argument(
+        "names", nargs="*", metavar="NAME",
+        help="V, sh1add.uw, hstatus, 0x600, RVA23S64; a set as for run --isa; or diff A B",
+    )  # fmt: skip
     isa.add_argument("--json", action="store_true", help="one JSON object; what is in it: pydoc rvtui.isa")
     for name in _LATER_SNAPSHOT:
         later = parts.add_parser(name, help="not available yet", add_help=False)

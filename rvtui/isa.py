@@ -4,6 +4,7 @@ With --json every answer is one object, whose keys only ever grow in number:
 
     rvtui isa             {"isa", "profiles": [PROFILE], "extensions": [EXTENSION]}
     rvtui isa NAME        {"profiles", "extensions", "instructions", "csrs"}: all that bear the name, each a list
+    rvtui isa SET         {"isa", "mmu", "name", "extensions": names, "off": names}: of what `run --isa SET` takes
     rvtui isa diff A B    {"from", "to", "added": [NAMED], "removed": [NAMED], "changed": [CHANGE]}
 
     PROFILE      name, privileged (version or null), mandatory, optional, missing: lists of names
@@ -26,7 +27,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from emulator.errors import ConfigurationError
-from emulator.isa import ISA, csrs, sentence
+from emulator.isa import ISA, Isa, csrs, sentence
 from emulator.isa.csrs import Csr, Field
 from emulator.isa.description import Compressed, Instruction
 from emulator.isa.extensions import EXTENSIONS, Extension, isa_string
@@ -88,6 +89,8 @@ def main(names: Sequence[str], *, as_json: bool = False) -> int:
             answer = _diff(page, _version(old), _version(new))
         case ["diff", *_]:
             raise ConfigurationError(f"isa diff A B: two of {', '.join(csrs.VERSIONS)}")
+        case [name] if "," in name or name.lower().startswith("rv64") or name.lower() == "max":
+            answer = _set(page, Isa.parse(name))
         case [name]:
             answer = _lookup(page, name)
         case _:
@@ -147,6 +150,25 @@ def _matrix_row(page: _Page, each: Extension) -> None:
         cells.append((full if mandatory else open_ if each.name in profile.optional else none).ljust(3))
     text = " ".join(cells)
     page.wrapped(f"{page.mark(each.implemented, needed)} {each.name:<13}{text}  ", each.meaning, 2 + 13 + len(text) + 2)
+
+
+# --- a set, as --isa names it ---
+
+
+def _set(page: _Page, isa: Isa) -> dict[str, Any]:
+    page.title("What harts with this name implement")
+    for line in textwrap.wrap(isa.string.replace("_", " _"), WIDTH - 2):
+        page.add("  " + line.replace(" _", "_"))
+    page.add()
+    page.row("mmu-type", isa.mmu)
+    page.row("off", ", ".join(isa.missing) or "nothing")
+    return {
+        "isa": isa.string,
+        "mmu": isa.mmu,
+        "name": str(isa),
+        "extensions": list(isa.names_in_order),
+        "off": list(isa.missing),
+    }
 
 
 # --- one name ---
@@ -332,7 +354,7 @@ def _field_text(field: Field) -> str:
         value = f" {field.meaning(field.value)}" if field.kind.name == "FIXED" and field.width < 64 else ""
         text += f"; {field.kind.value}{value}"
     if field.without:
-        text += f"; without {field.without}, else read-only zero"
+        text += f"; only without {field.without}"
     return text + (f"; {said(field.extension)}" if field.extension else "")
 
 

@@ -157,7 +157,8 @@ class _Functions:
             refuse = "return;" if field.veto else f"value = (value & ~{mask}) | ({old} & {mask});"
             bad = f"!({legal} >> ((value & {mask}) >> {field.low}) & 1)"
             if field.legal_with:
-                always = sum(1 << value for value in field.legal if value not in dict(map(reversed, field.legal_with)))
+                needing = {value for _, value in field.legal_with}
+                always = sum(1 << value for value in field.legal if value not in needing)
                 body.append(f"uint64_t legal = {_hex(always)};")
                 for feature, value in field.legal_with:
                     if value in field.legal:

@@ -147,8 +147,8 @@ class Field:
     align: int = 0
     """That many low bits of the field are read-only zero."""
     extension: str | None = None
-    """The extension that defines the field; FIXED 0 where the hart lacks it, and 0 where it is switched off. A feature as
-    in features.py."""
+    """The extension that defines the field, or a feature as in features.py; FIXED 0 where the hart lacks it, and 0
+    where it is switched off."""
     without: str | None = None
     """The field is there only while this extension is switched off; else 0."""
     portions: tuple[tuple[str, int], ...] = ()
@@ -368,9 +368,7 @@ def _rw(name: str, low: int, width: int, doc: str, values: dict[int, str] | None
     return Field(name, low, width, Kind.RW, doc, values, show=show)
 
 
-def _bit(
-    name: str, low: int, doc: str, values: dict[int, str] | None = None, extension: str | None = None
-) -> Field:
+def _bit(name: str, low: int, doc: str, values: dict[int, str] | None = None, extension: str | None = None) -> Field:
     return Field(name, low, 1, Kind.RW, doc, values, extension=extension)
 
 
@@ -560,14 +558,12 @@ _SATP = (
     Field(
         "MODE", 60, 4, Kind.LEGAL, "translation scheme", _SATP_MODE, legal=(0, 8, 9, 10), veto=True,
         legal_with=_SCHEMES,
-    ),  # fmt: skip
-)
+    ),
+)  # fmt: skip
 _HGATP = (
     Field("PPN", 0, 44, Kind.RW, "root page table, 16 KiB", show="page", align=2),
     _rw("VMID", 44, 14, "virtual-machine identifier"),
-    Field(
-        "MODE", 60, 4, Kind.LEGAL, "translation scheme", _HGATP_MODE, legal=(0, 8, 9, 10), legal_with=_SCHEMES
-    ),
+    Field("MODE", 60, 4, Kind.LEGAL, "translation scheme", _HGATP_MODE, legal=(0, 8, 9, 10), legal_with=_SCHEMES),
 )
 _CACHE = ("CBIE", "CBCFE", "CBZE")
 _MENVCFG = _envcfg("m", "FIOM", *_CACHE, "PMM", "ADUE", "PBMTE", "STCE")
@@ -577,9 +573,11 @@ _WITHHELD = sum(field.mask for field in _HENVCFG if field.name in ("DTE", "ADUE"
 
 def _inhibit(extension: str) -> tuple[Field, ...]:
     return tuple(
-        _bit(f"{mode}INH", bit, f"does not count in {word}-mode", extension=extension + (" H" if mode[0] == "V" else ""))
-        for mode, bit, word in (("M", 62, "M"), ("S", 61, "HS"), ("U", 60, "U"), ("VS", 59, "VS"), ("VU", 58, "VU"))
-    )
+        _bit(f"{mode}INH", bit, f"does not count in {word}-mode", extension=extension + more)
+        for mode, bit, word, more in (
+            ("M", 62, "M", ""), ("S", 61, "HS", ""), ("U", 60, "U", ""), ("VS", 59, "VS", " H"), ("VU", 58, "VU", " H"),
+        )
+    )  # fmt: skip
 
 
 _EVENT = (
@@ -647,7 +645,7 @@ _MISA = (
         for bit, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
     ),
     _fixed("MXL", 62, 2, 2, "XLEN of M-mode", _XLEN_VALUES),
-)
+)  # fmt: skip
 
 # --- Registers --------------------------------------------------------------------------------------------------------
 
@@ -737,8 +735,8 @@ def _machine_registers() -> Iterator[Csr]:
         Field("PMM", 32, 2, Kind.LEGAL, "pointer masking in M-mode", _PMM, legal=(0, 2, 3), extension="Smmpm"),
     )
     yield Csr(
-        0x747, "mseccfg", g, "machine security", bits, extension="Smepmp|Smmpm", since="1.12", storage="mseccfg", write="csr_write_mseccfg",
-        after="csr_after_mseccfg",
+        0x747, "mseccfg", g, "machine security", bits, extension="Smepmp|Smmpm", since="1.12", storage="mseccfg",
+        write="csr_write_mseccfg", after="csr_after_mseccfg",
     )
 
 
@@ -913,11 +911,11 @@ def _user_registers() -> Iterator[Csr]:
     )
     for number, name in ((0x321, "mcyclecfg"), (0x322, "minstretcfg")):
         yield Csr(
-            number, name, g, f"modes that {name[:-3]} does not count", _inhibit("Smcntrpmf"), extension="Smcntrpmf", since="1.13",
-            storage=name, write="csr_write_counter_setup",
+            number, name, g, f"modes that {name[:-3]} does not count", _inhibit("Smcntrpmf"), extension="Smcntrpmf",
+            since="1.13", storage=name, write="csr_write_counter_setup",
         )  # fmt: skip
     bits = (_live("COUNT", 0, "read-only shadow", XLEN),)
-    zicntr: dict[str, str] = {"extension": "Zicntr", "guard": "counter"}
+    zicntr: dict[str, Any] = {"extension": "Zicntr", "guard": "counter"}
     yield Csr(0xC00, "cycle", g, "shadow of mcycle", bits, view=View("mcycle"), **zicntr)
     doc = "the timer; when V=1, plus htimedelta"
     yield Csr(0xC01, "time", g, doc, (_live("TIME", 0, "ticks", XLEN),), read="csr_read_time", **zicntr)
@@ -960,8 +958,8 @@ def _state_enable_registers() -> Iterator[Csr]:
         )  # fmt: skip
     for i in range(4):
         yield row(
-            0x60C, "h", i, "state that V=1 may use", extension="Ssstateen H", h_since="h1.0", storage="hstateen", slot=i,
-            gate=Gate(f"mstateen{i}", (1 << XLEN) - 1), guard="stateen",
+            0x60C, "h", i, "state that V=1 may use", extension="Ssstateen H", h_since="h1.0",
+            storage="hstateen", slot=i, gate=Gate(f"mstateen{i}", (1 << XLEN) - 1), guard="stateen",
         )  # fmt: skip
     for i in range(4):
         yield row(0x10C, "s", i, "state that U-mode may use", extension="Ssstateen", guard="stateen")

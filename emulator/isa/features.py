@@ -67,7 +67,8 @@ def _all() -> Iterator[str]:
     yield ALWAYS
     yield from sorted(each.name for each in EXTENSIONS if each.implemented and each.name != ALWAYS)
     yield from (each.name for each in TRANSLATION)
-    described = {of_form(form) for form in (*ISA.instructions.values(), *ISA.compressed.values())}
+    described = {of_form(form) for form in ISA.instructions.values()}
+    described |= {of_form(form) for form in ISA.compressed.values()}
     described |= {of_csr(csr) for csr in csrs.CSRS}
     described |= {feature for csr in csrs.CSRS for feature, _ in optional_bits(csr)}
     yield from sorted(described)

@@ -14,7 +14,7 @@ it, unless that was asked for by name. How the hart works (Sstvala, Zkt and so o
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -93,11 +93,16 @@ def _requirements(name: str, names: frozenset[str] | set[str]) -> Iterator[str]:
         yield "Zcd"
 
 
+def _drop(names: set[str], kept: Collection[str] = ()) -> None:
+    """What lacks something."""
+    while lost := {name for name in names if any(need not in names for need in _requirements(name, names))} - {*kept}:
+        names -= lost
+
+
 def _complete(names: Iterable[str]) -> frozenset[str]:
     """Less what lacks something; with totals of parts that are all there, and how the hart works."""
     found = set(names)
-    while lost := {name for name in found if any(need not in found for need in _requirements(name, found))}:
-        found -= lost
+    _drop(found)
     before: set[str] = set()
     while before != found:
         before = set(found)
@@ -192,16 +197,16 @@ class _Choice:
 
     def _on(self, name: str) -> None:
         """With all that it needs, but for what was switched off before."""
-        if name in self.names or self.asked.get(name) is False:
+        if self.asked.get(name) is False:
             return
         self.names.add(name)
         for need in _requirements(name, self.names):
             self._on(need)
-        if {"C", "D"} <= self.names:
+        if name == "D" and "C" in self.names and "Zcd" not in self.names:
             self._on("Zcd")
 
     def _off(self, each: Extension) -> None:
-        """With its parts, unless they are another's too."""
+        """With its parts, unless they are another's too, and with what needs any of them and was not asked for."""
         parts = [_HERE[part] for part in each.parts.split()]
         if each.fixed:
             raise self.wrong(f"{each.name} cannot be switched off: it is how these harts work ({each.meaning})")
@@ -211,6 +216,7 @@ class _Choice:
         self.names.discard(each.name)
         kept = {part for name in self.names for part in _HERE[name].parts.split()}
         self.names -= {part.name for part in parts} - kept
+        _drop(self.names, {name for name, on in self.asked.items() if on})
 
 
 def _near(name: str, names: Iterable[str]) -> str:

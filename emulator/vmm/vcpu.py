@@ -345,10 +345,11 @@ class Vcpu:
             case _:
                 raise StateError(f"{where}: its registers are damaged")
         if "vstimecmp" not in self._numbers:
-            timer = state.get("timer")
-            if not fits([timer], 1):
-                raise StateError(f"{where}: its timer is damaged")
-            self._csrs["vstimecmp"] = timer
+            match state:
+                case {"timer": int(timer)} if fits([timer], 1):
+                    self._csrs["vstimecmp"] = timer
+                case _:
+                    raise StateError(f"{where}: its timer is damaged")
         self.status, self.suspended = status, suspended
         self.instructions, self.stuck, self.marked = instructions, stuck, marked
         self._pc, self._mode = pc & MASK64, Mode(mode)

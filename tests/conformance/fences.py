@@ -455,6 +455,33 @@ def _(what: str) -> None:
 
 
 @rule(
+    "space.roots",
+    "Nor does a translation serve other SUM and MXR than it was made for, with however many tables they take turns",
+    section=FENCES,
+    rows=(57,),
+    cases=grid(mode=(HS, VS)),
+)
+def _(mode: Mode) -> None:
+    """Pages, from virtual address 0 on, are code of the user: what may read them needs both. Every root is a copy of one."""
+    scene = prepared(mode)
+    rig = scene.rig
+    for page in range(32):
+        scene.first.map(page << 12, GPA if mode.virtual else PAGE, V | X | A | USER)
+    name, own = ("vsatp", "vsstatus") if mode.virtual else ("satp", "mstatus")
+    root = rig.machine.memory.read(scene.first.root, 4096)
+    bad = [(0, 0), (0, MXR), (SUM, 0)]
+    for number in range(700):
+        at = BASE + 0x20_0000 + 4096 * (number % 400)
+        rig.machine.memory.write(at, root)
+        rig.set(**{name: 8 << 60 | number // 400 << 44 | at >> 12})
+        rig.set(**{own: SUM | MXR})
+        assert look(scene, LOAD, number % 32 << 12) == VALUE
+        rig.set(**{own: sum(bad[number % 3])})
+        for page in range(32):
+            assert look(scene, LOAD, page << 12) is None
+
+
+@rule(
     "space.guest",
     "A translation of V=0 does not serve V=1 nor the reverse, even with one table for both: PBMTE is each one's own",
     section=FENCES,
@@ -475,16 +502,16 @@ def _(kind: str) -> None:
     "The host's MXR counts for the G-stage at once while the guest's is 1, and the guest's for the VS-stage",
     section=FENCES,
     rows=(48, 57),
-    cases=grid(kind=(LOAD, "hlv")),
+    cases=grid(kind=(LOAD, "hlv"), menvcfg=(0, ADUE)),
 )
-def _(kind: str) -> None:
-    scene = prepared(VS, hstatus=SPVP, vsstatus=MXR)
+def _(kind: str, menvcfg: int) -> None:
+    scene = prepared(VS, hstatus=SPVP, vsstatus=MXR, menvcfg=menvcfg)
     scene.mode = VS if kind == LOAD else HS
     scene.second.map(GPA, PAGE, V | X | A | USER)
     for mxr in (0, MXR, 0, MXR, 0):
         scene.rig.set(mstatus=mxr)
         assert look(scene, kind) == (VALUE if mxr else None)
-    scene = prepared(VS, hstatus=SPVP)
+    scene = prepared(VS, hstatus=SPVP, menvcfg=menvcfg)
     scene.mode = VS if kind == LOAD else HS
     scene.first.map(ADDRESS, GPA, V | X | A)
     for mxr in (0, MXR, 0, MXR, 0):
@@ -635,16 +662,18 @@ class Spaces:
         rig = self.scene.rig
         own = Tables(rig, at=TABLES + 0x20_0000)
         own.map(BASE, BASE, LEAF)
-        first, second = self.scene.first.atp, self.scene.second.atp
-        self.settings = {"satp": own.atp, "vsatp": first, "hgatp": second}
+        guest, second = self.scene.first.atp, self.scene.second.atp
+        self.settings = {"satp": own.atp, "vsatp": guest, "hgatp": second}
         self.readers: dict[str, tuple[Mode, dict[str, int]]] = {
             "host": (HS, {}),
             "host-5": (HS, {"satp": own.atp | 5 << 44}),
             "guest": (VS, {}),
-            "guest-5": (VS, {"vsatp": first | 5 << 44}),
+            "guest-5": (VS, {"vsatp": guest | 5 << 44}),
             "other": (VS, {"hgatp": second | 3 << 44}),
         }
-        self.address = {name: ADDRESS + 0x1000 * i for i, name in enumerate(self.readers)}
+        # From page number 0 modulo any lookaside's size on: the first place is dropped too. Of fetches the code has it.
+        first = (ADDRESS & -(16 << 20)) + 0x1000 * (kind == FETCH)
+        self.address = {name: first + 0x1000 * i for i, name in enumerate(self.readers)}
         slots = [tables.map(at, PAGE, LEAF) for tables in (own, self.scene.first) for at in self.address.values()]
         assert self.left() == set(self.readers)
         for slot in slots:

@@ -220,18 +220,18 @@ def _(fs: int, vs_fs: int) -> None:
             "csrwi fflags": "csrwi fflags, 1", "fcvt.d.l": "fcvt.d.l fa0, a0", "feq.d": "feq.d a0, fa2, fa2",
         },
         mode=(M, HS, U, VS, VU),
-        fs=(1, 2),
+        fs=(1, 2, 3), guest=(1, 2, 3),
     ),
 )  # fmt: skip
-def _(text: str, mode: Mode, fs: int) -> None:
-    rig = Rig(text, mstatus=fs << 13, vsstatus=fs << 13)
+def _(text: str, mode: Mode, fs: int, guest: int) -> None:
+    rig = Rig(text, mstatus=fs << 13, vsstatus=guest << 13)
     rig.put(a1=DATA)
     rig.hart.f[12] = 0x7FF0_0000_0000_0001  # a signaling NaN: feq raises a flag
     rig.hart.mode = mode
     rig.run(1)
     assert rig.trap() is None
     assert rig.csr("mstatus") & FS_DIRTY == FS_DIRTY
-    assert rig.csr("vsstatus") & FS_DIRTY == (FS_DIRTY if mode.virtual else fs << 13)
+    assert rig.csr("vsstatus") & FS_DIRTY == (FS_DIRTY if mode.virtual else guest << 13)
 
 
 @rule(

@@ -35,7 +35,7 @@ from rig import (
 from emulator.hart import Mode
 from emulator.machine import UART
 
-from .scene import ADDRESS, GPA, GUEST_LEVELS, LEVELS, PAGE, STORED, VALUE, Scene, guest_entry
+from .scene import ADDRESS, GPA, GUEST_LEVELS, LEVELS, MEMORY, PAGE, STORED, VALUE, Scene, guest_entry
 from .suite import grid, rule
 from .translation import RWX, protect
 
@@ -290,6 +290,53 @@ def _() -> None:
         scene.rig.set(vsstatus=mxr)
         assert (scene.attempt("hlv", ADDRESS).cause is None) == good
         assert scene.attempt("hlvx", ADDRESS).cause is None
+
+
+@rule(
+    "hlv.spaces",
+    "The vsatp and hgatp of now lead HLV, HLVX and HSV, back and forth between two guests without a fence",
+    section=HLV,
+    rows=(57, 59),
+    cases=grid(kind=KINDS, what=("vsatp", "hgatp")),
+)
+def _(kind: str, what: str) -> None:
+    scene = scene_for(HS, hstatus=SPVP)
+    rig = scene.rig
+    other = Tables(rig, guest=what == "hgatp", at=BASE + 0x14_0000)
+    if what == "vsatp":
+        other.map(ADDRESS, GPA + 0x1000, LEAF)
+        scene.second.map(GPA + 0x1000, PAGE + 0x1000, LEAF | USER)
+    else:
+        for at in range(BASE, BASE + MEMORY, 2 << 20):
+            other.map(at, at, LEAF | USER, 1)
+        other.map(GPA, PAGE + 0x1000, LEAF | USER)
+    for _ in range(3):
+        for number, tables in enumerate((scene.first if what == "vsatp" else scene.second, other)):
+            rig.set(**{what: tables.atp | number << 44})
+            for page in (0, 1):
+                rig.store(PAGE + 0x1000 * page, 100 + page)
+            found = scene.attempt(kind, ADDRESS)
+            assert found.cause is None
+            if kind == "hsv":
+                assert [rig.load(PAGE + 0x1000 * page) == STORED for page in (0, 1)] == [not number, bool(number)]
+            else:
+                assert found.value == 100 + number
+
+
+@rule(
+    "hlvx.apart",
+    "What HLVX may read because of X, HLV may not, nor HLVX what HLV reads because of R, one straight behind the other",
+    section=HLV,
+    rows=(51, 57),
+    cases=grid(first=("hlv", "hlvx"), pmm=(0, 2, 3)),
+)
+def _(first: str, pmm: int) -> None:
+    scene = scene_for(HS, V | A | (R if first == "hlv" else X), hstatus=SPVP)
+    scene.rig.set(henvcfg=pmm << 32)
+    second = "hlv" if first == "hlvx" else "hlvx"
+    for _ in range(2):
+        assert scene.attempt(first, ADDRESS).cause is None
+        assert scene.attempt(second, ADDRESS).cause == LOAD_PAGE
 
 
 @rule(

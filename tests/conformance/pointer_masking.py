@@ -96,6 +96,27 @@ def _(pmm: int) -> None:
 
 
 @rule(
+    "mask.sign.own",
+    "Which of both it is follows from the satp that translates: not from the guest's for the host, nor the reverse",
+    section=SECTION,
+    cases=grid(mode=(HS, VS), bare=(False, True), pmm=(2, 3), kind=("load", "store")),
+)
+def _(mode: Mode, bare: bool, pmm: int, kind: str) -> None:
+    """The one's table translates, or only the other's: an address in the upper half says which is looked at."""
+    scene = Scene(mode, 0 if bare else 3, 0)
+    own, other = ("vsatp", "satp") if mode.virtual else ("satp", "vsatp")
+    scene.rig.set(**{"henvcfg" if mode.virtual else "menvcfg": pmm << PMM})
+    scene.rig.set(**{other: scene.first.atp if bare else 0})
+    top = 1 << 63 - PMLEN[pmm]
+    found = scene.attempt(kind, PAGE | top)
+    signed = PAGE | -top & (1 << 64) - 1
+    assert (found.cause, found.tval) == ((5, 7)[kind == "store"], PAGE | top) if bare else (
+        (13, 15)[kind == "store"], signed,
+    )  # fmt: skip
+    assert scene.rig.csr(own) >> 60 == (0 if bare else 8)
+
+
+@rule(
     "mask.xtval",
     "xtval holds the address after masking, htval the guest-physical address that it leads to",
     section=SECTION,

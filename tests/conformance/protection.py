@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rig import BASE, HS, LEAF, ONES, USER, VS, M, Rig
+from rig import BASE, HS, LEAF, MPRV, ONES, USER, VS, M, Rig
 
 from emulator.hart import Mode
 
@@ -34,21 +34,99 @@ def scene_for(mode: Mode) -> Scene:
             "NAPOT 4K": (NAPOT, PAGE, PAGE, PAGE + 0x1000), "TOR": (TOR, PAGE + 0x40, PAGE + 0x18, PAGE + 0x40),
             "TOR empty": (TOR, PAGE + 0x18, PAGE + 0x18, PAGE + 0x18), "off": (0, PAGE + 0x10, 0, 0),
         },
-        size=(1, 4, 8),
+        size=(1, 4, 8), permits=(False, True),
     ),
 )  # fmt: skip
-def _(mode: Mode, entry: tuple[int, int, int, int], size: int) -> None:
-    """Entry 1 denies [low, high); entry 2 permits everything. A match of part of an access fails it."""
+def _(mode: Mode, entry: tuple[int, int, int, int], size: int, permits: bool) -> None:
+    """Entry 1 denies [low, high), or permits it; entry 2 permits everything. A match of part of an access fails it."""
     kind, at, low, high = entry
     scene = scene_for(mode)
     encoded = at >> 2 | ((high - low) // 8 - 1 if kind == NAPOT else 0)
     scene.rig.set(pmpcfg0=0, pmpaddr0=(PAGE + 0x18) >> 2, pmpaddr1=encoded, pmpaddr2=ONES)
-    scene.rig.set(pmpcfg0=EVERYTHING << 16 | kind << 8)
+    scene.rig.set(pmpcfg0=EVERYTHING << 16 | (kind | (R if permits else 0)) << 8)
     for offset in range(0, 0x60, 1 if size == 1 else 2):
         start = PAGE + offset
         found = scene.execute(f"l{'b' if size == 1 else 'w' if size == 4 else 'd'} a0, 0(a1)", ADDRESS + offset)
         touched = max(low, start) < min(high, start + size)
-        assert found.cause == (5 if touched else None), hex(offset)
+        within = low <= start and start + size <= high
+        assert found.cause == (5 if touched and not (permits and within) else None), hex(offset)
+
+
+@rule(
+    "pmp.page",
+    "An entry that cuts a page is asked for every access to it, whatever was done there before",
+    section=PMP,
+    cases=grid(
+        mode=(HS, VS, M),
+        part={
+            "beginning": (-0x400, 0x400), "most": (-0x400, 0xC00), "end": (0xC00, 0x1400), "middle": (0x800, 0x808), "first": (0, 8),
+            "last": (0xFF8, 0x1000),
+        },
+        place=(0, 3), permits=(False, True), kind=("load", "store", "fetch"),
+    ),
+)  # fmt: skip
+def _(mode: Mode, part: tuple[int, int], place: int, permits: bool, kind: str) -> None:
+    """Either the part alone is denied or it alone is permitted, locked, so that it binds M-mode too."""
+    scene = Scene(mode, 0 if mode is M else 3)
+    scene.first.map(ADDRESS, GPA if mode.virtual else PAGE, LEAF)
+    scene.second.map(GPA, PAGE, LEAF | USER)
+    rig, (low, high) = scene.rig, part
+    page = PAGE + 0x1000
+    scene.second.map(GPA, page, LEAF | USER)
+    scene.first.map(ADDRESS, GPA if mode.virtual else page, LEAF)
+    rig.machine.memory.write(page, b"\x01\x00" * 2048)
+    address = page if mode is M else ADDRESS
+    rig.set(pmpcfg0=0, pmpcfg2=0)
+    shown = {f"pmpaddr{place}": page + low >> 2, f"pmpaddr{place + 1}": page + high >> 2}
+    rig.set(**shown, **{f"pmpaddr{place + 2}": page >> 2 | 511, f"pmpaddr{place + 3}": ONES})
+    yes, no = (R | W | X, 0) if permits else (0, R | W | X)
+    cfg = [TOR | LOCK | yes, NAPOT | LOCK | no, EVERYTHING]
+    value = sum(each << 8 * (place + 1 + i) for i, each in enumerate(cfg))
+    rig.set(pmpcfg0=value & ONES, pmpcfg2=value >> 64)
+    inside, outside = max(low, 0) & 0xFFF, 0xC00 if low <= 0 else 0x7F0
+    good, bad = (inside, outside) if permits else (outside, inside)
+    fault = {"fetch": 1, "load": 5, "store": 7}[kind]
+    for offset, cause in ((good, None), (good, None), (bad, fault), (good, None), (bad, fault)):
+        assert scene.attempt(kind, address + offset).cause == cause
+        rig.machine.memory.write(page + offset, b"\x01\x00" * 2)
+
+
+@rule(
+    "pmp.alone",
+    "An entry of any kind counts at any place, others being off; what it does not name, no entry matches",
+    section=PMP,
+    cases=grid(entry=(0, 1, 7, 8, 15), kind={"NA4": NA4, "NAPOT": NAPOT, "TOR": TOR}, locked=(0, LOCK)),
+)
+def _(entry: int, kind: int, locked: int) -> None:
+    rig = Rig("lw a0, 0(a1)")
+    values = {f"pmpaddr{i}": PAGE >> 2 for i in range(16)}
+    values[f"pmpaddr{entry}"] = PAGE + (4 if kind == TOR else 0) >> 2
+    rig.set(pmpcfg0=0, pmpcfg2=0)
+    rig.set(**values)
+    rig.set(**{f"pmpcfg{entry // 8 * 2}": (kind | R | W | X | locked) << entry % 8 * 8})
+    names = {NA4: 4, NAPOT: 8, TOR: 4}[kind]
+    low = 0 if kind == TOR and not entry else PAGE
+    for at in (PAGE - 4, PAGE, PAGE + names - 4, PAGE + names):
+        rig.hart.mode, rig.hart.pc = M, BASE
+        rig.set(mstatus=MPRV | 1 << 11)
+        rig.put(a1=at)
+        rig.run(1)
+        assert (rig.trap() is None) == (low <= at < PAGE + names), hex(at)
+
+
+@rule(
+    "pmp.tor.first",
+    "The bottom of entry 0 is 0 for TOR, whatever the other registers hold",
+    section=PMP,
+    cases=grid(rights=(0, R)),
+)
+def _(rights: int) -> None:
+    scene = scene_for(HS)
+    everything = {f"pmpaddr{i}": ONES for i in range(1, 16)}
+    scene.rig.set(pmpcfg0=0, pmpaddr0=(PAGE + 0x40) >> 2, **everything)
+    scene.rig.set(pmpcfg0=TOR | rights | X, pmpcfg2=EVERYTHING * 0x0101_0101_0101_0101)
+    for offset in (0, 0x38, 0x40):
+        assert scene.attempt("load", ADDRESS + offset).cause == (None if rights or offset == 0x40 else 5)
 
 
 @rule(

@@ -71,6 +71,7 @@ LINES: dict[tuple[str, str], str] = {
     ("enter_mode", "const u64 now"): _COUNTED,
     ("enter_mode", "c->h.retired["): _COUNTED,
     ("enter_mode", "c->mode_mark"): _COUNTED,
+    ("pmp_refresh", "c->pmp_count = 0;"): "entries that are off match nothing: more of them do no harm",
     ("pte_host", "} else if (!k->probe) {"): _COUNTED,
     ("pte_host", "c->h.walk_reads++"): _COUNTED,
     ("pte_host", "if (!k->probe) mark_written"): "dirty pages, and looks of the monitor",
@@ -118,7 +119,11 @@ _TRUE = "V, and a wait, are 0 or not 0"
 _REFILLED = "describe_instruction puts the instruction there"
 _SLOWER = "LEAVE for OK: interrupts are looked for where none can be"
 _SHIFT = "numbers of these CSRs are multiples of 64 and the counter, and the host shifts modulo 64"
-_MORE = "a fence may always do more"
+_NOBODY = "context number 0 is nobody's, and no translation has a tag of it"
+_WRITES = "1 for 2: the status is looked at on every write"
+_OFF = "more entries, that are off and match nothing"
+_CUT = "says cut of a page that is not, which is slower, or looks at entries that do not touch it"
+_APART = "tells more contexts apart than need be"
 
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     # (file, function, what the change has): why no program can tell. * stands for every function.
@@ -126,9 +131,48 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("csr_table.c", "hedeleg", "INSTRUCTION_MISALIGNED: read-only"): _OFF,
     ("mmu.c", "pmp_refresh", "pmp_count = i + 2"): "one more entry, that is off",
     ("mmu.c", "pmp_refresh", "low = 1, high = 1"): "nothing lies at address 1",
-    ("mmu.c", "hart_context_changed", "( guest == MSTATUS_FS)"): "1 for 2: the status is looked at on every write",
+    ("mmu.c", "hart_context_changed", "( guest == MSTATUS_FS)"): _WRITES,
+    ("mmu.c", "hart_context_changed", "mine == MSTATUS_FS && (!h->v )"): _WRITES,
+    ("mmu.c", "hart_context_changed", "(0 && (mine == MSTATUS_FS"): _WRITES,
+    ("mmu.c", "hart_context_changed", "? 3 : 1"): _WRITES,
+    ("mmu.c", "pmp_allows", "i <= c->pmp_count"): _OFF,
+    ("mmu.c", "pmp_uniform", "i <= c->pmp_count"): _OFF,
+    ("mmu.c", "pmp_uniform", "u32 i = 0; ; i++"): _CUT,
+    ("mmu.c", "pmp_uniform", "if (0 && ("): _CUT,
+    ("mmu.c", "pmp_uniform", "if ( c->pmp[i].high < page) continue"): _CUT,
+    ("mmu.c", "pmp_uniform", "if (c->pmp[i].low > page + 4095 ) continue"): _CUT,
+    ("mmu.c", "pmp_uniform", "return 0 && ("): _CUT,
+    ("mmu.c", "pmp_uniform", "return c->pmp[i].low < page &&"): _CUT,
+    ("mmu.c", "pmp_uniform", "return false;"): _CUT,
+    ("mmu.c", "pmp_uniform", "high > page + 4095"): _CUT,
+    ("mmu.c", "pmp_uniform", "high >= page + 0xffe"): "entries begin and end at multiples of 4",
+    ("mmu.c", "find_region", "i <= m->regions"): "one more, of size 0",
+    ("mmu.c", "pmp_uniform", "low >= page + 4095"): "entries begin and end at multiples of 4",
+    ("mmu.c", "pmp_uniform", "low > page + 0xffe"): "entries begin and end at multiples of 4",
+    ("mmu.c", "pmp_uniform", "high <= page"): "entries begin and end at multiples of 4",
+    ("mmu.c", "pmp_refresh", "low = 2, high = 0"): "nothing lies at address 2",
+    ("mmu.c", "pmp_refresh", "h->csr.pmpaddr[i - 1] : 1"): "nothing lies at address 0",
+    ("mmu.c", "pmp_refresh", "if (1 || (cfg >> 3 & 3))"): _OFF,
+    ("mmu.c", "pmp_refresh", "if (cfg >> 3 )"): _OFF,
+    ("mmu.c", "pmp_refresh", "if ( 3)"): _OFF,
+    ("mmu.c", "walk_of", "if ( access != ACCESS_FETCH)"): "nothing is shifted by 0 bits",
+    ("mmu.c", "walk_of", "pmlen[] = {1,"): "an address that is not masked does not come here",
+    ("mmu.c", "walk_of", "pmlen[] = {0, 1,"): "PMM 1 is reserved, and masks nothing",
+    ("mmu.c", "walk_of", "c->h.csr.satp) >> 61"): "modes are 0, 8, 9 and 10",
+    ("mmu.c", "flush_translations", "memset(c->h.known, 1,"): _NOBODY,
+    ("mmu.c", "fence", "u32 i = 1; i < CONTEXTS"): _NOBODY,
+    ("mmu.c", "fence", "i <= CONTEXTS"): "no tag has a number beyond; that it is out of bounds tests/fuzz would find",
+    ("mmu.c", "fence", "meant[i] = (t->flags"): "no translation belongs to a context that is not used",
+    ("mmu.c", "fence", "if ( !meant[known[i].tag"): _NOBODY,
+    ("mmu.c", "fence", "[i].tag = 1;"): _NOBODY,
+    ("mmu.c", "find_context", "want = {1}"): "the same in all contexts of M-mode; of others it is written over",
+    ("mmu.c", "find_context", "if (1 || (w->prv != PRV_M))"): _APART,
+    ("mmu.c", "find_context", "(1 || (w->v)) ? c->h.csr.hgatp"): _APART,
+    ("mmu.c", "find_context", "? c->h.csr.hgatp : 1"): "the same in all contexts with V=0",
+    ("mmu.c", "find_context", "if (1 || (data)) want.flags |= (u32)w->sum"): _APART,
+    ("mmu.c", "find_context", "hlvx << 13"): "where in the flags: any place will do",
     ("mmu.c", "find_context", "want.used = 2"): "used is 0 or not 0",
-    ("mmu.c", "find_context", "if (1 || (data)) want.flags |= w->pmm"): "tells more apart than need be",
+    ("mmu.c", "find_context", "if (1 || (data)) want.flags |= w->pmm"): _APART,
     ("mmu.c", "fence", "i <= TLB_SIZE"): "drops one more, of the next kind of access",
     ("mmu.c", "guest_world", "w.mxr ? 1 :"): "PMM 1 is reserved, and masks nothing",
     ("mmu.c", "guest_world", "if (hlvx) w.pmm = 1"): "PMM 1 is reserved, and masks nothing",

@@ -25,7 +25,8 @@ SUPERVISOR_TRAPS: Final = frozenset({0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 15})
 """Exceptions that S-mode is to see ("Machine Trap Delegation Registers")."""
 HYPERVISOR_TRAPS: Final = frozenset({10, 20, 21, 22, 23})
 """Those of the H extension: calls from VS-mode, guest-page faults, virtual instructions."""
-SSIP, STIP, SEIP, LCOFIP = 1 << 1, 1 << 5, 1 << 9, 1 << 13
+SSIP, STIP, MTIP, SEIP, LCOFIP = 1 << 1, 1 << 5, 1 << 7, 1 << 9, 1 << 13
+MACHINE_TIMER: Final = 1 << 63 | 7
 STCE, PBMTE, CBZE, CBCFE, CBIE_FLUSH = 1 << 63, 1 << 62, 1 << 7, 1 << 6, 1 << 4
 SIE, MIE, MPIE, FS_DIRTY = 1 << 1, 1 << 3, 1 << 7, 3 << 13
 MPP_SHIFT, MPP, MPV, MPRV = 11, 3 << 11, 1 << 39, 1 << 17
@@ -66,7 +67,18 @@ class FirmwareHart:
         return sbi.SUSPENDED if self.suspended and self.hart.waiting else sbi.STARTED
 
     def set_timer(self, time: int) -> None:
-        self.hart.set_csr("stimecmp", time)
+        """Without Sstc by way of M-mode's own comparator: STIP follows MTIP ("Machine Timer (mtime and mtimecmp)
+        Registers")."""
+        if "Sstc" in self.hart.isa:
+            self.hart.set_csr("stimecmp", time)
+            return
+        self.hart.mtimecmp = time
+        self.hart.set_pending(STIP, False)
+        self.hart.set_csr("mie", self.hart.csr("mie") | MTIP)
+
+    def timer_expired(self) -> None:
+        self.hart.set_csr("mie", self.hart.csr("mie") & ~MTIP)
+        self.hart.set_pending(STIP, True)
 
     def set_software_interrupt(self, level: bool) -> None:
         # By way of sip: a value written back to mip would keep the SEIP that comes from the interrupt controller.
@@ -75,8 +87,8 @@ class FirmwareHart:
 
     def start(self, pc: int, opaque: int) -> None:
         hart = self.hart
-        for name, value in START.items():
-            hart.set_csr(name, value)
+        hart.set_csrs(START)
+        hart.set_pending(STIP, False)
         hart.host_modes = {Mode.M}
         self.resume_at(pc, opaque)
         hart.halted = hart.waiting = self.suspended = False
@@ -108,8 +120,6 @@ class Firmware:
     Made when the machine has booted into a kernel (pc, a1): hart 0 goes on there in S-mode, the others are stopped.
     """
 
-    hypervisor_extension = True
-
     def __init__(self, machine: Machine) -> None:
         self._attach(machine)
         for hart in machine.harts[1:]:
@@ -119,6 +129,7 @@ class Firmware:
 
     def _attach(self, machine: Machine) -> None:
         self.machine = machine
+        self.hypervisor_extension = "H" in machine.isa
         self.callers = [FirmwareHart(self, hart) for hart in machine.harts]
         self.calls: Counter[str] = Counter()
         """SBI calls by name."""
@@ -141,6 +152,10 @@ class Firmware:
     def _trap(self, caller: FirmwareHart) -> None:
         hart = caller.hart
         cause, pc = hart.csr("mcause"), hart.csr("mepc")
+        if cause == MACHINE_TIMER:
+            caller.timer_expired()
+            _leave_machine_mode(hart, pc)
+            return
         if cause != ECALL_S:
             self.machine.halt(DEAD, f"hart {caller.index}: a trap into M-mode, cause {cause:#x}, pc={pc:#x}")
             return

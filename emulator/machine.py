@@ -24,10 +24,11 @@ from .devices.plic import Plic
 from .devices.rtc import Rtc
 from .devices.uart import Uart
 from .devices.virtio import VIRTIO_SLOTS, Drive, Entropy, Function, Network, Shared, Slots, Transport
-from .devicetree import DEFAULT_ISA, flatten, machine_tree
+from .devicetree import flatten, machine_tree
 from .errors import ConfigurationError, EmulatorError, LoadError, StateError
 from .hart._native import ffi, lib
 from .hart.hart import Exit, ExitReason, Hart, Mode
+from .isa import MAX, Isa
 from .isa.csrs import MAX_GEILEN
 from .loader import Image, Symbols
 from .memory import Memory, Region
@@ -104,13 +105,14 @@ class Machine:
     """A whole machine. Everything in it is deterministic in retired instructions.
 
     `memory` is the size of RAM in bytes, a multiple of 4096 between 1 MiB and 256 GiB; `harts` 1 to 8;
+    `isa` what the harts implement, an `Isa` or its name (emulator/isa/selection.py);
     `guest_interrupts` how many guest external interrupts each hart has (GEILEN), 0 to 63; `drives` become virtio block
     devices from the first transport on; `entropy` the seed of a virtio entropy device on the last one, None for none;
     `network` whether there is a network device, on the one before. `hub` is the network, which VMs share.
     """
 
     def __init__(
-        self, *, memory: int = 128 * MIB, harts: int = 1, ram_base: int = RAM_BASE, isa: str = DEFAULT_ISA,
+        self, *, memory: int = 128 * MIB, harts: int = 1, ram_base: int = RAM_BASE, isa: str | Isa = MAX,
         guest_interrupts: int = 0, drives: Iterable[Drive] = (), entropy: int | None = None,
         network: bool = False,
     ) -> None:  # fmt: skip
@@ -120,13 +122,17 @@ class Machine:
             raise ConfigurationError(f"memory of {memory} bytes: it must be 1M to 256G, a multiple of 4K")
         if not 0 <= guest_interrupts <= MAX_GEILEN:
             raise ConfigurationError(f"a hart has 0 to {MAX_GEILEN} guest external interrupts, not {guest_interrupts}")
-        self.isa, self.ram_base, self.guest_interrupts = isa, ram_base, guest_interrupts
+        self.isa = isa if isinstance(isa, Isa) else Isa.parse(isa)
+        if guest_interrupts and "H" not in self.isa:
+            raise ConfigurationError("guest external interrupts need the H extension, which is off")
+        self.ram_base, self.guest_interrupts = ram_base, guest_interrupts
         native = lib.machine_new(harts)
         if native == ffi.NULL:
             raise ConfigurationError("this computer has no memory left for a machine")
         self._native = ffi.gc(native, lib.machine_free)
         self.enter: Callable[..., object] = lib.machine_run
         """The native run. Who measures puts something before it."""
+        lib.machine_set_features(native, self.isa.features)
         lib.machine_set_guest_interrupts(native, guest_interrupts)
         ram = Region("ram", ram_base, memory)
         self.memory = Memory([ram])
@@ -137,7 +143,9 @@ class Machine:
             if lib.machine_add_region(self._native, region.base, region.size, buffer, int(region.writable)):
                 raise ConfigurationError(f"{region!r} cannot be given to the harts")
         self.memory.changed = lambda address, length: lib.machine_memory_changed(self._native, address, length)
-        self.harts = [Hart(lib.machine_hart(self._native, i), self._native, self.memory) for i in range(harts)]
+        self.harts = [
+            Hart(lib.machine_hart(self._native, i), self._native, self.memory, self.isa) for i in range(harts)
+        ]
         self.symbols = Symbols()
         self.image: str = ""
         self.executed = 0
@@ -330,8 +338,11 @@ class Machine:
         """The flattened device tree that describes this machine."""
         ram = [(region.base, region.size) for region in self.memory.regions if region.writable]
         return flatten(
-            machine_tree(self.bus, ram, harts=len(self.harts), isa=self.isa, timebase=TIMEBASE, bootargs=bootargs)
-        )
+            machine_tree(
+                self.bus, ram, harts=len(self.harts), isa=self.isa.string, mmu=self.isa.mmu, timebase=TIMEBASE,
+                bootargs=bootargs,
+            )
+        )  # fmt: skip
 
     # --- running ---
 
@@ -517,7 +528,7 @@ class Machine:
                 "memory": sum(region.size for region in self.memory.regions),
                 "harts": len(self.harts),
                 "ram_base": self.ram_base,
-                "isa": self.isa,
+                "isa": str(self.isa),
                 "guest_interrupts": self.guest_interrupts,
                 "virtio": self.virtio.configuration(),
             },

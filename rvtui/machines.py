@@ -44,12 +44,12 @@ def find(name: str, *, bare: bool) -> Path:
 
 def with_guests(
     names: Sequence[str], *, memory: int = VM_MEMORY, vcpus: int = 1, initrd: str | None = None, append: str = "",
-    drives: Sequence[str] = (), shares: Sequence[str] = (), network: bool = True,
+    drives: Sequence[str] = (), shares: Sequence[str] = (), network: bool = True, isa: str = "max",
 ) -> Machine:  # fmt: skip
     """Each of `names` as a VM of the built-in hypervisor, with `memory` bytes. All are given `initrd` and `append`,
     such of `drives` as name no other VM, `shares`, a source of entropy, and a network device if `network`."""
     paths = [find(name, bare=False) for name in names]
-    machine = Machine(memory=_up(len(paths) * (memory + (2 << 20)) + OVERHEAD))
+    machine = Machine(memory=_up(len(paths) * (memory + (2 << 20)) + OVERHEAD), isa=isa)
     hypervisor = Hypervisor(machine)
     machine.host = hypervisor
     taken: set[str] = set()
@@ -89,12 +89,14 @@ def _disk(text: str, vms: int) -> tuple[str, int | None]:
 def bare(
     firmware: str | None, *, memory: int, harts: int, dtb: str | None, kernel: str | None = None,
     initrd: str | None = None, append: str = "", drives: Sequence[str] = (), shares: Sequence[str] = (),
-    network: bool = True, reboot: bool = True,
+    network: bool = True, reboot: bool = True, isa: str = "max",
 ) -> tuple[Machine, bytes, Image | None]:  # fmt: skip
     """The bare machine with `firmware` in M-mode at its entry, or `kernel` in S-mode under the built-in one; the device
     tree that it is handed; the first program loaded. Without either it has nothing to run. `reboot`: a reset boots it
     again."""
-    machine = Machine(memory=memory, harts=harts, drives=map(Drive.parse, drives), entropy=0, network=network)
+    machine = Machine(
+        memory=memory, harts=harts, drives=map(Drive.parse, drives), entropy=0, network=network, isa=isa
+    )  # fmt: skip
     for share in Share.parse_all(shares):
         machine.attach(share)
     paths = {"firmware": (firmware, True), "kernel": (kernel, False)}

@@ -488,11 +488,11 @@ class Session:
             self._step(1)
             return
         # The same call's return: same stack pointer, same world. Recursion passes by with a lower one.
-        stack, world = face.x[2], (face.mode, face.csr("hgatp"))
+        stack, world = face.x[2], (face.mode, face.hgatp)
         hart = machine.harts[hart_index(machine, self.subject)]
 
         def returned(machine: Machine) -> bool:
-            return hart.pc == after and hart.x[2] == stack and (hart.mode, hart.csr("hgatp")) == world
+            return hart.pc == after and hart.x[2] == stack and (hart.mode, hart.hgatp) == world
 
         self._begin(_Goal(after, returned, "stepped over"))
 

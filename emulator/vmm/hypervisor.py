@@ -13,7 +13,7 @@ from emulator.isa.pages import A, D, R, U, W, X
 from emulator.machine import INSTRUCTIONS_PER_TICK, Machine
 from emulator.vmm import mmio
 from emulator.vmm.allocator import PAGE, Allocator
-from emulator.vmm.gstage import GStage
+from emulator.vmm.gstage import SCHEMES, GStage
 from emulator.vmm.vcpu import HSTATUS_VTW, MASK64, VS_INTERRUPTS, Vcpu
 from emulator.vmm.vm import MAXIMUM_VCPUS, RAM_BASE, Vm
 
@@ -81,9 +81,10 @@ class Hypervisor:
     """
 
     def __init__(self, machine: Machine, time_slice: int = SLICE) -> None:
+        if "H" not in machine.isa:
+            raise ConfigurationError("the built-in hypervisor needs the H extension, which is off: add h=on to --isa")
         self._attach(machine, time_slice)
-        for name, value in SETUP.items():
-            self.hart.set_csr(name, value)
+        self.hart.set_csrs(SETUP)
         # Nothing is ever executed in HS-mode: a trap ends the run. The vector points somewhere harmless.
         self.hart.set_csr("stvec", self.allocator.base)
         self.hart.mode = Mode.HS
@@ -125,6 +126,8 @@ class Hypervisor:
         vmid = next((number for number in range(1, MAXIMUM_VMID + 1) if number not in used), None)
         if vmid is None:
             raise ConfigurationError(f"VM {name}: all {MAXIMUM_VMID} VMIDs are in use")
+        if scheme.removesuffix("x4") not in self.machine.isa and scheme in SCHEMES:
+            raise ConfigurationError(f"VM {name}: the harts do not translate by {scheme}: it is off in --isa")
         vm = Vm(self, name, vmid, pages)
         vm.tables = GStage(self.memory, self.allocator, scheme)
         vm.add_vcpus(vcpus)
@@ -199,7 +202,7 @@ class Hypervisor:
             self._switch(vcpu)
         elif not vcpu.inside:
             vcpu.enter()
-        return min(remaining, self.slice_left)
+        return min(remaining, self.slice_left, vcpu.until_timer())
 
     def _next(self, until: int) -> Vcpu | None:
         vcpus = list(self._vcpus())

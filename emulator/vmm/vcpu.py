@@ -33,6 +33,8 @@ CSRS = (
     "vstval", "hvip", "vsatp", "htimedelta", "vstimecmp", "fcsr",
 )  # fmt: skip
 NUMBERS = {name: csrs.BY_NAME[name].number for name in CSRS}
+FAR = 1 << 62
+"""Instructions: more than any slice."""
 RESET = {
     "sstatus": SSTATUS_SPP | SSTATUS_SPIE | SSTATUS_FS_INITIAL,
     "hstatus": HSTATUS_VTW | HSTATUS_SPV | HSTATUS_SPVP | 2 << 32,  # VSXL: 64
@@ -126,6 +128,8 @@ class Vcpu:
         self._x = [0] * 32
         self._f = [0] * 32
         self._csrs = dict.fromkeys(CSRS, 0)
+        self._numbers = {name: number for name, number in NUMBERS.items() if vm.hypervisor.hart.has_csr(number)}
+        """Of the registers that the hart has; the others are kept here always: without Sstc the guest's timer."""
 
     def __repr__(self) -> str:
         return f"<Vcpu {self.vm.name}/{self.index} {self.state}>"
@@ -172,7 +176,7 @@ class Vcpu:
     def get_reg(self, name: str) -> int:
         """Raises ConfigurationError for a name that is not in `registers`."""
         if name in self._csrs:
-            return self.hart.csr(name) if self.hart else self._csrs[name]
+            return self.hart.csr(name) if self.hart and name in self._numbers else self._csrs[name]
         match self._register(name):
             case "x", index:
                 return self.x[index]
@@ -196,7 +200,7 @@ class Vcpu:
                 self.pc = value
             case "mode", _:
                 self.mode = Mode(value) if value in (3, 4) else value
-            case _ if self.hart:
+            case _ if self.hart and name in self._numbers:
                 self.hart.set_csr(name, value)
             case _:
                 self._csrs[name] = value
@@ -230,6 +234,19 @@ class Vcpu:
 
     def set_timer(self, time: int) -> None:
         self.set_reg("vstimecmp", time)
+        self.until_timer()
+
+    def until_timer(self) -> int:
+        """How many instructions may run before this must be asked again. Without Sstc no hart compares time and
+        vstimecmp: then it is done here, and hvip.VSTIP says what came of it."""
+        if "vstimecmp" in self._numbers:
+            return FAR
+        compare, now = self.get_reg("vstimecmp"), self.time
+        self.interrupt(VSTI, now >= compare)
+        hart = self.vm.hypervisor.hart
+        if now >= compare or compare - now >= 1 << 52:
+            return FAR
+        return hart.clock_at_time(hart.time + compare - now) - hart.clock
 
     def set_software_interrupt(self, level: bool) -> None:
         self.interrupt(VSSI, level)
@@ -263,7 +280,7 @@ class Vcpu:
         """Put the registers into `hart`, which is in HS-mode; follow with enter()."""
         hart.set_csr("vsatp", 0)  # no walk may mix this guest's vsatp with another's hgatp
         hart.set_csr("hgatp", self.vm.hgatp)
-        for name, number in NUMBERS.items():
+        for name, number in self._numbers.items():
             hart.set_csr(number, self._csrs[name])
         hart.x.load(self._x)
         hart.f.load(self._f)
@@ -276,7 +293,7 @@ class Vcpu:
         if self.inside:
             self._pc, self._mode = hart.pc, hart.mode
         self._x, self._f = list(hart.x), list(hart.f)
-        self._csrs = {name: hart.csr(number) for name, number in NUMBERS.items()}
+        self._csrs |= {name: hart.csr(number) for name, number in self._numbers.items()}
         if self.inside:
             hart.mode = Mode.HS
         self.hart, self.inside = None, False
@@ -360,6 +377,7 @@ class Vcpu:
             "counters": self.counters.state(),
             "pmu": self.pmu.state(),
             "registers": None if self.hart else {name: list(values) for name, values in kept.items()},
+            **({} if "vstimecmp" in self._numbers else {"timer": self._csrs["vstimecmp"]}),
         }
 
     def restore(self, state: object, hart: Hart) -> None:
@@ -384,6 +402,12 @@ class Vcpu:
                 self._csrs = dict(zip(CSRS, csrs, strict=True))
             case _:
                 raise StateError(f"{where}: its registers are damaged")
+        if "vstimecmp" not in self._numbers:
+            match state:
+                case {"timer": int(timer)} if fits([timer], 1):
+                    self._csrs["vstimecmp"] = timer
+                case _:
+                    raise StateError(f"{where}: its timer is damaged")
         self.status, self.suspended = status, suspended
         self.instructions, self.stuck, self.marked = instructions, stuck, marked
         self._pc, self._mode = pc & MASK64, Mode(mode)

@@ -182,11 +182,14 @@ class Vm:
 
     def device_tree(self, append: str = "", initrd: tuple[int, int] | None = None) -> bytes:
         """What this VM tells its guest of itself: a flattened device tree. `initrd` is [start, end)."""
-        letters, *names = self.hypervisor.machine.isa.split("_")
         # A guest's counters are not the hart's, and cannot interrupt.
-        isa = "_".join([letters.replace("h", ""), *(name for name in names if name != "sscofpmf")])
+        isa = self.hypervisor.machine.isa.without("H").without("Sscofpmf")
         memory = [(slot.gpa, slot.size) for slot in self.slots]
-        return flatten(machine_tree(self.bus, memory, harts=len(self.vcpus), isa=isa, bootargs=append, initrd=initrd))
+        return flatten(
+            machine_tree(
+                self.bus, memory, harts=len(self.vcpus), isa=isa.string, mmu=isa.mmu, bootargs=append, initrd=initrd
+            )
+        )
 
     def boot(self, pc: int, opaque: int = 0) -> None:
         """Start vCPU 0: pc, a0 = its number, a1 = `opaque` (the device tree's address, or 0)."""

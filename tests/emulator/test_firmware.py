@@ -35,8 +35,8 @@ OFF = call(SRST, 0, 0, 0)
 class Bench:
     """A machine that was booted into a program in S-mode."""
 
-    def __init__(self, text: str, harts: int = 1) -> None:
-        self.machine = Machine(memory=64 * MIB, harts=harts)
+    def __init__(self, text: str, harts: int = 1, isa: str = "max") -> None:
+        self.machine = Machine(memory=64 * MIB, harts=harts, isa=isa)
         self.program: Program = assemble(START, text)
         code = self.program.code
         boot(self.machine, None, Image("kernel", "raw", START, [Segment(START, START, memoryview(code), len(code), 7)]))
@@ -132,7 +132,8 @@ def test_consoles() -> None:
     assert bench.machine.memory.read(START + 0x1000, 4) == b"yped"
 
 
-def test_the_timer_interrupts_when_it_is_due_and_not_before() -> None:
+@pytest.mark.parametrize("isa", ["max", "max,sstc=off"])
+def test_the_timer_interrupts_when_it_is_due_and_not_before(isa: str) -> None:
     bench = Bench(f"""
         la t0, handler; csrw stvec, t0
         li t0, {STIE}; csrw sie, t0
@@ -146,7 +147,7 @@ def test_the_timer_interrupts_when_it_is_due_and_not_before() -> None:
         {call(TIME, 0, ALL)}
         csrr s5, sip
         {OFF}
-    """)
+    """, isa=isa)  # fmt: skip
     assert bench.run().code == 0
     assert not bench.x(18) & STIE and not bench.x(21) & STIE
     assert bench.x(20) == 1 << 63 | 5

@@ -220,10 +220,12 @@ def _(fs: int, vs_fs: int) -> None:
             "csrwi fflags": "csrwi fflags, 1", "fcvt.d.l": "fcvt.d.l fa0, a0", "feq.d": "feq.d a0, fa2, fa2",
         },
         mode=(M, HS, U, VS, VU),
-        fs=(1, 2, 3), guest=(1, 2, 3),
+        fs=(1, 2, 3), guest=(0, 1, 2, 3),
     ),
 )  # fmt: skip
 def _(text: str, mode: Mode, fs: int, guest: int) -> None:
+    if mode.virtual and not guest:
+        return  # then it is off
     rig = Rig(text, mstatus=fs << 13, vsstatus=guest << 13)
     rig.put(a1=DATA)
     rig.hart.f[12] = 0x7FF0_0000_0000_0001  # a signaling NaN: feq raises a flag
@@ -245,6 +247,19 @@ def _(text: str, mode: Mode) -> None:
     rig.put(a1=DATA)
     rig.run(1)
     assert (rig.csr("mstatus") & FS_DIRTY, rig.csr("vsstatus") & FS_DIRTY) == (FS, 2 << 13)
+
+
+@rule(
+    "mhartid",
+    "mhartid is each hart's own number, one of them 0, and cannot be written",
+    section="Hart ID (mhartid) Register",
+)
+def _() -> None:
+    rig = Rig("csrr a0, mhartid\ncsrw mhartid, a1", harts=3)
+    assert [hart.csr("mhartid") for hart in rig.machine.harts] == [0, 1, 2]
+    rig.put(a0=5, a1=1)
+    rig.run(2)
+    assert rig.x("a0") == 0 and rig.trap() is not None
 
 
 # --- delegation ---

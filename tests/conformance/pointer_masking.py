@@ -226,11 +226,12 @@ def _(mode: Mode, on: str) -> None:
     "PMM and HUPMM take 0, 2 and 3; a write of 1 leaves a legal value",
     section="Hypervisor Environment Configuration Register (henvcfg)",
     rows=(12,),
-    cases=grid(name=("menvcfg", "henvcfg", "senvcfg", "hstatus"), value=(0, 1, 2, 3)),
+    cases=grid(name=("menvcfg", "henvcfg", "senvcfg", "mseccfg", "hstatus"), value=(0, 1, 2, 3), before=(0, 3)),
 )
-def _(name: str, value: int) -> None:
+def _(name: str, value: int, before: int) -> None:
     low = HUPMM if name == "hstatus" else PMM
     scene = Scene(HS, 0)
+    scene.rig.set(**{name: before << low})
     scene.rig.set(**{name: value << low})
     found = scene.rig.csr(name) >> low & 3
     assert found == value if value != 1 else found in PMLEN

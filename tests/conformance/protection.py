@@ -195,16 +195,31 @@ def _(locked: int, rights: int) -> None:
     "pmp.lock",
     "A locked entry's configuration and address cannot be written, nor the address before a locked TOR entry",
     section=CSRS,
-    cases=grid(kind={"NA4": NA4, "NAPOT": NAPOT, "TOR": TOR, "off": 0}),
+    cases=grid(kind={"NA4": NA4, "NAPOT": NAPOT, "TOR": TOR, "off": 0}, entry=(1, 5, 8, 14, 15), lock=(0, LOCK)),
 )
-def _(kind: int) -> None:
-    rig = Rig(pmpaddr4=0x111, pmpaddr5=0x222, pmpaddr6=0x333)
-    rig.set(pmpcfg0=EVERYTHING | (LOCK | kind | R) << 40)
-    before = rig.csr("pmpcfg0")
-    rig.set(pmpaddr4=0x777, pmpaddr5=0x777, pmpaddr6=0x777, pmpcfg0=0)
-    assert rig.csr("pmpcfg0") == before & 0xFF << 40
-    assert rig.csr("pmpaddr4") == (0x111 if kind == TOR else 0x777)
-    assert (rig.csr("pmpaddr5"), rig.csr("pmpaddr6")) == (0x222, 0x777)
+def _(kind: int, entry: int, lock: int) -> None:
+    """Register 0 looks like the configuration of a locked TOR entry: there is none behind the last."""
+    rig = Rig(**{f"pmpaddr{i}": 0x100 + i for i in range(16)})
+    rig.set(pmpaddr0=LOCK | TOR | R)
+    name, shift = f"pmpcfg{entry // 8 * 2}", entry % 8 * 8
+    rig.set(pmpcfg0=0, pmpcfg2=0)
+    rig.set(**{name: (lock | kind | R) << shift | (0 if shift else R << 8)})
+    before = rig.csr(name)
+    rig.set(**{f"pmpaddr{i}": 0x777 for i in range(16)}, **{name: 0})
+    assert rig.csr(name) == (before & 0xFF << shift if lock else 0)
+    kept = {entry, entry - 1 if kind == TOR else entry} if lock else set()
+    assert {i for i in range(16) if rig.csr(f"pmpaddr{i}") != 0x777} == kept
+
+
+@rule(
+    "pmp.address.width",
+    "pmpaddr holds bits 55 to 2 of an address, and its own bits 63 to 54 are zero",
+    section=CSRS,
+    cases=grid(entry=range(16)),
+)
+def _(entry: int) -> None:
+    rig = Rig(**{f"pmpaddr{entry}": ONES})
+    assert rig.csr(f"pmpaddr{entry}") == (1 << 54) - 1
 
 
 @rule(

@@ -82,6 +82,18 @@ def _(stce: int, compare: int) -> None:
 
 
 @rule(
+    "sstc.stip.stce",
+    "With menvcfg.STCE 0 the comparator gives no signal, whatever else is enabled",
+    section=STIMECMP,
+    cases=grid(others=(0, ONES & ~STCE), software=(0, STI)),
+)
+def _(others: int, software: int) -> None:
+    rig = at_time(NOW, stimecmp=0, mideleg=STI, menvcfg=others)
+    rig.set(mip=software)
+    assert rig.csr("mip") & STI == rig.csr("sip") & STI == software
+
+
+@rule(
     "sstc.vstip",
     "hip.VSTIP is hvip.VSTIP OR time + htimedelta not less than vstimecmp, modulo 2^64 and unsigned, in every mode",
     section=VSTIMECMP,
@@ -112,11 +124,11 @@ def _(numbers: tuple[int, int, int], hvip: int, mode: Mode) -> None:
     "With henvcfg.STCE 0, or menvcfg.STCE 0, VSTIP is hvip's bit alone",
     section=HENVCFG,
     rows=(11, 68),
-    cases=grid(menvcfg=(0, STCE), henvcfg=(0, STCE), hvip=(0, VSTI)),
+    cases=grid(menvcfg=(0, STCE), henvcfg=(0, STCE), hvip=(0, VSTI), others=(0, ONES & ~STCE)),
 )
-def _(menvcfg: int, henvcfg: int, hvip: int) -> None:
-    rig = at_time(NOW, vstimecmp=0, hvip=hvip, menvcfg=menvcfg)
-    rig.set(henvcfg=henvcfg)
+def _(menvcfg: int, henvcfg: int, hvip: int, others: int) -> None:
+    rig = at_time(NOW, vstimecmp=0, hvip=hvip, menvcfg=menvcfg | others)
+    rig.set(henvcfg=henvcfg | others)
     assert rig.csr("hip") & VSTI == (VSTI if menvcfg and henvcfg else hvip)
 
 

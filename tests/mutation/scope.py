@@ -41,6 +41,7 @@ NOT_MUTATED: dict[tuple[str, str], str] = {
     ("csr.c", "hart_csr_write"): "access from outside: programs go through csr_write",
     ("csr.c", "place_of"): _LACKING,
     ("csr.c", "implemented"): _LACKING,
+    ("csr.c", "csr_fit"): "how a machine is made: tests/emulator/test_guest_interrupts",
     ("counters.c", "count_event"): _EVENT,
     ("counters.c", "count_trap"): _EVENT,
     ("system.c", "record"): "the ring of events, for display",
@@ -100,7 +101,6 @@ LINES: dict[tuple[str, str], str] = {
     ("device_access", "c->mmio_value = store"): "what a caller sees beside a read",
     ("reserved_leaf", "if (pte & PTE_N && !has("): _LACKING,
     ("overflow", "if (!has("): _LACKING,
-    ("csr_fit", "csr_keep(h)"): _LACKING,
     ("read_pte", "s->"): _SHOWN,
     ("mark_pte", "s->"): _SHOWN,
     ("gstage", "s->"): _SHOWN,
@@ -149,6 +149,9 @@ _WHOLE = "memory is whole pages, and no access goes beyond its own"
 _WRITABLE = "all memory is writable so far; the rest of it is statistics, and dirty pages for the caller"
 _MODES = "modes are 0, 8, 9 and 10"
 _QUICK = "without the quick form it is slower"
+_NEGATIVE = "whoever asks looks for a negative number"
+_TWELVE = "CSR numbers have 12 bits"
+_FLOAT = "with FS off there is no access"
 _LOW = "the low bits are the same"
 _READ = "what was executed can be read"
 _APART = "tells more contexts apart than need be"
@@ -289,7 +292,32 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("system.c", "*", "EXCEPTION_VIRTUAL_INSTRUCTION, 1)"): _REFILLED,
     ("csr.c", "barred_in_guest", "BIT(number )"): _SHIFT,
     ("csr.c", "barred_by_machine", "BIT(number )"): _SHIFT,
-    ("csr.c", "csr_check", "return -2"): "whoever asks looks for a negative number",
+    ("csr.c", "csr_check", "return -2"): _NEGATIVE,
+    ("csr.c", "highest", "return -2"): _NEGATIVE,
+    ("csr.c", "hart_next_interrupt", "return -2"): _NEGATIVE,
+    ("csr.c", "hart_next_interrupt", "if (0 && (!ready))"): "of none, none is taken",
+    ("csr.c", "highest", "i = 0; ; i++"): "it is asked where there is one",
+    ("csr.c", "highest", "i <= sizeof priority"): "it is asked where there is one",
+    ("csr.c", "entry_of", "csr_index[number ]"): _TWELVE,
+    ("csr.c", "csr_read", ": ~UINT64_C(1))"): "bit 0 of scountovf is 0",
+    ("csr.c", "csr_after_mstateen", "i <= 4"): "out of bounds: the sanitizers of tests/fuzz find it",
+    ("csr.c", "csr_after_mstateen", "i < 5"): "out of bounds: the sanitizers of tests/fuzz find it",
+    ("csr.c", "csr_after_fcsr", "if (1 || (h->csr.mstatus & MSTATUS_FS))"): _FLOAT,
+    ("csr.c", "csr_after_fcsr", "if ( MSTATUS_FS)"): _FLOAT,
+    ("csr.c", "csr_after_fcsr", "if (h->csr.mstatus )"): _FLOAT,
+    ("csr.c", "csr_after_fcsr", "if (h->v )"): _FLOAT,
+    ("csr.c", "csr_after_fcsr", "if (h->v && h->csr.mstatus & VSSTATUS_FS)"): _FLOAT,
+    ("csr.c", "csr_after_fcsr", "if (h->v && h->csr.vsstatus )"): _FLOAT,
+    ("csr.c", "csr_after_fcsr", "if (h->v && VSSTATUS_FS)"): _FLOAT,
+    ("csr.c", "pending", "(h->lines )"): "wires have no other bits",
+    ("csr.c", "pending", "(h->csr.hvip )"): "hvip has no other bits",
+    ("csr.c", "csr_modify_mip", "(h->csr.hvip )"): "hvip has no other bits",
+    ("csr.c", "pending", "if (1 || (guests))"): "without guest lines nothing is added",
+    ("csr.c", "pending", "((h->csr.hstatus ) >> HSTATUS_VGEIN_SHIFT)"): _SHIFT,
+    ("csr.c", "pending", "if (1 || (wanted &"): "more is computed than is asked for",
+    ("csr.c", "pending", "if ( (MIP_MTIP"): "more is computed than is asked for",
+    ("csr.c", "pending", "if (wanted )"): "more is computed than is asked for",
+    ("csr.c", "hart_mip", "~UINT64_C(1)"): "bit 0 of mip is 0",
     ("csr.c", "csr_check", "BIT(number )"): _SHIFT,
     ("system.c", "raise_illegal", "EXCEPTION_ILLEGAL_INSTRUCTION, 1)"): _REFILLED,
     ("system.c", "access_csr", "(u64)*refused, 1)"): _REFILLED,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations, permutations
+
 from rig import (
     HS,
     ILLEGAL,
@@ -259,6 +261,60 @@ def _(which: str, delta: int, mode: Mode, enabled: bool) -> None:
         assert rig.hart.time == NOW + ahead and not rig.hart.waiting
     else:
         assert rig.hart.waiting
+
+
+COMPARATORS = {"m": 1 << 7, "s": STI, "vs": VSTI}
+
+
+@rule(
+    "timer.first",
+    "Of several comparators the first that is enabled ends the wait, at its time; those that are not do not count",
+    section="Wait for Interrupt",
+    cases=grid(
+        order=permutations(COMPARATORS), enabled=[c for n in (1, 2, 3) for c in combinations(COMPARATORS, n)],
+        late=(False, True), closed=("", "s", "vs"),
+    ),
+)  # fmt: skip
+def _(order: tuple[str, ...], enabled: tuple[str, ...], late: bool, closed: str) -> None:
+    """`late`: the first of them is over, and was not enabled. `closed`: STCE of that one is 0."""
+    rig = at_time(NOW, "wfi\nnop\nself: j self", htimedelta=500)
+    due = {name: NOW + 20 * (1 + place) for place, name in enumerate(order)}
+    if late and order[0] not in enabled:
+        due[order[0]] = NOW - 1
+    rig.hart.mtimecmp = due["m"]
+    rig.set(stimecmp=due["s"], vstimecmp=due["vs"] + 500, mie=sum(COMPARATORS[name] for name in enabled))
+    rig.set(**{{"s": "menvcfg", "vs": "henvcfg"}[closed]: 0} if closed else {})
+    rig.run(5)
+    # menvcfg's bit is the guest's too.
+    awake = set(enabled) - ({"s", "vs"} if closed == "s" else {closed})
+    if awake:
+        assert rig.hart.time == min(due[name] for name in awake) and not rig.hart.waiting
+    else:
+        assert rig.hart.waiting
+
+
+@rule(
+    "timer.interrupt",
+    "While a program runs, the first comparator that is enabled interrupts it, soon after its time and not before",
+    section="Machine Timer (mtime and mtimecmp) Registers",
+    cases=grid(
+        order=permutations(COMPARATORS), enabled=[c for n in (1, 2, 3) for c in combinations(COMPARATORS, n)]
+    ),
+)
+def _(order: tuple[str, ...], enabled: tuple[str, ...]) -> None:
+    """In U-mode, from where all of them are taken in M-mode."""
+    rig = at_time(NOW, "loop: addi a0, a0, 1\nj loop", htimedelta=500)
+    due = {name: NOW + 3 * (1 + place) for place, name in enumerate(order)}
+    rig.hart.mtimecmp = due["m"]
+    rig.set(stimecmp=due["s"], vstimecmp=due["vs"] + 500, mie=sum(COMPARATORS[name] for name in enabled), mideleg=0)
+    rig.hart.mode = U
+    while rig.trap() is None and rig.hart.time < NOW + 20:
+        rig.run(50)
+    first = min(enabled, key=due.__getitem__)
+    code = {"m": 7, "s": 5, "vs": 6}[first]
+    assert rig.trap() == (M if first != "vs" else HS, INTERRUPT | code, 0)
+    ahead = due[first] - NOW
+    assert ahead - 1 < 2 * rig.x("a0") / INSTRUCTIONS_PER_TICK <= ahead + 1
 
 
 @rule(

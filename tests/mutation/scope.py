@@ -152,6 +152,7 @@ _QUICK = "without the quick form it is slower"
 _NEGATIVE = "whoever asks looks for a negative number"
 _TWELVE = "CSR numbers have 12 bits"
 _FLOAT = "with FS off there is no access"
+_SOONER = "the hart looks for interrupts sooner, or more often, than need be"
 _LOW = "the low bits are the same"
 _READ = "what was executed can be read"
 _APART = "tells more contexts apart than need be"
@@ -299,6 +300,9 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("csr.c", "highest", "i = 0; ; i++"): "it is asked where there is one",
     ("csr.c", "highest", "i <= sizeof priority"): "it is asked where there is one",
     ("csr.c", "entry_of", "csr_index[number ]"): _TWELVE,
+    ("csr.c", "next_timer", "if ( MIP_MTIP &&"): _SOONER,
+    ("csr.c", "next_timer", "if (enabled && time < h->mtimecmp)"): _SOONER,
+    ("csr.c", "next_timer", "if ( time < h->mtimecmp)"): _SOONER,
     ("csr.c", "csr_read", ": ~UINT64_C(1))"): "bit 0 of scountovf is 0",
     ("csr.c", "csr_after_mstateen", "i <= 4"): "out of bounds: the sanitizers of tests/fuzz find it",
     ("csr.c", "csr_after_mstateen", "i < 5"): "out of bounds: the sanitizers of tests/fuzz find it",

@@ -300,6 +300,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("csr.c", "highest", "i = 0; ; i++"): "it is asked where there is one",
     ("csr.c", "highest", "i <= sizeof priority"): "it is asked where there is one",
     ("csr.c", "entry_of", "csr_index[number ]"): _TWELVE,
+    ("system.c", "vmid_of", "(h->csr.hgatp ) >>"): "only bits of VMID are compared",
+    ("system.c", "*", "return 0 && (fence_event("): _EVENT,
     ("csr.c", "next_timer", "if ( MIP_MTIP &&"): _SOONER,
     ("csr.c", "next_timer", "if (enabled && time < h->mtimecmp)"): _SOONER,
     ("csr.c", "next_timer", "if ( time < h->mtimecmp)"): _SOONER,

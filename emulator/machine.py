@@ -11,7 +11,6 @@ import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import combinations
 from typing import Any, Final, Protocol
 
 from . import loader
@@ -20,10 +19,11 @@ from .console import Console
 from .devices.aclint import Aclint
 from .devices.finisher import Finisher
 from .devices.htif import Htif
+from .devices.network import Hub
 from .devices.plic import Plic
 from .devices.rtc import Rtc
 from .devices.uart import Uart
-from .devices.virtio import KINDS, Drive, Entropy, Function, Transport
+from .devices.virtio import VIRTIO_SLOTS, Drive, Entropy, Function, Network, Shared, Slots, Transport
 from .devicetree import DEFAULT_ISA, flatten, machine_tree
 from .errors import ConfigurationError, LoadError, StateError
 from .hart._native import ffi, lib
@@ -36,8 +36,6 @@ from .worlds import Guest, guests_of
 MIB: Final = 1 << 20
 RAM_BASE: Final = 0x8000_0000
 FINISHER, RTC, ACLINT, PLIC, UART = 0x10_0000, 0x10_1000, 0x200_0000, 0xC00_0000, 0x1000_0000
-VIRTIO, VIRTIO_SLOTS = 0x1000_1000, 8
-"""Virtio transports, a page each, on sources 1 to 8."""
 TIMEBASE: Final = 10_000_000
 """Ticks of `time` in a nominal second."""
 INSTRUCTIONS_PER_TICK: Final = 100
@@ -102,12 +100,14 @@ class Machine:
 
     `memory` is the size of RAM in bytes, a multiple of 4096 between 1 MiB and 256 GiB; `harts` 1 to 8;
     `guest_interrupts` how many guest external interrupts each hart has (GEILEN), 0 to 63; `drives` become virtio block
-    devices from the first transport on; `entropy` the seed of a virtio entropy device on the last one, None for none.
+    devices from the first transport on; `entropy` the seed of a virtio entropy device on the last one, None for none;
+    `network` whether there is a network device, on the one before. `hub` is the network, which VMs share.
     """
 
     def __init__(
         self, *, memory: int = 128 * MIB, harts: int = 1, ram_base: int = RAM_BASE, isa: str = DEFAULT_ISA,
         guest_interrupts: int = 0, drives: Iterable[Drive] = (), entropy: int | None = None,
+        network: bool = False,
     ) -> None:  # fmt: skip
         if not 1 <= harts <= 8:
             raise ConfigurationError(f"a machine has 1 to 8 harts, not {harts}")
@@ -144,9 +144,13 @@ class Machine:
         self._exit = ffi.new("hart_exit *")
         self.console = Console("console")
         self.bus = Bus()
-        self._add_devices()
         self.warnings: list[str] = []
         """What the user should know and no guest can say: a drive whose file has changed, or is full."""
+        self.hub = Hub(self.facts)
+        self.shared = Shared(self.hub, self.warnings.append)
+        self._add_devices()
+        if network:
+            self.attach(Network(), VIRTIO_SLOTS - 2)
         if entropy is not None:
             self.attach(Entropy(entropy), VIRTIO_SLOTS - 1)
         for drive in drives:
@@ -164,10 +168,8 @@ class Machine:
             (UART, self.uart),
         ):
             self.add_device(base, device)
-        self.virtio = [Transport(self.memory, n + 1, f"virtio{n}") for n in range(VIRTIO_SLOTS)]
-        for n, transport in enumerate(self.virtio):
-            transport.wrote = self._device_wrote
-            self.add_device(VIRTIO + n * transport.size, transport)
+        self.virtio = Slots(self.shared, self.memory, self.device_wrote)
+        self.virtio.place(self.add_device)
         self.devices: dict[str, Device] = {device.name: device for _, device in self.bus}
 
     def add_device(self, base: int, device: Device) -> None:
@@ -179,23 +181,14 @@ class Machine:
             source = device.irq
             device.interrupt = lambda level: self.plic.set_source(source, level)
 
-    def _device_wrote(self) -> None:
+    def device_wrote(self) -> None:
+        """A device wrote memory: SC fails after that ("Zalrsc")."""
         for hart in self.harts:
             hart.lose_reservation()
 
     def attach(self, function: Function, slot: int | None = None) -> Transport:
         """Put a virtio device behind transport number `slot`, or the first that is free; before the machine runs."""
-        free = [n for n, transport in enumerate(self.virtio) if transport.function is None]
-        if slot is None and not free:
-            raise ConfigurationError(f"there are {VIRTIO_SLOTS} virtio devices already")
-        drives = [f for f in (*(transport.function for transport in self.virtio), function) if isinstance(f, Drive)]
-        for one, other in combinations(drives, 2):
-            if (one.direct or other.direct) and one.same_file(other):
-                raise ConfigurationError(f"drive {one.path}: the same file as another drive, and written to")
-        transport = self.virtio[free[0] if slot is None else slot]
-        transport.attach(function)
-        function.warn = self.warnings.append
-        return transport
+        return self.virtio.attach(function, slot)
 
     def add_drive(self, path: str | os.PathLike[str], *, readonly: bool = False, writable: bool = False) -> Drive:
         """A disk on a file. Unless `writable` the file is only read, and changes are part of the machine's state."""
@@ -204,6 +197,20 @@ class Machine:
         drive = Drive(path, "ro" if readonly else "rw" if writable else "copy")
         self.attach(drive)
         return drive
+
+    def facts(self) -> str:
+        """What the page at 10.0.2.2 says: the machine as it is, by what decides of it alone."""
+        rows = [
+            ("isa", self.isa),
+            ("harts", str(len(self.harts))),
+            ("memory", f"{sum(region.size for region in self.memory.regions) >> 20} MiB"),
+            ("clock", f"{self.clock} instructions"),
+            ("time", f"{self.time} ticks of {TIMEBASE} Hz"),
+        ]
+        rows += ((f"vm {vm.name}", f"{vm.instructions} instructions") for vm in getattr(self.host, "vms", ()))
+        for port in self.hub.ports.values():
+            rows.append((f"port {port.name}", ", ".join(f"{name} {getattr(port, name)}" for name in port.fields)))
+        return "rvtui\n" + "".join(f"{name}: {value}\n" for name, value in rows)
 
     # --- time ---
 
@@ -469,10 +476,7 @@ class Machine:
                 "ram_base": self.ram_base,
                 "isa": self.isa,
                 "guest_interrupts": self.guest_interrupts,
-                "virtio": [
-                    None if (f := transport.function) is None else {"kind": f.kind, **f.configuration()}
-                    for transport in self.virtio
-                ],
+                "virtio": self.virtio.configuration(),
             },
             "image": self.image,
             "executed": self.executed,
@@ -486,6 +490,7 @@ class Machine:
             "watches": [list(watch) for watch in self.watches],
             "symbols": [list(symbol) for symbol in self.symbols],
             "host": None if self.host is None else self.host.state(),
+            "network": self.hub.state(),
         }
 
     @classmethod
@@ -497,23 +502,13 @@ class Machine:
                 memory=int(config["memory"]), harts=int(config["harts"]), ram_base=int(config["ram_base"]),
                 isa=str(config["isa"]), guest_interrupts=int(config["guest_interrupts"]),
             )  # fmt: skip
-            machine._attach_again(config["virtio"])
+            machine.virtio.attach_again(config["virtio"])
             machine._restore(state)
         except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise StateError(f"saved state of the machine: {type(error).__name__} at {str(error)[:80]}") from None
         except (ConfigurationError, LoadError) as error:
             raise StateError(f"saved state of the machine: {error}") from None
         return machine
-
-    def _attach_again(self, rows: Any) -> None:
-        if not isinstance(rows, (list, tuple)) or len(rows) != VIRTIO_SLOTS:
-            raise StateError(f"saved state of the machine: it has {VIRTIO_SLOTS} virtio transports")
-        for slot, row in enumerate(rows):
-            if row is not None:
-                given = {name: value for name, value in row.items() if name != "kind"}
-                # A snapshot is not the user: it opens no file for writing.
-                trust = {"trusted": False} if row["kind"] == Drive.kind else {}
-                self.attach(KINDS[row["kind"]](**given | trust), slot)
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self.image = str(state["image"])
@@ -551,6 +546,7 @@ class Machine:
             from .vmm import Hypervisor
 
             self.host = (Firmware if "firmware" in host else Hypervisor).from_state(self, host)
+        self.hub.restore(state["network"])
 
     def state_hash(self) -> str:
         """SHA-256 over the whole state and all memory that is not zero: equal for equal machines, in any process."""

@@ -162,8 +162,12 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--vcpus", type=count(64), metavar="N", help="virtual CPUs of each VM")
     run.add_argument("--dtb", metavar="FILE", help="the device tree to hand to the firmware instead of our own")
     run.add_argument(
-        "--drive", action="append", metavar="F[,ro|,rw]",
-        help="a disk of the bare machine; changes to F stay in memory, unless ,rw lets them into the file",
+        "--drive", action="append", metavar="F[,ro|,rw][,vm=N]",
+        help="a disk; changes to F stay in memory, unless ,rw lets them into the file; of all VMs, or of guest N",
+    )  # fmt: skip
+    run.add_argument(
+        "--network", choices=("hub", "off"), default="hub",
+        help="hub (default): a network card for the machine, or each VM, on one hub with a small host at 10.0.2.2",
     )  # fmt: skip
     run.add_argument("--dump-dtb", metavar="FILE", help="write the machine's device tree to FILE and end")
     run.add_argument(
@@ -345,6 +349,7 @@ def _run(options: argparse.Namespace) -> int:
         machine, tree, image = machines.bare(
             options.bare or None, memory=options.memory or 2 << 30, harts=options.harts or 1, dtb=options.dtb,
             kernel=options.kernel, initrd=options.initrd, append=options.append or "", drives=options.drive or (),
+            network=options.network == "hub",
         )  # fmt: skip
         title = options.bare or options.image or options.kernel or "nothing"
         if options.dump_dtb is not None:
@@ -358,7 +363,7 @@ def _run(options: argparse.Namespace) -> int:
                 raise UsageError("--signature needs a program to run")
             options.signature = Signature.of(options.signature, image, machine.memory, width)
     else:
-        for option in ("--harts", "--dtb", "--drive", "--dump-dtb", "--signature", "--kernel"):
+        for option in ("--harts", "--dtb", "--dump-dtb", "--signature", "--kernel"):
             value = getattr(options, option[2:].replace("-", "_"))
             if value is not None:
                 raise UsageError(f"{option} is for the bare machine: use it with --bare")
@@ -366,7 +371,8 @@ def _run(options: argparse.Namespace) -> int:
             raise UsageError(f"nothing to run: name an ELF file or a bundled guest ({machines.bundled()})")
         machine = machines.with_guests(
             options.guests, memory=options.memory or machines.VM_MEMORY, vcpus=options.vcpus or 1,
-            initrd=options.initrd, append=options.append or "",
+            initrd=options.initrd, append=options.append or "", drives=options.drive or (),
+            network=options.network == "hub",
         )  # fmt: skip
         title = " ".join(options.guests)
     return _go(machine, options, title, start=not options.paused)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emulator import boot, guests, loader
-from emulator.devices.virtio import Drive
+from emulator.devices.virtio import VIRTIO_SLOTS, Drive, Entropy, Network
 from emulator.errors import ConfigurationError, LoadError
 from emulator.isa import decode
 from emulator.loader import Image
@@ -43,16 +43,25 @@ def find(name: str, *, bare: bool) -> Path:
 
 
 def with_guests(
-    names: Sequence[str], *, memory: int = VM_MEMORY, vcpus: int = 1, initrd: str | None = None, append: str = ""
-) -> Machine:
-    """Each of `names` as a VM of the built-in hypervisor, with `memory` bytes; all are given `initrd` and `append`."""
+    names: Sequence[str], *, memory: int = VM_MEMORY, vcpus: int = 1, initrd: str | None = None, append: str = "",
+    drives: Sequence[str] = (), network: bool = True,
+) -> Machine:  # fmt: skip
+    """Each of `names` as a VM of the built-in hypervisor, with `memory` bytes. All are given `initrd` and `append`,
+    such of `drives` as name no other VM, a source of entropy, and a network device if `network`."""
     paths = [find(name, bare=False) for name in names]
     machine = Machine(memory=_up(len(paths) * (memory + (2 << 20)) + OVERHEAD))
     hypervisor = Hypervisor(machine)
     machine.host = hypervisor
     taken: set[str] = set()
+    disks = [_disk(text, len(paths)) for text in drives]
     for path in paths:
         vm = hypervisor.create_vm(_name(path, taken), memory=memory, vcpus=vcpus)
+        vm.attach(Entropy(len(taken)), VIRTIO_SLOTS - 1)
+        if network:
+            vm.attach(Network(), VIRTIO_SLOTS - 2)
+        for drive, only in disks:
+            if only in (None, len(taken)):
+                vm.attach(Drive.parse(drive))
         data = loader.read_file(path)
         if not _has_form(data):
             raise LoadError(f"{path}: {_foreign(data) or 'neither an ELF file nor a Linux kernel image'}")
@@ -60,13 +69,28 @@ def with_guests(
     return machine
 
 
+def _disk(text: str, vms: int) -> tuple[str, int | None]:
+    """A --drive without its vm=N, and N: a position among the guests from 1 on; None for all of them."""
+    words = text.split(",")
+    mine = [word for word in words[1:] if word.startswith("vm=")]
+    if not mine:
+        if vms > 1 and words[-1] == "rw":
+            raise ConfigurationError(f"drive {text}: one VM only may write to the file: say which, with ,vm=N")
+        return text, None
+    number = mine[0].removeprefix("vm=")
+    if len(mine) > 1 or number not in map(str, range(1, vms + 1)):
+        raise ConfigurationError(f"drive {text}: vm= takes the number of one guest, 1 to {vms}")
+    words.remove(mine[0])
+    return ",".join(words), int(number)
+
+
 def bare(
     firmware: str | None, *, memory: int, harts: int, dtb: str | None, kernel: str | None = None,
-    initrd: str | None = None, append: str = "", drives: Sequence[str] = (),
+    initrd: str | None = None, append: str = "", drives: Sequence[str] = (), network: bool = True,
 ) -> tuple[Machine, bytes, Image | None]:  # fmt: skip
     """The bare machine with `firmware` in M-mode at its entry, or `kernel` in S-mode under the built-in one; the device
     tree that it is handed; the first program loaded. Without either it has nothing to run."""
-    machine = Machine(memory=memory, harts=harts, drives=map(Drive.parse, drives), entropy=0)
+    machine = Machine(memory=memory, harts=harts, drives=map(Drive.parse, drives), entropy=0, network=network)
     image = None if firmware is None else _program(find(firmware, bare=True), machine.ram_base)
     main = None if kernel is None else _program(find(kernel, bare=False), boot.kernel_place(machine, image))
     tree = boot.boot(

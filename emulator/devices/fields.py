@@ -86,6 +86,18 @@ class Octets:
         return bytearray(value)
 
 
+@dataclass(frozen=True)
+class Exactly:
+    """`count` bytes."""
+
+    count: int
+
+    def take(self, value: Any) -> bytes:
+        if type(value) is not bytes or len(value) != self.count:
+            raise ValueError(f"{self.count} bytes")
+        return value
+
+
 class Stateful:
     """An object whose saved state is the attributes named by `fields`."""
 

@@ -127,6 +127,7 @@ class Hypervisor:
             vm.add_slot(RAM_BASE, memory)
         except ConfigurationError:
             vm.tables.destroy()
+            vm.virtio.unplug()
             raise
         self.vms.append(vm)
         return vm
@@ -140,6 +141,7 @@ class Hypervisor:
         if self._cursor >= position:
             self._cursor = max(position - 1, self._cursor - len(vm.vcpus))
         vm.end(0, "destroyed")
+        vm.virtio.unplug()
         self.vms.remove(vm)
         for slot in vm.slots:
             self.memory.fill(slot.physical, slot.size)

@@ -18,6 +18,7 @@ class Slot:
     size: int
     physical: int
     dirty: set[int] | None = field(default=None)
+    writable = True
     """Guest-physical pages written since the dirty log was read; None while it is off."""
 
     @property
@@ -81,6 +82,14 @@ class GuestMemory:
         slot = self.find(gpa, length)
         if slot is not None and length:
             slot.touch(gpa, length)
+
+    def read_int(self, gpa: int, size: int) -> int:
+        """The little-endian number of `size` bytes. Raises MemoryRangeError."""
+        return int.from_bytes(self.read(gpa, size), "little")
+
+    def write_int(self, gpa: int, size: int, value: int) -> None:
+        """Store the low `size` bytes of `value`, little-endian. Raises MemoryRangeError."""
+        self.write(gpa, (value & ((1 << 8 * size) - 1)).to_bytes(size, "little"))
 
     def fill(self, gpa: int, length: int, byte: int = 0) -> None:
         self._memory.fill(self._physical(gpa, length), length, byte)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from emulator.bus import Bus
 from emulator.console import Console
 from emulator.devices.plic import Plic
 from emulator.devices.uart import Uart
+from emulator.devices.virtio import Function, Slots, Transport
 from emulator.devicetree import flatten, machine_tree
 from emulator.errors import ConfigurationError, LoadError, StateError
 from emulator.isa.pages import D, W
@@ -71,13 +73,17 @@ class Vm:
         self.uart = Uart(self.console, irq=UART_IRQ)
         self.bus = Bus()
         self.bus.add(UART_BASE, self.uart)
+        self.virtio = Slots(hypervisor.machine.shared, self.memory, hypervisor.machine.device_wrote, name)
+        self.virtio.place(self.bus.add)
 
     def add_vcpus(self, count: int) -> None:
         """Once, before it starts: the virtual CPUs, and the interrupt controller before them."""
         self.vcpus = [Vcpu(self, index) for index in range(count)]
         self.plic = Plic(self.vcpus, lines=(SEIP,))
         self.bus.add(PLIC_BASE, self.plic)
-        self.uart.interrupt = self._uart_interrupt
+        for _, device in self.bus:
+            if device.irq:
+                device.interrupt = partial(self.plic.set_source, device.irq)
         to_uart = self.console.arrived
 
         def arrived() -> None:
@@ -86,8 +92,10 @@ class Vm:
 
         self.console.arrived = arrived
 
-    def _uart_interrupt(self, level: bool) -> None:
-        self.plic.set_source(UART_IRQ, level)
+    def attach(self, function: Function, slot: int | None = None) -> Transport:
+        """Put a virtio device behind transport number `slot`, or the first that is free; before the VM starts.
+        ConfigurationError where it cannot stand there."""
+        return self.virtio.attach(function, slot)
 
     def __repr__(self) -> str:
         return f"<Vm {self.name} vmid={self.vmid} {self.status}>"
@@ -179,8 +187,8 @@ class Vm:
 
     def boot(self, pc: int, opaque: int = 0) -> None:
         """Start vCPU 0: pc, a0 = its number, a1 = `opaque` (the device tree's address, or 0)."""
-        self.uart.reset()
-        self.plic.reset()
+        for _, device in self.bus:
+            device.reset()
         self.vcpus[0].reset(pc, opaque)
 
     def end(self, code: int, message: str) -> None:
@@ -378,6 +386,8 @@ class Vm:
             "console": self.console.state(),
             "uart": self.uart.state(),
             "plic": self.plic.state(),
+            "virtio": self.virtio.configuration(),
+            "transports": [transport.state() for transport in self.virtio],
         }
 
     @classmethod
@@ -390,6 +400,7 @@ class Vm:
                 "stopped": (None | str()) as stopped, "exit_code": (None | int()) as exit_code, "message": str(message),
                 "exits": dict(exits), "stats": dict(stats), "calls": dict(calls), "events": list(events),
                 "input_arrived": bool(input_arrived), "console": dict(console), "uart": dict(uart), "plic": dict(plic),
+                "virtio": list(virtio), "transports": list(transports),
             } if pages in PAGE_LEVELS and 0 <= vmid < 1 << 14 and 1 <= len(vcpus) <= MAXIMUM_VCPUS:  # fmt: skip
                 pass
             case _:
@@ -414,16 +425,25 @@ class Vm:
                     self.events.append(GuestExit(*event))
                 case _:
                     raise StateError(f"saved VM {name}: its last exits are damaged")
+        self.console.restore(console)
+        # Before they are wired up: what their wires have done is part of the PLIC's state, and the vCPUs', already.
+        self.uart.restore(uart)
+        self._restore_virtio(virtio, transports)
         self.add_vcpus(len(vcpus))
         for vcpu, saved_vcpu in zip(self.vcpus, vcpus, strict=True):
             vcpu.restore(saved_vcpu, hypervisor.hart)
-        self.console.restore(console)
-        # The level of the UART's line is part of the PLIC's state already.
-        self.uart.interrupt = lambda level: None
-        self.uart.restore(uart)
-        self.uart.interrupt = self._uart_interrupt
         self.plic.restore(plic)
         return self
+
+    def _restore_virtio(self, configuration: list[Any], states: list[Any]) -> None:
+        try:
+            self.virtio.attach_again(configuration)
+        except (LookupError, TypeError, ValueError, AttributeError, ConfigurationError) as error:
+            raise StateError(f"saved VM {self.name}: virtio: {str(error)[:200]}") from None
+        if len(states) != len(self.virtio):
+            raise StateError(f"saved VM {self.name}: it has {len(self.virtio)} virtio transports")
+        for transport, state in zip(self.virtio, states, strict=True):
+            transport.restore(state)
 
 
 def _pack(symbols: Symbols) -> dict[str, Any]:

@@ -48,6 +48,7 @@ from .scene import (
     NOWHERE,
     PAGE,
     PAGED,
+    STORED,
     VALUE,
     Scene,
     guest_entry,
@@ -488,6 +489,61 @@ def _(stage: str, rights: int) -> None:
     rig.store(tables.slot(at, 1), table >> 12 << 10 | V)
     protect(rig, table, rights)
     assert scene.check(LOAD, last).value == VALUE
+
+
+@rule(
+    "translate.parts",
+    "Each part of an access across pages goes where its page leads; one that leads nowhere is named by xtval",
+    section=PROCESS,
+    cases=grid(mode=PAGED, kind=(LOAD, STORE), nowhere=(None, 0, 1), beyond=(1, 4, 7)),
+)
+def _(mode: Mode, kind: str, nowhere: int | None, beyond: int) -> None:
+    scene = Scene(mode)
+    rig = scene.rig
+    targets = [NOWHERE if part == nowhere else PAGE + 0x4000 * part for part in (0, 1)]
+    for part, to in enumerate(targets):
+        gpa = GPA + 0x7000 * part
+        user = 0 if mode.privilege else USER
+        scene.first.map(ADDRESS + 0x1000 * part, gpa if mode.virtual else to, LEAF | user)
+        scene.second.map(gpa, to, LEAF | USER)
+    address = ADDRESS + 0x1000 - 8 + beyond
+    here = 8 - beyond
+    places = [targets[0] + 0x1000 - here + i if i < here else targets[1] + i - here for i in range(8)]
+    if nowhere is None:
+        for i, at in enumerate(places):
+            rig.store(at, 0xA0 + i, 1)
+    for _ in range(2):
+        found = scene.attempt(kind, address)
+        if nowhere is None:
+            assert found.cause is None
+            stored = bytes(rig.load(at, 1) for at in places)
+            value = found.value if kind == LOAD else int.from_bytes(stored, "little")
+            assert value == (int.from_bytes(range(0xA0, 0xA8), "little") if kind == LOAD else STORED)
+        else:
+            assert (found.cause, found.tval) == (ACCESS[kind], address if nowhere == 0 else ADDRESS + 0x1000)
+
+
+@rule(
+    "translate.misaligned",
+    "Misaligned loads and stores are carried out, again and again, within a page; atomics raise address-misaligned",
+    section="Misaligned Address and Atomicity Granule",
+    cases=grid(mode=PAGED, kind=(LOAD, STORE, "lr", "amo"), offset=(1, 2, 3, 4, 5, 6, 7)),
+)
+def _(mode: Mode, kind: str, offset: int) -> None:
+    scene = Scene(mode)
+    rig = scene.rig
+    scene.first.map(ADDRESS, GPA if mode.virtual else PAGE, LEAF | (0 if mode.privilege else USER))
+    scene.second.map(GPA, PAGE, LEAF | USER)
+    for round in range(3):
+        value = int.from_bytes(range(0x90 + round, 0x98 + round), "little")
+        rig.store(PAGE + offset, value if kind == LOAD else 0)
+        found = scene.attempt(kind, ADDRESS + offset)
+        if kind in (LOAD, STORE):
+            assert found.cause is None
+            assert found.value == value if kind == LOAD else rig.load(PAGE + offset) == STORED
+        else:
+            assert (found.cause, found.tval) == (4 if kind == "lr" else 6, ADDRESS + offset)
+            assert rig.load(PAGE + offset) == 0
 
 
 @rule(

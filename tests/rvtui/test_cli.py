@@ -116,6 +116,40 @@ def test_tiny_hypervisor_on_the_bare_machine() -> None:
     assert b"in HS-mode" in done.stdout
 
 
+def shown_devices() -> bytes:
+    """A program that prints the device IDs behind the first and the last two virtio transports."""
+    words = []
+    for page in (1, 7, 8):
+        load, to_digit = 8 << 20 | 5 << 15 | 2 << 12 | 10 << 7 | 3, 48 << 20 | 10 << 15 | 10 << 7 | 0x13
+        words += [lui(5, 0x10000 + page), load, to_digit, li(17, 1), ECALL]
+    return elf([*words, li(17, 8), ECALL])
+
+
+@pytest.mark.parametrize(
+    ("options", "ids"),
+    [([], "014"), (["--drive", "d.img"], "214"), (["--network", "off", "--drive", "d.img,ro"], "204")],
+)
+def test_devices_of_a_guest_and_of_the_bare_machine(
+    options: list[str], ids: str, guest: Guest, tmp_path: Path
+) -> None:
+    (tmp_path / "d.img").write_bytes(bytes(1024))
+    program = guest(shown_devices())
+    for line in ([program], ["--bare", "--kernel", program]):
+        done = run("run", "--headless", *line, *options)
+        assert (done.returncode, done.stdout.decode(), done.stderr) == (0, ids, b"")
+
+
+def test_drives_of_several_guests(guest: Guest, tmp_path: Path) -> None:
+    (tmp_path / "d.img").write_bytes(bytes(1024))
+    names = [guest(shown_devices(), name) for name in ("a", "b", "c")]
+    for drives, ids in [(["d.img"], "222"), (["d.img,vm=2"], "020"), (["d.img,rw,vm=3"], "002"),
+                        (["d.img,vm=1,ro", "d.img,vm=3"], "202")]:  # fmt: skip
+        done = run("run", "--headless", *names, *(word for drive in drives for word in ("--drive", drive)))
+        assert done.returncode == 0, done.stderr
+        lines = sorted(done.stdout.decode().splitlines())
+        assert lines == [f"{name} | {each}14" for name, each in zip("abc", ids, strict=True)]
+
+
 def test_a_drive_that_changed_is_told(guest: Guest, tmp_path: Path) -> None:
     disk, saved = tmp_path / "disk.img", tmp_path / "s.rvs"
     disk.write_bytes(bytes(1024))
@@ -331,7 +365,16 @@ BAD_LINES = [
         (["snapshot", name, "x"], "not available yet")
         for name in ("list", "tree", "diff", "delete", "prune", "export", "import")
     ],
-    (["run", "--drive", "x", "hello"], "--drive is for the bare machine"),
+    (["run", "--drive", "no-such.img", "hello", "--headless"], "no-such.img: cannot be read: no such file"),
+    (["run", "--drive", "raw.bin,vm=2", "hello", "--headless"], "vm= takes the number of one guest, 1 to 1"),
+    (["run", "--drive", "raw.bin,vm=", "hello", "--headless"], "vm= takes"),
+    (["run", "--drive", "raw.bin,vm=0", "hello", "--headless"], "vm= takes"),
+    (["run", "--drive", "raw.bin,vm=1,vm=1", "hello", "--headless"], "vm= takes"),
+    (["run", "--drive", "raw.bin,rw", "hello", "hello", "--headless"], "one VM only may write"),
+    (["run", "--drive", "large,rw,vm=1", "--drive", "large,vm=2", "hello", "hello", "--headless"], "same file"),
+    (["run", *["--drive", "raw.bin"] * 7, "hello", "--headless"], "there are 8 virtio devices already"),
+    (["run", "--bare", "tiny-hypervisor", *["--drive", "raw.bin"] * 7, "--headless"], "8 virtio devices already"),
+    (["run", "--network", "on", "hello"], "--network"),
     (["run", "--bare", "tiny-hypervisor", "--drive", "no-such.img", "--headless"], "no-such.img: cannot be read"),
     (["run", "--bare", "tiny-hypervisor", "--drive", "/dev/null,rw", "--headless"], "not a regular file"),
     *[
@@ -340,7 +383,6 @@ BAD_LINES = [
             "--share",
             "--gdb",
             "--record",
-            "--profile",
         )
     ],
 ]

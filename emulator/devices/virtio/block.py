@@ -112,6 +112,10 @@ class Drive(Function):
             raise ConfigurationError(f"drive {text!r}: name a file")
         return cls(path, mode)
 
+    @classmethod
+    def again(cls, **configuration: Any) -> Drive:
+        return cls(**configuration | {"trusted": False})
+
     def _open(self) -> int:
         flags = (os.O_RDWR if self.direct else os.O_RDONLY) | getattr(os, "O_CLOEXEC", 0)
         try:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from emulator.devices.fields import Stateful
 from emulator.devices.virtio.queue import Chain
+
+VERSION_1: Final = 1 << 32
 
 
 class Function(Stateful):
@@ -24,6 +26,10 @@ class Function(Stateful):
     def __init__(self) -> None:
         self.wake: Callable[[int], None] = lambda queue: None
         """Call with a queue's number to have the chains that wait there served; the transport sets it."""
+        self.accepted: Callable[[], int] = lambda: 0
+        """The features that the driver accepted; the transport sets it."""
+        self.running: Callable[[], bool] = lambda: False
+        """Whether a driver has set the device going, and it needs no reset; the transport sets it."""
         self.warn: Callable[[str], None] = lambda text: None
         """Something that the user should know and the guest cannot tell; the machine sets it."""
 
@@ -41,6 +47,11 @@ class Function(Stateful):
 
     def reset(self) -> None:
         """The driver starts anew."""
+
+    @classmethod
+    def again(cls, **configuration: Any) -> Function:
+        """What `configuration` returned, from a snapshot: which is not the user, and opens no file for writing."""
+        return cls(**configuration)
 
     def configuration(self) -> dict[str, Any]:
         """Keyword arguments that make this again, as plain values."""

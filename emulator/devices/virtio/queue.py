@@ -8,10 +8,9 @@ breaks a rule raises `Broken` with the reason; the transport then asks for a res
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from emulator.devices.fields import Flag, Number, Shape, Stateful
-from emulator.memory import Memory
 
 NEXT, WRITE, INDIRECT = 1, 2, 4
 """Flags of a descriptor."""
@@ -23,6 +22,21 @@ _INDEX: Final = 0xFFFF
 
 Buffer = tuple[int, int]
 """Address and bytes of guest memory."""
+
+
+class Piece(Protocol):
+    @property
+    def writable(self) -> bool: ...
+
+
+class Space(Protocol):
+    """The memory that the driver's addresses mean: a machine's, or that of a VM."""
+
+    def find(self, address: int, length: int = 1, /) -> Piece | None: ...
+    def read(self, address: int, length: int, /) -> bytes: ...
+    def write(self, address: int, data: bytes, /) -> None: ...
+    def read_int(self, address: int, size: int, /) -> int: ...
+    def write_int(self, address: int, size: int, value: int, /) -> None: ...
 
 
 class Broken(Exception):
@@ -61,7 +75,7 @@ class Chain:
     Drivers may cut both as they like ("Message Framing"), so that a device sees two streams of bytes.
     """
 
-    def __init__(self, memory: Memory, head: int) -> None:
+    def __init__(self, memory: Space, head: int) -> None:
         self.memory, self.head = memory, head
         self.readable: list[Buffer] = []
         self.writable: list[Buffer] = []
@@ -102,7 +116,7 @@ def _pieces(buffers: list[Buffer], offset: int, length: int) -> Iterator[Buffer]
 class Ring:
     """A queue that is ready, for the time of one notification."""
 
-    def __init__(self, memory: Memory, queue: Queue, *, indirect: bool, events: bool) -> None:
+    def __init__(self, memory: Space, queue: Queue, *, indirect: bool, events: bool) -> None:
         """`indirect`, `events`: the driver accepted indirect descriptors, and notifications by index."""
         self.memory, self.queue, self.indirect, self.events = memory, queue, indirect, events
         size = queue.size

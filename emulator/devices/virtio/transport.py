@@ -12,11 +12,10 @@ from typing import Any, Final
 
 from emulator.bus import Device
 from emulator.devices.fields import Bits, Number, Shape, Text
-from emulator.devices.virtio.function import Function
-from emulator.devices.virtio.queue import Broken, Queue, Ring
+from emulator.devices.virtio.function import VERSION_1, Function
+from emulator.devices.virtio.queue import Broken, Queue, Ring, Space
 from emulator.devicetree import Node, Tree, quads
 from emulator.errors import ConfigurationError, StateError
-from emulator.memory import Memory
 
 MAGIC, VERSION, VENDOR = 0x7472_6976, 2, 0x554D_4551
 """Vendor: QEMU's, as drivers look for it."""
@@ -56,7 +55,7 @@ ADDRESSES: Final[dict[int, str]] = {R.QUEUE_DESC: "descriptors", R.QUEUE_DRIVER:
 DRIVER_OK, FEATURES_OK, NEEDS_RESET = 4, 8, 64
 USED_BUFFER, CONFIGURATION_CHANGE = 1, 2
 """Bits of InterruptStatus."""
-INDIRECT_DESC, EVENT_IDX, VERSION_1 = 1 << 28, 1 << 29, 1 << 32
+INDIRECT_DESC, EVENT_IDX = 1 << 28, 1 << 29
 _WORD: Final = 0xFFFF_FFFF
 
 
@@ -66,7 +65,7 @@ class Transport(Device):
     `problem` says why the device asked for a reset, "" when it did not.
     """
 
-    def __init__(self, memory: Memory, irq: int = 0, name: str = "virtio0") -> None:
+    def __init__(self, memory: Space, irq: int = 0, name: str = "virtio0") -> None:
         super().__init__()
         self.memory, self.irq, self.name = memory, irq, name
         self.function: Function | None = None
@@ -81,6 +80,8 @@ class Transport(Device):
             raise ConfigurationError(f"{self.name} is a {self.function.kind} already")
         self.function = function
         function.wake = self._serve
+        function.accepted = lambda: self.driver_features
+        function.running = lambda: self.running
         function.name = f"{self.name} ({function.kind})"
         self.queues = self._new_queues()
         self.fields: Mapping[str, Shape] = {
@@ -113,6 +114,10 @@ class Transport(Device):
     @property
     def offered(self) -> int:
         return VERSION_1 | INDIRECT_DESC | EVENT_IDX | self.function.features if self.function else 0
+
+    @property
+    def running(self) -> bool:
+        return self.status & (DRIVER_OK | NEEDS_RESET) == DRIVER_OK
 
     @property
     def _queue(self) -> Queue | None:
@@ -236,8 +241,7 @@ class Transport(Device):
 
     def _serve(self, number: int) -> None:
         """Carry out what waits in a queue: at most as many chains as it has entries."""
-        running = self.status & (DRIVER_OK | NEEDS_RESET) == DRIVER_OK
-        if self.function is None or not running or number >= len(self.queues) or not self.queues[number].ready:
+        if self.function is None or not self.running or number >= len(self.queues) or not self.queues[number].ready:
             return
         queue = self.queues[number]
         try:

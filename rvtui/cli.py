@@ -36,11 +36,11 @@ examples:
   rvtui isa RVA23S64           one profile: mandatory, optional, missing
   rvtui isa hlv.w              an instruction: pattern, meaning, chapter
   rvtui isa vsstatus           a CSR: number, privilege, fields, history
+  rvtui isa rva22s64,h=on      what harts have under `run --isa rva22s64,h=on`
   rvtui isa diff h0.6 h1.0     what changed between two versions
 """
 _LATER_SNAPSHOT = ("list", "tree", "diff", "delete", "prune", "export", "import")
 _LATER_OPTIONS = {
-    "--share": "DIR",
     "--h-version": "V",
     "--priv-version": "V",
     "--gdb": "[HOST:]PORT",
@@ -169,6 +169,14 @@ def parser() -> argparse.ArgumentParser:
         "--network", choices=("hub", "off"), default="hub",
         help="hub (default): a network card for the machine, or each VM, on one hub with a small host at 10.0.2.2",
     )  # fmt: skip
+    run.add_argument(
+        "--share", action="append", metavar="DIR[,rw][,tag=NAME]",
+        help="a folder that guests may mount (mount -t 9p share /mnt); read-only, unless ,rw",
+    )  # fmt: skip
+    run.add_argument(
+        "--no-reboot", action="store_const", const=True,
+        help="a bare machine that asks for a reset ends; else it boots again",
+    )  # fmt: skip
     run.add_argument("--dump-dtb", metavar="FILE", help="write the machine's device tree to FILE and end")
     run.add_argument(
         "--signature", metavar="FILE", help="when the guest ends: what is from begin_signature to end_signature, in hex"
@@ -176,7 +184,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--signature-granularity", type=power_of_two(64), metavar="N", help="bytes in a line of it: 4 (default), 8, 16"
     )
-    run.add_argument("--isa", metavar="NAME", help="what the harts implement; only rv64gch is available yet")
+    run.add_argument(
+        "--isa", metavar="NAME", default="max",
+        help="what the harts implement: rv64gch, rva22s64 and so on, max (the default), then changes: ,sstc=off,zba=on",
+    )
     run.add_argument("--jit", choices=("auto", "on", "off"), default="auto", help="the translator (not available yet)")
     run.add_argument("--paused", action="store_true", help="open the application with the machine standing still")
     _run_options(run)
@@ -203,7 +214,10 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_ISA_EXAMPLES,
         description="What the harts implement, by profile; or one extension, instruction or CSR.",
     )  # fmt: skip
-    isa.add_argument("names", nargs="*", metavar="NAME", help="V, sh1add.uw, hstatus, 0x600, RVA23S64; or diff A B")
+    isa.add_argument(
+        "names", nargs="*", metavar="NAME",
+        help="V, sh1add.uw, hstatus, 0x600, RVA23S64; a set as for run --isa; or diff A B",
+    )  # fmt: skip
     isa.add_argument("--json", action="store_true", help="one JSON object; what is in it: pydoc rvtui.isa")
     for name in _LATER_SNAPSHOT:
         later = parts.add_parser(name, help="not available yet", add_help=False)
@@ -330,8 +344,6 @@ def _run(options: argparse.Namespace) -> int:
         raise UsageError("--signature-granularity needs --signature")
     if options.jit == "on":
         raise UsageError("--jit on: not available yet")
-    if options.isa is not None and options.isa.lower() not in ("rv64gch", "rv64gc_h", "rv64"):
-        raise UsageError(f"--isa {options.isa}: not available yet; the harts are rv64gch")
     if options.image is not None:
         _take_image(options)
     if options.bare is not None:
@@ -349,7 +361,8 @@ def _run(options: argparse.Namespace) -> int:
         machine, tree, image = machines.bare(
             options.bare or None, memory=options.memory or 2 << 30, harts=options.harts or 1, dtb=options.dtb,
             kernel=options.kernel, initrd=options.initrd, append=options.append or "", drives=options.drive or (),
-            network=options.network == "hub",
+            network=options.network == "hub", shares=options.share or (), reboot=not options.no_reboot,
+            isa=options.isa,
         )  # fmt: skip
         title = options.bare or options.image or options.kernel or "nothing"
         if options.dump_dtb is not None:
@@ -363,7 +376,7 @@ def _run(options: argparse.Namespace) -> int:
                 raise UsageError("--signature needs a program to run")
             options.signature = Signature.of(options.signature, image, machine.memory, width)
     else:
-        for option in ("--harts", "--dtb", "--dump-dtb", "--signature", "--kernel"):
+        for option in ("--harts", "--dtb", "--dump-dtb", "--signature", "--kernel", "--no-reboot"):
             value = getattr(options, option[2:].replace("-", "_"))
             if value is not None:
                 raise UsageError(f"{option} is for the bare machine: use it with --bare")
@@ -372,7 +385,7 @@ def _run(options: argparse.Namespace) -> int:
         machine = machines.with_guests(
             options.guests, memory=options.memory or machines.VM_MEMORY, vcpus=options.vcpus or 1,
             initrd=options.initrd, append=options.append or "", drives=options.drive or (),
-            network=options.network == "hub",
+            shares=options.share or (), network=options.network == "hub", isa=options.isa,
         )  # fmt: skip
         title = " ".join(options.guests)
     return _go(machine, options, title, start=not options.paused)

@@ -423,7 +423,6 @@ BAD_LINES = [
         for option in (
             "--gdb",
             "--record",
-            "--profile",
         )
     ],
 ]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .hart.hart import Access, Exit, ExitReason, Hart, Mode
     from .machine import Host, Machine
     from .vmm import Hypervisor, Vcpu, Vm
+    from .worlds import Guest
 
 _HOMES = {
     "ConfigurationError": "errors",
@@ -37,11 +38,12 @@ _HOMES = {
     "Hypervisor": "vmm",
     "Vcpu": "vmm",
     "Vm": "vmm",
+    "Guest": "worlds",
 }
 
 __all__ = [
-    "Access", "ConfigurationError", "EmulatorError", "Exit", "ExitReason", "Hart", "Host", "Hypervisor", "LoadError",
-    "Machine", "Mode", "StateError", "TranslationError", "Vcpu", "Vm",
+    "Access", "ConfigurationError", "EmulatorError", "Exit", "ExitReason", "Guest", "Hart", "Host", "Hypervisor",
+    "LoadError", "Machine", "Mode", "StateError", "TranslationError", "Vcpu", "Vm",
 ]  # fmt: skip
 
 

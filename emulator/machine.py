@@ -32,6 +32,7 @@ from .isa import MAX, Isa
 from .isa.csrs import MAX_GEILEN
 from .loader import Image, Symbols
 from .memory import Memory, Region
+from .worlds import Guest, guests_of
 
 MIB: Final = 1 << 20
 RAM_BASE: Final = 0x8000_0000
@@ -247,6 +248,11 @@ class Machine:
         values = ffi.new("uint64_t[5]")
         lib.machine_schedule(self._native, values)
         return list(ffi.unpack(values, 5))
+
+    @property
+    def guests(self) -> list[Guest]:
+        """Guests that ran on the harts, those of the built-in hypervisor and of any other; see `emulator.worlds`."""
+        return guests_of(self)
 
     # --- loading ---
 

@@ -575,10 +575,13 @@ class Application(App[int]):
         self.ask("restore which file?", "restore ", self.session.path)
 
     def action_other_vm(self, direction: int) -> None:
-        every = subjects(self.session.machine)
-        current = self.session.subject
-        index = every.index(current) if current in every else 0
-        self.session.select(every[(index + direction) % len(every)])
+        def change(machine: Machine) -> None:
+            every = subjects(machine)
+            current = self.session.subject
+            index = every.index(current) if current in every else 0
+            self.session.select(every[(index + direction) % len(every)])
+
+        self.session.call(change)
 
     def action_zoom(self) -> None:
         focused = self._screen_stack[0].focused

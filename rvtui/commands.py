@@ -19,8 +19,9 @@ from emulator.errors import EmulatorError
 from emulator.hart import Access, Mode
 from emulator.isa import ABI_NAMES, csrs
 from rvtui.expressions import evaluate, register_number
+from rvtui.panes.vms import Overview
 from rvtui.session import Session
-from rvtui.subjects import Subject, hart_of, names_of, subjects, virtual_machines
+from rvtui.subjects import by_name, hart_of, names_of
 
 
 class CommandError(EmulatorError):
@@ -162,9 +163,10 @@ def complete(context: Context, line: str) -> list[str]:
     index = min(len(words), len(found.arguments)) - 1
     if index < 0:
         return []
-    stem = words[-1]
+    kind = found.arguments[index].kind
+    stem = " ".join(words[index:]) if kind == "vm" else words[-1]  # a guest's name has a space: VMID 1
     head = line[: len(line) - len(stem)]
-    return [head + word for word in _candidates(context, found.arguments[index].kind, stem) if word.startswith(stem)]
+    return [head + word for word in _candidates(context, kind, stem) if word.startswith(stem)]
 
 
 def _candidates(context: Context, kind: str, stem: str) -> Iterable[str]:
@@ -172,7 +174,8 @@ def _candidates(context: Context, kind: str, stem: str) -> Iterable[str]:
         case "pane":
             return context.panes
         case "vm":
-            return [vm.name for vm in virtual_machines(context.session.machine)]
+            overview = context.session.view.get("overview")  # the machine may be running: what was seen of it
+            return overview.names if isinstance(overview, Overview) else ()
         case "access":
             return [access.name.lower() for access in Access]
         case "mode":
@@ -408,21 +411,19 @@ def _restore(context: Context, path: str) -> str:
 
 
 @command(
-    "select", "look at a VM or hart", Argument("NAME", "vm", "a VM's name, or a hart's number"), example="select ticker"
+    "select",
+    "look at a VM or hart",
+    Argument("NAME", "vm", "a VM's name, a hart's number, or a guest of the bare machine: VMID 1"),
+    example="select ticker",
 )
 def _select(context: Context, name: str) -> str:
-    machine = context.session.machine
-    vms = virtual_machines(machine)
-    for index, vm in enumerate(vms):
-        if vm.name == name:
-            context.session.select(Subject(0, index))
-            return f"looking at {name}"
-    for subject in subjects(machine):
-        if not vms and name in (str(subject.hart), f"hart{subject.hart}"):
-            context.session.select(subject)
-            return f"looking at hart {subject.hart}"
-    known = ", ".join([vm.name for vm in vms] or [str(hart.index) for hart in machine.harts])
-    raise CommandError(f"nothing is called {name!r}: there is {known}")
+    known = by_name(context.session.machine)
+    spelt = {each.lower().replace(" ", ""): each for each in known}
+    found = name if name in known else spelt.get(name.lower().replace(" ", "").removeprefix("hart"))
+    if found is None:
+        raise CommandError(f"nothing is called {name!r}: there is {', '.join(known)}")
+    context.session.select(known[found])
+    return f"looking at {'hart ' if found.isdecimal() and known[found].vm is None else ''}{found}"
 
 
 @command("goto", "show a pane", Argument("PANE", "pane", "its name"), example="goto csrs", aliases=("pane",))

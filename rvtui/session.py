@@ -23,7 +23,7 @@ from emulator.hart import Access, Exit, ExitReason
 from emulator.isa import decode
 from emulator.machine import Machine
 from rvtui.runner import Runner
-from rvtui.subjects import Subject, console_names, consoles, default_subject, hart_of, selected_vcpu
+from rvtui.subjects import Subject, console_names, consoles, default_subject, hart_index, hart_of, selected_vcpu
 
 T = TypeVar("T")
 
@@ -484,7 +484,7 @@ class Session:
             return
         # The same call's return: same stack pointer, same world. Recursion passes by with a lower one.
         stack, world = face.x[2], (face.mode, face.hgatp)
-        hart = machine.harts[self.subject.hart]
+        hart = machine.harts[hart_index(machine, self.subject)]
 
         def returned(machine: Machine) -> bool:
             return hart.pc == after and hart.x[2] == stack and (hart.mode, hart.hgatp) == world

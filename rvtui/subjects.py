@@ -1,40 +1,74 @@
-"""What the panes look at: a hart, and on a machine with the built-in hypervisor one of its VMs."""
+"""What the panes look at: a hart, and one of the built-in hypervisor's VMs, or a guest of another that runs inside."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast, overload
 
-from emulator.errors import ConfigurationError, TranslationError
-from emulator.hart import Access, Mode, Walk
+from emulator.errors import ConfigurationError, EmulatorError, TranslationError
+from emulator.hart import Access, Hart, Mode, Walk
 from emulator.loader import Symbols
 from emulator.machine import Machine
 from emulator.vmm.vcpu import CSRS as SWITCHED
+from emulator.worlds import Guest
+from rvtui.text import guest_time
 
 GUEST_PAGE_FAULTS = (20, 21, 23)
 PAGE = 4096
 WORD = (1 << 64) - 1
+LONG_OUT = 10_000_000
+"""Instructions after which a guest that does not run may be gone for good: 10 ms."""
 DERIVED = ("vsip", "hip", "sip")
 """Registers that show bits of switched ones."""
-
 
 _NONE = Symbols()
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A hart by index, and a VM of the built-in hypervisor by position, if there is one."""
+    """A hart by index, and a VM of the built-in hypervisor by position, if there is one; or a guest of another, by its
+    `identity`, wherever it runs."""
 
     hart: int = 0
     vm: int | None = None
     vcpu: int = 0
+    guest: int | None = None
+
+    def same(self, other: Subject) -> bool:
+        """Whether both are of one VM, one guest, or one hart."""
+        return (self.hart, self.vm, self.guest) == (other.hart, other.vm, other.guest)
 
 
 def virtual_machines(machine: Machine) -> list[Any]:
     """The VMs of the built-in hypervisor; none on a bare machine."""
     return list(getattr(machine.host, "vms", ()))
+
+
+def inner_guests(machine: Machine) -> list[Guest]:
+    """The guests of a hypervisor inside the machine; none where the built-in one has its VMs. On the session's worker
+    only, as all that reads guests."""
+    return [] if virtual_machines(machine) else machine.guests
+
+
+def out_for(machine: Machine, guest: Guest) -> str:
+    """ "out 1.21 s": for how long a guest has not run, where that is long; or "". """
+    since = machine.clock - guest.seen
+    return f"out {guest_time(since)}" if since > LONG_OUT and not guest.harts else ""
+
+
+def selected_guest(machine: Machine, subject: Subject) -> Guest | None:
+    """The guest inside that is looked at; None for all else, and when the harts have forgotten it."""
+    if subject.guest is None:
+        return None
+    return next((guest for guest in inner_guests(machine) if guest.identity == subject.guest), None)
+
+
+def hart_index(machine: Machine, subject: Subject) -> int:
+    """Where to look for the registers: of a guest inside, the hart that runs it or did so last."""
+    guest = selected_guest(machine, subject)
+    return min(subject.hart, len(machine.harts) - 1) if guest is None else guest.hart
 
 
 def default_subject(machine: Machine) -> Subject:
@@ -46,7 +80,17 @@ def subjects(machine: Machine) -> list[Subject]:
     vms = virtual_machines(machine)
     if vms:
         return [Subject(0, index, vcpu.index) for index, vm in enumerate(vms) for vcpu in vm.vcpus]
-    return [Subject(hart.index) for hart in machine.harts]
+    harts = [Subject(hart.index) for hart in machine.harts]
+    return harts + [Subject(guest=guest.identity) for guest in inner_guests(machine)]
+
+
+def by_name(machine: Machine) -> dict[str, Subject]:
+    """What can be selected by name: VMs, or on a bare machine harts by their number and the guests inside."""
+    vms = virtual_machines(machine)
+    if vms:
+        return {vm.name: Subject(0, index) for index, vm in enumerate(vms)}
+    harts = {str(hart.index): Subject(hart.index) for hart in machine.harts}
+    return harts | {guest.name: Subject(guest=guest.identity) for guest in inner_guests(machine)}
 
 
 def consoles(machine: Machine) -> list[Any]:
@@ -69,7 +113,7 @@ def names_of(machine: Machine, subject: Subject) -> Symbols:
 def symbols_of(machine: Machine, subject: Subject) -> Symbols:
     """What addresses are called. A guest of a hypervisor that we did not load has addresses of its own: no symbols."""
     vm, _ = selected_vcpu(machine, subject)
-    if vm is None and machine.harts[min(subject.hart, len(machine.harts) - 1)].mode.virtual:
+    if vm is None and machine.harts[hart_index(machine, subject)].mode.virtual:
         return _NONE
     return names_of(machine, subject)
 
@@ -88,7 +132,66 @@ def hart_of(machine: Machine, subject: Subject) -> Any:
     _, vcpu = selected_vcpu(machine, subject)
     if vcpu is not None:
         return VcpuFace(machine, vcpu)
-    return machine.harts[min(subject.hart, len(machine.harts) - 1)]
+    return machine.harts[hart_index(machine, subject)]
+
+
+def walker_of(machine: Machine, subject: Subject) -> Any:
+    """What `hart_of` gives, but of a guest inside its own face, also while its hypervisor runs."""
+    guest = selected_guest(machine, subject)
+    return hart_of(machine, subject) if guest is None else GuestFace(machine, guest)
+
+
+class GuestFace:
+    """How a guest of a hypervisor inside translates addresses, whether a hart runs it or not.
+
+    Where no hart has its hgatp, its vsatp is in its hypervisor's memory, nobody knows where: the G-stage alone is
+    walked, and addresses are guest-physical.
+    """
+
+    def __init__(self, machine: Machine, guest: Guest) -> None:
+        self.guest = guest
+        self.hart = machine.harts[guest.hart]
+
+    @property
+    def whole(self) -> bool:
+        """Both stages are known."""
+        return self.guest.hart in self.guest.loaded
+
+    @property
+    def pc(self) -> int:
+        """Where it is, or where it exited. EmulatorError where that cannot be translated."""
+        if not self.whole:
+            raise EmulatorError(f"{self.guest.name} is on no hart: walk a guest-physical ADDRESS of it (w)")
+        return self.guest.pc
+
+    @property
+    def mode(self) -> Mode:
+        return self.guest.mode
+
+    def walk(self, address: int, access: Access = Access.LOAD, mode: Mode | None = None) -> Walk:
+        mode = self.mode if mode is None else mode
+        if self.whole:
+            return self.hart.walk(address, access, mode)
+        with borrowed(self.hart, {"hgatp": self.guest.hgatp}):
+            return self.hart.walk(address, access, mode)
+
+
+@contextmanager
+def borrowed(hart: Hart, values: Mapping[str, int]) -> Iterator[None]:
+    """Other values in the CSRs of a world switch for the moment, vsatp 0 if not among them; put back afterwards."""
+    kept = {name: hart.csr(name) for name in ("vsatp", *values)}
+    _exchange(hart, values)
+    try:
+        yield
+    finally:
+        _exchange(hart, kept)
+
+
+def _exchange(hart: Hart, values: Mapping[str, int]) -> None:
+    hart.set_csr("vsatp", 0)  # no walk may mix one guest's vsatp with another's hgatp
+    hart.set_csr("hgatp", values["hgatp"])
+    for name, value in values.items():
+        hart.set_csr(name, value)
 
 
 class _Registers(Sequence[int]):
@@ -212,18 +315,6 @@ class VcpuFace:
         if self.loaded:
             yield
             return
-        hart = self.hart
-        switched = [name for name in SWITCHED if hart.has_csr(name)]
-        names = [*switched, "hgatp"]
-        kept = {name: hart.csr(name) for name in names}
-        hart.set_csr("vsatp", 0)  # no walk may mix one guest's vsatp with another's hgatp
-        hart.set_csr("hgatp", self.vcpu.vm.hgatp)
-        for name in switched:
-            hart.set_csr(name, self.vcpu.get_reg(name))
-        try:
+        own = {name: self.vcpu.get_reg(name) for name in SWITCHED if self.hart.has_csr(name)}
+        with borrowed(self.hart, {"hgatp": self.vcpu.vm.hgatp, **own}):
             yield
-        finally:
-            hart.set_csr("vsatp", 0)
-            hart.set_csr("hgatp", kept["hgatp"])
-            for name in switched:
-                hart.set_csr(name, kept[name])

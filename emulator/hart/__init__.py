@@ -13,7 +13,9 @@ if TYPE_CHECKING:
         Event,
         EventKind,
         Exit,
+        ExitCount,
         ExitReason,
+        GuestCount,
         Hart,
         Mode,
         Registers,
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "Access", "Event", "EventKind", "Exit", "ExitReason", "Hart", "Mode", "Registers", "Step", "Walk", "WalkResult",
-    "compiler",
+    "Access", "Event", "EventKind", "Exit", "ExitCount", "ExitReason", "GuestCount", "Hart", "Mode", "Registers",
+    "Step", "Walk", "WalkResult", "compiler",
 ]  # fmt: skip
 
 

@@ -66,8 +66,8 @@ def csr_defs_h() -> str:
     rows += [("FIRST_COUNTER", str(csrs.FIRST_COUNTER)), ("COUNTERS", str(csrs.COUNTERS))]
     rows += [(f"COUNT_{name}", str(code)) for code, (name, _) in csrs.EVENTS.items()]
     rows.append(("EVENT_KINDS", str(max(csrs.EVENTS) + 1)))
-    rows += [(f"EXCEPTION_{name}", str(code)) for code, (name, _) in csrs.EXCEPTIONS.items()]
-    rows += [(f"INTERRUPT_{name}", str(code)) for code, (name, _) in csrs.INTERRUPTS.items()]
+    rows += [(f"EXCEPTION_{name}", str(code)) for code, (name, *_) in csrs.EXCEPTIONS.items()]
+    rows += [(f"INTERRUPT_{name}", str(code)) for code, (name, *_) in csrs.INTERRUPTS.items()]
     rows.append(("INTERRUPT_PRIORITY", ", ".join(f"INTERRUPT_{name}" for name in csrs.INTERRUPT_PRIORITY)))
     rows += [(f"CSR_{csr.name.upper()}", f"{csr.number:#05x}") for csr in CSRS]
     for csr in CSRS:

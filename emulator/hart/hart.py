@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Final, cast
 
@@ -199,9 +199,34 @@ class Event:
     cause: int
     from_mode: Mode
     to_mode: Mode
+    vmid: int  # in hgatp then
+
+    @property
+    def entry(self) -> bool:
+        """V became 1."""
+        return self.to_mode.virtual and not self.from_mode.virtual
+
+    @property
+    def exit(self) -> bool:
+        """V became 0."""
+        return self.from_mode.virtual and not self.to_mode.virtual
+
+    @property
+    def world_switch(self) -> str:
+        """ "enter VMID 1", "leave VMID 1 (load guest-page fault)", or "" where V stays as it was."""
+        if self.entry:
+            return f"enter VMID {self.vmid}"
+        if not self.exit:
+            return ""
+        # A debugger, and the built-in hypervisor, may take V away without a trap.
+        trapped = self.kind is not EventKind.RETURN
+        why = f" ({csrs.cause_name(self.cause, self.kind is EventKind.INTERRUPT)})" if trapped else ""
+        return f"leave VMID {self.vmid}{why}"
 
     @property
     def text(self) -> str:
+        if self.world_switch:
+            return self.world_switch
         match self.kind:
             case EventKind.TRAP | EventKind.INTERRUPT:
                 name = csrs.cause_name(self.cause, self.kind is EventKind.INTERRUPT)
@@ -214,6 +239,64 @@ class Event:
                 return "wait for interrupt"
             case _:
                 return f"hgatp = {self.value:#x}"
+
+
+@dataclass(frozen=True)
+class ExitCount:
+    """Traps of a guest out of V=1 with one cause into one mode: how often.
+
+    After `returns` of them it was entered again on the same hart, which retired `spent` instructions until then, over
+    all of them; `least` and `most` of one. The host, and other guests, spent them.
+    """
+
+    cause: int  # without the interrupt bit
+    interrupt: bool
+    to_mode: Mode
+    count: int
+    returns: int
+    spent: int
+    least: int
+    most: int
+
+    @property
+    def name(self) -> str:
+        """As in KVM's statistics."""
+        return csrs.kvm_name(self.cause, self.interrupt)
+
+    @property
+    def mean(self) -> float:
+        return self.spent / self.returns if self.returns else 0.0
+
+    def plus(self, other: ExitCount) -> ExitCount:
+        """The same exit on another hart too."""
+        least = min((each.least for each in (self, other) if each.returns), default=0)
+        return replace(
+            self, count=self.count + other.count, returns=self.returns + other.returns, spent=self.spent + other.spent,
+            least=least, most=max(self.most, other.most),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class GuestCount:
+    """What one hart has counted of one guest. `hgatp` as it was last entered with; `seen`: the clock when it last was
+    entered or left; `retired` in VS and in VU.
+
+    The others are of its last trap out of V=1, if `exits` has one: `cause` as in xcause.
+    """
+
+    hgatp: int
+    entries: int
+    retired: tuple[int, int]
+    seen: int
+    exits: tuple[ExitCount, ...]
+    inside: bool  # the hart runs it
+    clock: int
+    cause: int
+    pc: int
+    tval: int
+    tval2: int
+    tinst: int
+    from_mode: Mode
 
 
 class Registers(Sequence[int]):
@@ -253,7 +336,7 @@ class Registers(Sequence[int]):
 #: Plain fields of the native struct that are architectural or counted state, saved and restored as they are.
 SAVED: Final = (
     "pc", "clock", "idle", "reservation", "prv", "v", "waiting", "lines", "guest_lines", "mtimecmp", "host_modes",
-    "halted", "events", "trap_mark", "trap_run",
+    "halted", "events", "trap_mark", "trap_run", "guest", "guests_lost",
 )  # fmt: skip
 
 
@@ -409,8 +492,32 @@ class Hart:
         for i in range(first, total):
             e = self._h.ring[i & 1023]
             kind, was, now = EventKind(e.kind), Mode(e.from_mode), Mode(e.to_mode)
-            entries.append(Event(int(e.clock), kind, int(e.pc), int(e.value), int(e.cause), was, now))
+            entries.append(Event(int(e.clock), kind, int(e.pc), int(e.value), int(e.cause), was, now, int(e.vmid)))
         return entries
+
+    def guests(self) -> list[GuestCount]:
+        """What the hart has counted of each guest that ran here: at most 16, those seen last."""
+        h = self._h
+        lib.hart_settle(h)
+        return [self._guest(g, bool(h.v) and i == h.guest) for i, g in enumerate(h.guests) if g.entries]
+
+    @staticmethod
+    def _guest(g: Any, inside: bool) -> GuestCount:
+        rows = enumerate(struct.iter_unpack("=5Q", ffi.buffer(g.exits)))
+        exits = tuple(
+            ExitCount(row & 31, bool(row & 32), Mode.M if row & 64 else Mode.HS, *counts)
+            for row, counts in rows
+            if counts[0]
+        )
+        return GuestCount(
+            int(g.hgatp), int(g.entries), (int(g.retired[0]), int(g.retired[1])), int(g.seen), exits, inside,
+            int(g.clock), int(g.cause), int(g.pc), int(g.tval), int(g.tval2), int(g.tinst), Mode(g.from_mode),
+        )  # fmt: skip
+
+    @property
+    def guests_lost(self) -> int:
+        """Guests that `guests` had, and that gave way to others."""
+        return int(self._h.guests_lost)
 
     @property
     def event_count(self) -> int:
@@ -550,6 +657,7 @@ class Hart:
             "misses": ffi.unpack(h.misses, 3),
             "contexts": _filled(h.contexts, "<QQLL", 3),
             "known": _filled(h.known, "<QQ", 0),
+            "guests": [[i, bytes(ffi.buffer(h.guests[i : i + 1]))] for i, g in enumerate(h.guests) if g.entries],
             **{name: int(getattr(h, name)) for name in SAVED},
         }
 
@@ -557,7 +665,7 @@ class Hart:
         """Take over what `state()` gave. StateError, and nothing changed, where it does not fit."""
         h = self._h
         what = f"saved state of hart {self.index}"
-        wanted = {"index", "x", "f", "csr", "retired", "traps", "ring", "misses", "contexts", "known", *SAVED}
+        wanted = {"index", "x", "f", "csr", "retired", "traps", "ring", "misses", "contexts", "known", "guests", *SAVED}
         if not isinstance(state, Mapping) or set(state) != wanted:
             raise StateError(f"{what}: fields are missing or unknown")
         fresh = ffi.new("hart *")
@@ -575,6 +683,10 @@ class Hart:
                 ffi.buffer(native)[:] = state[name]
             _fill(fresh.contexts, "<QQLL", state["contexts"])
             _fill(fresh.known, "<QQ", state["known"])
+            for place, packed in state["guests"]:
+                if place not in range(len(fresh.guests)) or len(packed) != ffi.sizeof("hart_guest"):
+                    raise ValueError("guests")
+                ffi.buffer(fresh.guests[place : place + 1])[:] = packed
             fields = dict(ffi.typeof("csr_state").fields)
             if set(state["csr"]) != set(fields):
                 raise ValueError("csr")
@@ -593,6 +705,11 @@ class Hart:
                 raise ValueError("clock")
             if any(e.kind > 6 or e.from_mode > 4 or e.to_mode > 4 for e in fresh.ring):
                 raise ValueError("events")
+            if fresh.guest >= len(fresh.guests) or any(
+                not each.entries or each.away > len(each.exits) or each.from_mode > 4
+                for each in (fresh.guests[place] for place, _ in state["guests"])
+            ):
+                raise ValueError("guests")
         except (TypeError, ValueError, OverflowError, KeyError, struct.error) as error:
             raise StateError(f"{what}: a value does not fit ({str(error)[:80]})") from None
         fresh.index, fresh.geilen = self.index, h.geilen

@@ -241,6 +241,10 @@ void count_trap(core *c, u64 cause, u32 mode);
 
 static inline bool count(core *c, u32 event) { return UNLIKELY(c->counting) && count_event(c, event); }
 
+/* guests.c */
+void guest_entered(core *c, u64 now);
+void guest_left(core *c, u64 cause, const trap_info *info, u32 mode);
+
 /* system.c: traps, and the primitives that the descriptions name */
 enum status raise(core *c, u64 cause, u64 tval);
 enum status raise_illegal(core *c);
@@ -248,6 +252,7 @@ void take_trap(core *c, u64 cause, const trap_info *info, u32 mode);
 u32 exception_mode(core *c, u64 cause);
 void record(core *c, u32 kind, u64 pc, u64 value, u32 cause, u32 from, u32 to);
 void enter_mode(core *c, u32 prv, u32 v, u64 retired);
+void settle(core *c, u64 now);
 enum status do_fence_i(core *c);
 enum status do_ecall(core *c);
 enum status do_ebreak(core *c);

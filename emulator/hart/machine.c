@@ -248,10 +248,7 @@ void hart_reset(hart *h, uint64_t pc) {
 }
 
 void hart_settle(hart *h) {
-    core *c = core_of(h);
-    const u64 now = h->clock - h->idle;
-    h->retired[mode_index(h->prv, h->v)] += now - c->mode_mark;
-    c->mode_mark = now;
+    settle(core_of(h), h->clock - h->idle);
 }
 
 void hart_set_mode(hart *h, uint32_t prv, uint32_t v) {

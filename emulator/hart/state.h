@@ -43,9 +43,34 @@ typedef struct {
     uint64_t clock;        /* the hart's clock when it happened */
     uint64_t pc;
     uint64_t value;
-    uint32_t cause;
+    uint16_t cause;
+    uint16_t vmid;         /* in hgatp then */
     uint8_t kind, from_mode, to_mode, spare;
 } hart_event;
+
+enum { GUESTS = 16 };
+
+/* Traps out of V=1 with one cause into one mode. What follows them until the guest is entered again is counted in instructions
+   that this hart retires. */
+typedef struct {
+    uint64_t count;
+    uint64_t returns;      /* of which an entry followed */
+    uint64_t spent, least, most;
+} guest_exits;
+
+/* A guest as the hart knows it: by MODE and PPN of hgatp. For display only. */
+typedef struct {
+    uint64_t hgatp;        /* as at its last entry: its VMID may have been another before */
+    uint64_t entries;      /* V became 1; 0: nobody is here */
+    uint64_t retired[2];   /* in VS, in VU; hart_settle() brings them up to date */
+    uint64_t seen;         /* clock of the last entry or exit */
+    uint64_t left;         /* instructions that the hart had retired at the last exit */
+    uint64_t clock, cause, pc, tval, tval2, tinst; /* of the last exit, cause as in xcause; once `exits` has one */
+    uint32_t away;         /* 1 + which of `exits` it left by; 0 inside, or after an exit without a trap */
+    uint8_t from_mode, to_mode; /* of the last exit */
+    uint16_t spare;
+    guest_exits exits[128];/* by cause, +32 for interrupts, +64 into M-mode */
+} hart_guest;
 
 enum { TLB_SIZE = 1024, CONTEXTS = 512 };
 
@@ -141,6 +166,9 @@ typedef struct hart {
     uint64_t walk_reads;   /* page-table entries read */
     uint64_t events;       /* events ever recorded; the ring holds the last 1024 */
     hart_event ring[1024];
+    uint32_t guest;        /* which of `guests` was entered last; with V=1 it runs */
+    uint64_t guests_lost;  /* that gave way to others, the one not seen for longest first */
+    hart_guest guests[GUESTS];
     csr_state csr;         /* storage behind the CSRs, a field per stored CSR */
 } hart;
 

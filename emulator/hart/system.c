@@ -14,18 +14,29 @@ enum status raise(core *c, u64 cause, u64 tval) {
 /* xtval of illegal- and virtual-instruction exceptions is the instruction; the run loop fills it in, where pc is known. */
 enum status raise_illegal(core *c) { return raise(c, EXCEPTION_ILLEGAL_INSTRUCTION, 0); }
 
+static u64 vmid_of(const hart *h) { return (h->csr.hgatp & HGATP_VMID) >> HGATP_VMID_SHIFT; }
+
 void record(core *c, u32 kind, u64 pc, u64 value, u32 cause, u32 from, u32 to) {
     c->h.ring[c->h.events++ & 1023] = (hart_event){
-        .clock = c->h.clock, .pc = pc, .value = value, .cause = cause,
+        .clock = c->h.clock, .pc = pc, .value = value, .cause = (u16)cause, .vmid = (u16)vmid_of(&c->h),
         .kind = (u8)kind, .from_mode = (u8)from, .to_mode = (u8)to,
     };
+}
+
+/* The instructions since `mode_mark` are the present mode's, and with V=1 the guest's that runs. */
+void settle(core *c, u64 now) {
+    hart *h = &c->h;
+    const u64 since = now - c->mode_mark;
+    h->retired[mode_index(h->prv, h->v)] += since;
+    if (h->v) h->guests[h->guest].retired[h->prv == PRV_U] += since;
+    c->mode_mark = now;
 }
 
 /* `retired`: instructions of the old mode that clock does not count yet. */
 void enter_mode(core *c, u32 prv, u32 v, u64 retired) {
     const u64 now = c->h.clock - c->h.idle + retired;
-    c->h.retired[mode_index(c->h.prv, c->h.v)] += now - c->mode_mark;
-    c->mode_mark = now;
+    settle(c, now);
+    if (v && !c->h.v) guest_entered(c, now);
     if (UNLIKELY(c->filtered)) counters_leave(c, retired);
     c->h.prv = prv;
     c->h.v = v;
@@ -58,6 +69,7 @@ void take_trap(core *c, u64 cause, const trap_info *info, u32 mode) {
     const u64 pc = h->pc;
     h->traps[from][(cause & 63) + (cause & INTERRUPT_BIT ? 64 : 0)]++;
     count_trap(c, cause, mode);
+    if (v && mode != MODE_VS) guest_left(c, cause, info, mode);
     record(c, cause & INTERRUPT_BIT ? EVENT_INTERRUPT : EVENT_TRAP, pc, info->tval, cause & 63, from, mode);
     switch (mode) {
     case MODE_M: {
@@ -204,8 +216,6 @@ enum status do_inval_order(core *c) {
     if (c->h.prv == PRV_U) return c->h.v ? raise(c, EXCEPTION_VIRTUAL_INSTRUCTION, 0) : raise_illegal(c);
     return OK;
 }
-
-static u64 vmid_of(const hart *h) { return (h->csr.hgatp & HGATP_VMID) >> HGATP_VMID_SHIFT; }
 
 /* SFENCE.VMA and SINVAL.VMA: of this V, and with V=1 of this virtual machine. */
 enum status do_sfence_vma(core *c, u64 address, u64 asid, u64 rs1, u64 rs2) {

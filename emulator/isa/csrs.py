@@ -25,43 +25,44 @@ HYPERVISOR_VERSIONS = ("h0.1", "h0.2", "h0.3", "h0.4", "h0.4+", "h0.5", "h0.5+",
 """Drafts of the H extension; "+" is the text between two drafts that carries the title of the older one."""
 VERSIONS = PRIVILEGED_VERSIONS + HYPERVISOR_VERSIONS
 
-# Exceptions and interrupts by code: (name, meaning). Sections "Machine Cause Register" and "Trap Cause Codes".
-EXCEPTIONS: dict[int, tuple[str, str]] = {
-    0: ("INSTRUCTION_MISALIGNED", "instruction address misaligned"),
-    1: ("INSTRUCTION_ACCESS", "instruction access fault"),
-    2: ("ILLEGAL_INSTRUCTION", "illegal instruction"),
-    3: ("BREAKPOINT", "breakpoint"),
-    4: ("LOAD_MISALIGNED", "load address misaligned"),
-    5: ("LOAD_ACCESS", "load access fault"),
-    6: ("STORE_MISALIGNED", "store/AMO address misaligned"),
-    7: ("STORE_ACCESS", "store/AMO access fault"),
-    8: ("ECALL_U", "environment call from U or VU"),
-    9: ("ECALL_HS", "environment call from HS"),
-    10: ("ECALL_VS", "environment call from VS"),
-    11: ("ECALL_M", "environment call from M"),
-    12: ("INSTRUCTION_PAGE", "instruction page fault"),
-    13: ("LOAD_PAGE", "load page fault"),
-    15: ("STORE_PAGE", "store/AMO page fault"),
-    16: ("DOUBLE_TRAP", "double trap"),
-    18: ("SOFTWARE_CHECK", "software check"),
-    19: ("HARDWARE_ERROR", "hardware error"),
-    20: ("INSTRUCTION_GUEST_PAGE", "instruction guest-page fault"),
-    21: ("LOAD_GUEST_PAGE", "load guest-page fault"),
-    22: ("VIRTUAL_INSTRUCTION", "virtual instruction"),
-    23: ("STORE_GUEST_PAGE", "store/AMO guest-page fault"),
+# Exceptions and interrupts by code: (name, meaning, name in KVM's statistics, as `perf kvm stat` prints it, which has
+# none for those that end in a number). Sections "Machine Cause Register" and "Trap Cause Codes".
+EXCEPTIONS: dict[int, tuple[str, str, str]] = {
+    0: ("INSTRUCTION_MISALIGNED", "instruction address misaligned", "EXC_INST_MISALIGNED"),
+    1: ("INSTRUCTION_ACCESS", "instruction access fault", "EXC_INST_ACCESS"),
+    2: ("ILLEGAL_INSTRUCTION", "illegal instruction", "EXC_INST_ILLEGAL"),
+    3: ("BREAKPOINT", "breakpoint", "EXC_BREAKPOINT"),
+    4: ("LOAD_MISALIGNED", "load address misaligned", "EXC_LOAD_MISALIGNED"),
+    5: ("LOAD_ACCESS", "load access fault", "EXC_LOAD_ACCESS"),
+    6: ("STORE_MISALIGNED", "store/AMO address misaligned", "EXC_STORE_MISALIGNED"),
+    7: ("STORE_ACCESS", "store/AMO access fault", "EXC_STORE_ACCESS"),
+    8: ("ECALL_U", "environment call from U or VU", "EXC_SYSCALL"),
+    9: ("ECALL_HS", "environment call from HS", "EXC_HYPERVISOR_SYSCALL"),
+    10: ("ECALL_VS", "environment call from VS", "EXC_SUPERVISOR_SYSCALL"),
+    11: ("ECALL_M", "environment call from M", "EXC_11"),
+    12: ("INSTRUCTION_PAGE", "instruction page fault", "EXC_INST_PAGE_FAULT"),
+    13: ("LOAD_PAGE", "load page fault", "EXC_LOAD_PAGE_FAULT"),
+    15: ("STORE_PAGE", "store/AMO page fault", "EXC_STORE_PAGE_FAULT"),
+    16: ("DOUBLE_TRAP", "double trap", "EXC_16"),
+    18: ("SOFTWARE_CHECK", "software check", "EXC_18"),
+    19: ("HARDWARE_ERROR", "hardware error", "EXC_19"),
+    20: ("INSTRUCTION_GUEST_PAGE", "instruction guest-page fault", "EXC_INST_GUEST_PAGE_FAULT"),
+    21: ("LOAD_GUEST_PAGE", "load guest-page fault", "EXC_LOAD_GUEST_PAGE_FAULT"),
+    22: ("VIRTUAL_INSTRUCTION", "virtual instruction", "EXC_VIRTUAL_INST_FAULT"),
+    23: ("STORE_GUEST_PAGE", "store/AMO guest-page fault", "EXC_STORE_GUEST_PAGE_FAULT"),
 }
-INTERRUPTS: dict[int, tuple[str, str]] = {
-    1: ("SSI", "supervisor software interrupt"),
-    2: ("VSSI", "virtual supervisor software interrupt"),
-    3: ("MSI", "machine software interrupt"),
-    5: ("STI", "supervisor timer interrupt"),
-    6: ("VSTI", "virtual supervisor timer interrupt"),
-    7: ("MTI", "machine timer interrupt"),
-    9: ("SEI", "supervisor external interrupt"),
-    10: ("VSEI", "virtual supervisor external interrupt"),
-    11: ("MEI", "machine external interrupt"),
-    12: ("SGEI", "supervisor guest external interrupt"),
-    13: ("LCOFI", "local counter overflow interrupt"),
+INTERRUPTS: dict[int, tuple[str, str, str]] = {
+    1: ("SSI", "supervisor software interrupt", "IRQ_S_SOFT"),
+    2: ("VSSI", "virtual supervisor software interrupt", "IRQ_VS_SOFT"),
+    3: ("MSI", "machine software interrupt", "IRQ_M_SOFT"),
+    5: ("STI", "supervisor timer interrupt", "IRQ_S_TIMER"),
+    6: ("VSTI", "virtual supervisor timer interrupt", "IRQ_VS_TIMER"),
+    7: ("MTI", "machine timer interrupt", "IRQ_M_TIMER"),
+    9: ("SEI", "supervisor external interrupt", "IRQ_S_EXT"),
+    10: ("VSEI", "virtual supervisor external interrupt", "IRQ_VS_EXT"),
+    11: ("MEI", "machine external interrupt", "IRQ_M_EXT"),
+    12: ("SGEI", "supervisor guest external interrupt", "IRQ_S_GEXT"),
+    13: ("LCOFI", "local counter overflow interrupt", "IRQ_PMU_OVF"),
 }
 
 INTERRUPT_PRIORITY = ("MEI", "MSI", "MTI", "SEI", "SSI", "STI", "SGEI", "VSEI", "VSSI", "VSTI", "LCOFI")
@@ -111,6 +112,12 @@ def cause_name(code: int, interrupt: bool) -> str:
     kind = "interrupt" if interrupt else "exception"
     custom = 24 <= code <= 31 or 48 <= code <= 63
     return f"{'platform' if interrupt and code >= 16 else 'custom' if custom else 'reserved'} {kind} {code}"
+
+
+def kvm_name(code: int, interrupt: bool) -> str:
+    """The name of a trap cause in KVM's statistics; `code` without the interrupt bit."""
+    row = (INTERRUPTS if interrupt else EXCEPTIONS).get(code)
+    return row[2] if row is not None else f"{'IRQ' if interrupt else 'EXC'}_{code}"
 
 
 class Kind(Enum):
@@ -496,9 +503,11 @@ def _envcfg(level: str, *live: str) -> tuple[Field, ...]:
     )  # fmt: skip
 
 
-def _delegation(table: dict[int, tuple[str, str]], writable: set[int], ones: tuple[int, ...] = ()) -> tuple[Field, ...]:
+def _delegation(
+    table: dict[int, tuple[str, str, str]], writable: set[int], ones: tuple[int, ...] = ()
+) -> tuple[Field, ...]:
     fields = []
-    for code, (name, doc) in table.items():
+    for code, (name, doc, _) in table.items():
         needs = (_CODES_OF_H if table is EXCEPTIONS else _INTERRUPTS_OF).get(code)
         if table is EXCEPTIONS and code == 0:
             # No jump is misaligned while instructions of 16 bits are there ("Hypervisor Trap Delegation Registers").
@@ -518,7 +527,7 @@ def _interrupt_bits(
     rows = []
     for code in codes:
         seen = code - shift if code in HYPERVISOR_INTERRUPTS else code
-        name, doc = INTERRUPTS[seen]
+        name, doc, _ = INTERRUPTS[seen]
         kind = Kind.RW if code in writable else Kind.LIVE if driven else Kind.FIXED
         word = "pending" if suffix == "P" else "enabled"
         needs = _INTERRUPTS_OF.get(code)

@@ -6,6 +6,7 @@ from emulator.vmm.gstage import Entry, GStage
 from emulator.vmm.hypervisor import Hypervisor
 from emulator.vmm.slots import Slot
 from emulator.vmm.vcpu import Vcpu
-from emulator.vmm.vm import GuestExit, Vm
+from emulator.vmm.vm import Vm
+from emulator.worlds import GuestExit
 
 __all__ = ["Entry", "GStage", "GuestExit", "Hypervisor", "Slot", "Vcpu", "Vm"]

@@ -32,14 +32,6 @@ ECALL_VS, FETCH_GUEST, LOAD_GUEST, VIRTUAL_INSTRUCTION, STORE_GUEST = 10, 20, 21
 ILLEGAL_INSTRUCTION = 2
 WFI = 0x1050_0073
 
-# Causes by number, as KVM and perf name them.
-TRAPS = {
-    0: "EXC_INST_MISALIGNED", 1: "EXC_INST_ACCESS", 2: "EXC_INST_ILLEGAL", 3: "EXC_BREAKPOINT",
-    4: "EXC_LOAD_MISALIGNED", 5: "EXC_LOAD_ACCESS", 6: "EXC_STORE_MISALIGNED", 7: "EXC_STORE_ACCESS",
-    8: "EXC_SYSCALL", 9: "EXC_HYPERVISOR_SYSCALL", 10: "EXC_SUPERVISOR_SYSCALL", 12: "EXC_INST_PAGE_FAULT",
-    13: "EXC_LOAD_PAGE_FAULT", 15: "EXC_STORE_PAGE_FAULT", 20: "EXC_INST_GUEST_PAGE_FAULT",
-    21: "EXC_LOAD_GUEST_PAGE_FAULT", 22: "EXC_VIRTUAL_INST_FAULT", 23: "EXC_STORE_GUEST_PAGE_FAULT",
-}  # fmt: skip
 # Exceptions that a guest may raise and that end in the guest, by delegation or redirected by the hypervisor.
 OWN_TRAPS = firmware.SUPERVISOR_TRAPS
 REDIRECT_STATS = {
@@ -299,7 +291,7 @@ class Hypervisor:
         cause = hart.csr("scause")
         if cause & INTERRUPT:
             return  # the host's own; it has none enabled
-        name = TRAPS.get(cause, f"EXC_{cause}")
+        name = csrs.kvm_name(cause, False)
         vm.exits[name] += 1
         vm.stats["exits"] += 1
         if cause == ECALL_VS:

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from emulator.bus import Bus
 from emulator.console import Console
@@ -20,6 +20,7 @@ from emulator.vmm.allocator import PAGE
 from emulator.vmm.gstage import MEMORY, Entry, GStage, page_size
 from emulator.vmm.slots import GuestMemory, Slot, describe
 from emulator.vmm.vcpu import Vcpu
+from emulator.worlds import GuestExit
 
 if TYPE_CHECKING:
     from emulator.vmm.hypervisor import Hypervisor
@@ -32,18 +33,6 @@ EVENTS = 256
 MAXIMUM_VCPUS = 64
 
 PAGE_LEVELS = {"4K": 0, "2M": 1, "1G": 2}
-
-
-class GuestExit(NamedTuple):
-    """One exit. `clock` is the hart's, in instructions; `name` as in KVM's statistics; `address` is guest-physical."""
-
-    clock: int
-    vcpu: int
-    name: str
-    cause: int
-    pc: int
-    address: int
-    detail: str
 
 
 class Vm:

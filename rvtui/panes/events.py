@@ -10,7 +10,7 @@ from emulator.isa import csrs
 from emulator.machine import Machine
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
-from rvtui.subjects import Subject, virtual_machines
+from rvtui.subjects import Subject, hart_index, virtual_machines
 from rvtui.text import MODE_NAMES, Line, Span, clean
 
 COUNT = 200
@@ -31,16 +31,13 @@ class Events:
 
 
 def read_events(machine: Machine, subject: Subject) -> Events:
-    hart = machine.harts[min(subject.hart, len(machine.harts) - 1)]
+    hart = machine.harts[hart_index(machine, subject)]
     guests = {vm.vmid: vm.symbols for vm in virtual_machines(machine)}
-    symbols = next(iter(guests.values())) if len(guests) == 1 else None
     entries = []
     for event in hart.events(COUNT):
-        if event.kind is EventKind.HGATP:  # from here on another guest
-            symbols = guests.get(event.value >> 44 & 0x3FFF)
         # A return stands where it leads to, all else where it came from.
         mode = event.to_mode if event.kind is EventKind.RETURN else event.from_mode
-        table = symbols if mode.virtual else machine.symbols
+        table = guests.get(event.vmid) if mode.virtual else machine.symbols
         entries.append((event, (table.lookup(event.pc) or "") if table is not None else ""))
     return Events(tuple(entries))
 
@@ -51,7 +48,8 @@ class EventsPane(Pane):
     KEY = "9"
     HELP = (
         "The hart's last events with the instruction count at which they happened: traps and interrupts with cause and"
-        " the modes they lead from and to, returns, fences, waits, and writes of hgatp, which are world switches."
+        " the modes they lead from and to, returns, fences, waits, and writes of hgatp. ▸ and ◂ are world switches: a"
+        " guest is entered, or left and why; guests go by the VMID in hgatp."
     )
 
     def __init__(self) -> None:
@@ -78,17 +76,18 @@ class EventsPane(Pane):
 
 def _line(event: Event, symbol: str, width: int) -> Line:
     kind = event.kind.name.lower()
-    mark, style = _KINDS.get(kind, ("?", "warn"))
+    switch = event.world_switch
+    mark, style = ("▸" if event.entry else "◂", "VS") if switch else _KINDS.get(kind, ("?", "warn"))
     origin, target = MODE_NAMES[int(event.from_mode)], MODE_NAMES[int(event.to_mode)]
     spans: list[Span] = [(f"{event.clock:>14,} ", "dim"), (f"{mark} {kind:<9} ", style), (f"{origin:<2}", origin)]
     if kind in ("trap", "interrupt", "return"):
         spans += [("→", "faint"), (f"{target:<2} ", target)]
     else:
         spans.append(("    ", ""))
-    if kind in ("trap", "interrupt"):
+    if switch:
+        spans.append((switch, "VS bold"))
+    elif kind in ("trap", "interrupt"):
         spans.append((csrs.cause_name(event.cause & 0x3F, kind == "interrupt"), "" if kind == "trap" else "accent"))
-        if kind == "trap" and event.value:
-            spans.append((f"  {event.value:#x}", "label"))
     elif kind == "hgatp":
         value = event.value
         spans.append(
@@ -96,5 +95,7 @@ def _line(event: Event, symbol: str, width: int) -> Line:
         )
     elif kind == "fence":
         spans.append((f"address {event.value:#x}" if event.value else "all", "dim"))
+    if kind == "trap" and event.value:
+        spans.append((f"  {event.value:#x}", "label"))
     spans.append((f"  {event.pc:x} {clean(symbol, 40)}", "dim"))
     return tuple(spans)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emulator.errors import EmulatorError
-from emulator.hart import EventKind
 from emulator.isa import csrs, pages
 from emulator.machine import Machine
 from emulator.vmm.gstage import SCHEMES, Entry, Scheme
+from emulator.worlds import identity, root_of, vmid_of
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
-from rvtui.subjects import Subject, virtual_machines
+from rvtui.subjects import Subject, inner_guests, out_for, virtual_machines
 from rvtui.text import Line, Span, clean, size
 
 MAX_ROWS = 4000
 MAX_TREES = 64
-HGATP = EventKind.HGATP
 PBMTE = csrs.BY_NAME["menvcfg"].field("PBMTE")
 _BY_CODE = {scheme.code: scheme for scheme in SCHEMES.values()}
 _PARSED: dict[tuple[int, int, int, bool, bytes], tuple[tuple[Entry, str, int], ...]] = {}
@@ -45,6 +44,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Tree:
+    subject: Subject
     name: str
     vmid: int
     scheme: str
@@ -53,44 +53,48 @@ class Tree:
     problem: str
     mapped: int
     """Bytes that leaves map, as far as opened tables show them."""
+    state: str = ""
 
 
-def read_trees(closed: frozenset[tuple[int, ...]], seen: dict[int, int]) -> Reader:
-    """The tree of each VM, or on a bare machine of each VMID that its hypervisor used.
-
-    `seen` is the reader's memory of the latter: VMID to the last hgatp with it.
-    """
-    counts: dict[int, int] = {}
+def read_trees(closed: frozenset[tuple[int, ...]]) -> Reader:
+    """The tree of each VM, or on a bare machine of each guest and of what is in a hart's hgatp besides."""
 
     def read(machine: Machine, _: Subject) -> tuple[Tree, ...]:
-        vms = virtual_machines(machine)
-        if vms:
-            return tuple(_tree(machine, vm.name, vm.hgatp, closed) for vm in vms)
+        trees = [
+            _tree(machine, Subject(0, index), vm.name, vm.hgatp, closed)
+            for index, vm in enumerate(virtual_machines(machine))
+        ]
+        if trees:
+            return tuple(trees)
+        guests = inner_guests(machine)
+        known = {guest.identity for guest in guests}
+        for guest in guests:
+            tree = _tree(machine, Subject(guest=guest.identity), guest.name, guest.hgatp, closed)
+            state = "on no hart" if guest.status == "away" else ""
+            trees.append(replace(tree, state="  ".join(filter(None, (state, out_for(machine, guest))))))
         for hart in machine.harts:
-            total = hart.event_count
-            values = [event.value for event in hart.events(total - counts.get(hart.index, 0)) if event.kind is HGATP]
-            counts[hart.index] = total
-            for value in (*values, hart.hgatp):
-                if value >> 60:
-                    seen[value >> 44 & 0x3FFF] = value
-        return tuple(_tree(machine, f"guest {vmid}", seen[vmid], closed) for vmid in sorted(seen)[:MAX_TREES])
+            hgatp = hart.hgatp
+            if hgatp >> 60 and identity(hgatp) not in known:
+                known.add(identity(hgatp))
+                trees.append(_tree(machine, Subject(hart.index), f"hart {hart.index}", hgatp, closed))
+        return tuple(trees[:MAX_TREES])
 
     return read
 
 
-def _tree(machine: Machine, name: str, hgatp: int, closed: frozenset[tuple[int, ...]]) -> Tree:
-    vmid, root = hgatp >> 44 & 0x3FFF, (hgatp & (1 << 44) - 1) << 12
+def _tree(machine: Machine, subject: Subject, name: str, hgatp: int, closed: frozenset[tuple[int, ...]]) -> Tree:
+    vmid, root = vmid_of(hgatp), root_of(hgatp)
     scheme = _BY_CODE.get(hgatp >> 60)
     if scheme is None:
-        return Tree(name, vmid, "Bare", root, (), "no G-stage translation", 0)
+        return Tree(subject, name, vmid, "Bare", root, (), "no G-stage translation", 0)
     nodes: list[Node] = []
     try:
         # The G-stage of every hart looks at menvcfg; a hypervisor gets the same from its firmware on all of them.
         types = bool(PBMTE.extract(machine.harts[0].csr("menvcfg")))
         mapped = _descend(machine, scheme, types, root, scheme.levels - 1, 0, (root,), closed, nodes)
     except EmulatorError as error:
-        return Tree(name, vmid, scheme.name, root, tuple(nodes), str(error), 0)
-    return Tree(name, vmid, scheme.name, root, tuple(nodes), "", mapped)
+        return Tree(subject, name, vmid, scheme.name, root, tuple(nodes), str(error), 0)
+    return Tree(subject, name, vmid, scheme.name, root, tuple(nodes), "", mapped)
 
 
 def _runs(
@@ -178,20 +182,20 @@ class GStagePane(Pane):
     KEY = "6"
     CURSOR = True
     HELP = (
-        "Guest-physical to physical, read from the tables in the machine's memory: one tree per VM (or per hgatp of a"
-        " bare machine). Leaves that continue each other are one row. Letters are the entry's bits: rwx permissions, u"
-        " user (the G-stage needs it on every leaf), g global, a accessed, d dirty, N 64 KiB (Svnapot), NC and IO the"
-        " memory type (Svpbmt). Enter opens and closes; w walks the address under the cursor."
+        "Guest-physical to physical, read from the tables in the machine's memory: one tree per VM, or on a bare"
+        " machine per guest that its hypervisor ran, the one that is looked at first. Of a guest that is out for good"
+        " it is whatever stands there now. Leaves that continue each other are one row. Letters are the entry's bits:"
+        " rwx permissions, u user (the G-stage needs it on every leaf), g global, a accessed, d dirty, N 64 KiB"
+        " (Svnapot), NC and IO the memory type (Svpbmt). Enter opens and closes; w walks the address under the cursor."
     )
 
     def __init__(self) -> None:
         super().__init__()
         self._folded: set[tuple[int, ...]] = set()
-        self._seen: dict[int, int] = {}
         self._rows_of: list[Node | Tree | None] = []
 
     def readers(self) -> Mapping[str, tuple[Reader, float]]:
-        return {"gstage": (read_trees(frozenset(self._folded), self._seen), 0.4)}
+        return {"gstage": (read_trees(frozenset(self._folded)), 0.4)}
 
     @property
     def selected(self) -> int | None:
@@ -208,13 +212,16 @@ class GStagePane(Pane):
         if not trees:
             lines.append((("hgatp is Bare on every hart: no guest runs with a G-stage.", "dim"),))
         width = self.columns
-        for tree in trees:
+        for tree in sorted(trees, key=lambda tree: not tree.subject.same(view.subject)):
             folded = (tree.root,) in self._folded
             spans: list[Span] = [
                 ("▸ " if folded else "▾ ", "accent"),
                 (clean(tree.name, 20), "bold"),
-                (f"  VMID {tree.vmid}  {tree.scheme}  root {tree.root:#x}", "label"),
+                ("" if tree.name.startswith("VMID") else f"  VMID {tree.vmid}", "label"),
+                (f"  {tree.scheme}  root {tree.root:#x}", "label"),
             ]
+            if tree.state:
+                spans.append((f"  {tree.state}", "dim"))
             if tree.mapped and width >= 64:
                 spans.append((f"  {size(tree.mapped)}", "dim"))
             lines.append(tuple(spans))

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from emulator.machine import Machine
+from emulator.worlds import Guest
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
-from rvtui.subjects import Subject, hart_of, subjects, symbols_of, virtual_machines
+from rvtui.subjects import Subject, by_name, hart_of, inner_guests, out_for, subjects, symbols_of, virtual_machines
 from rvtui.text import MODE_NAMES, Line, clean, count, fit, guest_time, spark
 
 HISTORY = 60
@@ -19,6 +20,8 @@ STATES = {
     "running": ("▶", "good"),
     "ready": ("·", "label"),
     "idle": ("z", "dim"),
+    "exited": ("◂", "label"),
+    "away": ("·", "dim"),
     "stopped": ("■", "warn"),
     "ended": ("■", "dim"),
 }
@@ -26,7 +29,7 @@ STATES = {
 
 @dataclass(frozen=True)
 class Runner:
-    """A row: a virtual CPU, or a hart of a bare machine."""
+    """A row: a virtual CPU, or a hart of a bare machine, or a guest of the hypervisor there."""
 
     subject: Subject
     name: str
@@ -39,6 +42,10 @@ class Runner:
     note: str
     pc: int
     symbol: str
+    share: float | None = None
+    """Of all instructions, 0 to 1; of guests."""
+    out: str = ""
+    """For how long a guest has not run, where that is long."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,8 @@ class HartLine:
 class Overview:
     runners: tuple[Runner, ...]
     harts: tuple[HartLine, ...]
+    names: tuple[str, ...]
+    """That can be selected."""
 
 
 def read_overview(machine: Machine, _: Subject) -> Overview:
@@ -76,7 +85,12 @@ def read_overview(machine: Machine, _: Subject) -> Overview:
         )
     vms = virtual_machines(machine)
     runners = []
+    guests = {guest.identity: guest for guest in inner_guests(machine)}
     for subject in subjects(machine):
+        if subject.guest is not None:
+            guest = guests[subject.guest]
+            runners.append(_guest_row(machine, subject, guest))
+            continue
         face = hart_of(machine, subject)
         pc = face.pc
         symbol = symbols_of(machine, subject).lookup(pc) or ""
@@ -101,11 +115,19 @@ def read_overview(machine: Machine, _: Subject) -> Overview:
             line = harts[subject.hart]
             state = "stopped" if line.halted else "idle" if line.waiting else "running"
             total = sum(line.retired)
-            guest = f"VMID {line.vmid}" if line.vmid is not None else ""
+            inside = f"VMID {line.vmid}" if line.vmid is not None else ""
             runners.append(
-                Runner(subject, f"hart {subject.hart}", state, line.mode, total, line.traps, guest, "", pc, symbol)
+                Runner(subject, f"hart {subject.hart}", state, line.mode, total, line.traps, inside, "", pc, symbol)
             )
-    return Overview(tuple(runners), tuple(harts))
+    return Overview(tuple(runners), tuple(harts), tuple(by_name(machine)))
+
+
+def _guest_row(machine: Machine, subject: Subject, guest: Guest) -> Runner:
+    return Runner(
+        subject, guest.name, guest.status, int(guest.mode), guest.instructions, sum(guest.exits.values()),
+        guest.last_exit.name if guest.last_exit else "", "", guest.pc, "", guest.share,
+        out_for(machine, guest),
+    )  # fmt: skip
 
 
 class VmsPane(Pane):
@@ -115,8 +137,11 @@ class VmsPane(Pane):
     CURSOR = True
     HELP = (
         "One row per virtual CPU (or per hart of a bare machine): state, mode, instructions, speed over the last"
-        " seconds, exits to the hypervisor (or traps), and where it stands. Below, each hart with its instructions by"
-        " mode. Enter selects the row that all other panes look at; [ and ] do so from anywhere."
+        " seconds, exits to the hypervisor (or traps), and where it stands. On a bare machine also one per guest that"
+        " the hypervisor inside has run, known by where hgatp points and named by its VMID, with its share of all"
+        " instructions: running, exited (hgatp is its own, the hypervisor runs) or away (on no hart). Below, each hart"
+        " with its instructions by mode. Enter selects the row that all other panes look at; [ and ] do so from"
+        " anywhere."
     )
 
     def __init__(self) -> None:
@@ -163,7 +188,9 @@ class VmsPane(Pane):
         sparks = max(10, min(HISTORY, width - 100)) if width >= 70 else 0
         names = max([8, *(len(runner.name) for runner in overview.runners)])
         names = min(names, 18)
-        head = f"  {'hart' if bare else 'VM':<{names}} {'state':<9} {'mode':<4} {'instr':>6} {'per s':>6} "
+        what = "VM" if not bare else "hart" if len(overview.runners) == len(overview.harts) else "hart, guest"
+        names = max(names, len(what))
+        head = f"  {fit(what, names)} {'state':<9} {'mode':<4} {'instr':>6} {'per s':>6} "
         head += " " * sparks + f" {'traps' if bare else 'exits':>6}  where"
         lines: list[Line] = [((fit(head, width), "dim"),)]
         for runner in overview.runners:
@@ -182,7 +209,9 @@ class VmsPane(Pane):
         rate = history[-1] if history and view.running else 0.0
         selected = runner.subject == view.subject
         where = runner.note or f"{runner.pc:x} {clean(runner.symbol)}"
-        if runner.last_exit and not runner.note:
+        if runner.share is not None:
+            where = "  ".join(filter(None, (f"{runner.share:>4.0%}", runner.out, runner.last_exit, where)))
+        elif runner.last_exit and not runner.note:
             where += f"  {runner.last_exit}"
         return (
             ("▸ " if selected else "  ", "accent bold"),

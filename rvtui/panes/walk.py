@@ -10,17 +10,20 @@ from emulator.isa import csrs, pages
 from emulator.machine import Machine
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
-from rvtui.subjects import Subject, hart_of
+from rvtui.subjects import GuestFace, Subject, walker_of
 from rvtui.text import MODE_NAMES, Line, Span, clean, size
 
 
 def read_walk(address: int | None, access: Access, mode: Mode | None) -> Reader:
     """The walk of `address`, or of pc as a fetch where no address was asked for."""
 
-    def read(machine: Machine, subject: Subject) -> tuple[int, Access, int, Walk]:
-        face = hart_of(machine, subject)
+    def read(machine: Machine, subject: Subject) -> tuple[str, int, Access, int, Walk]:
+        face = walker_of(machine, subject)
         where, kind = (face.pc, Access.FETCH) if address is None else (address, access)
-        return where, kind, int(face.mode if mode is None else mode), face.walk(where, kind, mode)
+        of = "of pc" if address is None else ""
+        if isinstance(face, GuestFace):
+            of += f" of {face.guest.name}" if face.whole else f" guest-physical: {face.guest.name} is on no hart"
+        return of.strip(), where, kind, int(face.mode if mode is None else mode), face.walk(where, kind, mode)
 
     return read
 
@@ -34,7 +37,8 @@ class WalkPane(Pane):
         " KiB (Svnapot), NC and IO the memory type (Svpbmt). The G-stage"
         " walk that finds a VS-stage entry is indented under it. It ends with the physical address, or with the rule"
         " that refuses and what the trap would write. w asks for another address (or: walk ADDRESS store VU); without"
-        " one the pane follows pc. Looking never sets A or D."
+        " one the pane follows pc. Looking never sets A or D. A guest inside is walked as it stood at its last exit;"
+        " once no hart has its hgatp, by its G-stage alone, from guest-physical addresses."
     )
 
     def __init__(self) -> None:
@@ -55,8 +59,8 @@ class WalkPane(Pane):
         value = view.get("walk")
         if not isinstance(value, tuple):
             return None
-        address, access, mode, walk = value
-        self.entitle("of pc" if self.address is None else "")
+        of, address, access, mode, walk = value
+        self.entitle(of)
         name = MODE_NAMES[mode]
         head: list[Span] = [
             (f"{address:#x}", "bold"),

@@ -24,4 +24,5 @@ CHAPTERS = (
     "smepmp",
     "tinst",
     "cache_blocks",
+    "devices",
 )

@@ -21,6 +21,7 @@ from rig import (
     HS,
     HU,
     ILLEGAL,
+    LEAF,
     LOAD,
     LOAD_ACCESS,
     LOAD_GUEST,
@@ -50,15 +51,18 @@ from rig import (
     VTVM,
     VTW,
     VU,
+    A,
     M,
     Rig,
     U,
+    V,
+    X,
     transformed,
 )
 
 from emulator.hart import Mode
 
-from .scene import ADDRESS, GPA, MODES, NOWHERE, Scene
+from .scene import ADDRESS, GPA, MEMORY, MODES, NOWHERE, PAGE, Scene
 from .suite import grid, rule
 from .walker import ACCESS, GUEST
 from .walker import PAGE as PAGE_FAULT
@@ -281,6 +285,59 @@ def _(text: str, origin: Mode) -> None:
             rig = Rig(text, mode=origin, medeleg=medeleg, hedeleg=hedeleg, **before)
             rig.set(hstatus=before["hstatus"] | VTW | VTVM | VTSR, mcounteren=7, hcounteren=0)
             assert check_entry(rig, origin, Trap(VIRTUAL, load_word(text))) is not VS, name
+
+
+@rule(
+    "trap.illegal.bits",
+    "xtval has the 16 or 32 bits wherever they lie: at the end of memory, across pages, in pages that only execute",
+    section="Machine Trap Value (mtval) Register",
+    cases=grid(
+        mode=(HS, VS),
+        bits=(0x0000, 0x9C79, 0x0001_000B, 0xFFFF_FFFF, 0xC000_1073, 0x000B),
+        place={"begin": 0, "end": 0xFFC, "last": 0xFFE},
+        next=(False, True),
+        flags={"all": LEAF, "execute only": V | X | A},
+    ),
+)
+def _(mode: Mode, bits: int, place: int, next: bool, flags: int) -> None:
+    """The page is the last of RAM; with `next`, its neighbour leads to other code."""
+    if place == 0xFFE and bits & 3 == 3 and not next:
+        return  # the second half cannot be fetched
+    scene = Scene(mode)
+    rig, last = scene.rig, BASE + MEMORY - 0x1000
+    for page, to in ((0, last), (0x1000, PAGE))[: 1 + next]:
+        scene.first.map(ADDRESS + page, GPA + page if mode.virtual else to, flags)
+        scene.second.map(GPA + page, to, flags | USER)
+    rig.machine.memory.write(PAGE, b"\xaa" * 16)
+    code = bits.to_bytes(4 if bits & 3 == 3 else 2, "little")
+    rig.machine.memory.write(last + place, code[: 0x1000 - place])
+    rig.machine.memory.write(PAGE, code[0x1000 - place :])
+    rig.hart.mode, rig.hart.pc = mode, ADDRESS + place
+    rig.run(1)
+    assert (rig.csr("mcause"), rig.csr("mtval"), rig.csr("mepc")) == (2, bits, ADDRESS + place)
+
+
+@rule(
+    "trap.illegal.stale",
+    "xtval has the instruction that was executed, though an entry that no fence has followed maps its page elsewhere",
+    section="Machine Trap Value (mtval) Register",
+    cases=grid(mode=(HS, VS), what=("unmapped", "elsewhere")),
+)
+def _(mode: Mode, what: str) -> None:
+    scene = Scene(mode)
+    rig = scene.rig
+    slot = scene.first.map(ADDRESS, GPA if mode.virtual else PAGE, LEAF)
+    scene.second.map(GPA, PAGE, LEAF | USER)
+    scene.second.map(GPA + 0x1000, PAGE + 0x1000, LEAF | USER)
+    scene.first.map(slot & ~0xFFF, slot & ~0xFFF, LEAF)
+    rig.write(PAGE, "sd a2, 0(a1)\n.word 0x0001000b")
+    rig.write(PAGE + 0x1000, "nop\n.word 0x0002000b")
+    other = (GPA if mode.virtual else PAGE) + 0x1000
+    rig.put(a1=slot, a2=0 if what == "unmapped" else other >> 12 << 10 | LEAF)
+    rig.hart.mode, rig.hart.pc = mode, ADDRESS
+    rig.run(2)
+    assert (rig.csr("mcause"), rig.csr("mepc")) == (2, ADDRESS + 4)
+    assert rig.csr("mtval") == 0x0001_000B
 
 
 @rule(

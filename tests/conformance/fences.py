@@ -27,6 +27,7 @@ from rig import (
     A,
     M,
     R,
+    Rig,
     Tables,
     U,
     V,
@@ -462,23 +463,53 @@ def _(what: str) -> None:
     cases=grid(mode=(HS, VS)),
 )
 def _(mode: Mode) -> None:
-    """Pages, from virtual address 0 on, are code of the user: what may read them needs both. Every root is a copy of one."""
+    """The page, at virtual address 0, is code of the user: what may read it needs both. Every root is a copy of one."""
     scene = prepared(mode)
     rig = scene.rig
-    for page in range(32):
-        scene.first.map(page << 12, GPA if mode.virtual else PAGE, V | X | A | USER)
+    scene.first.map(0, GPA if mode.virtual else PAGE, V | X | A | USER)
     name, own = ("vsatp", "vsstatus") if mode.virtual else ("satp", "mstatus")
     root = rig.machine.memory.read(scene.first.root, 4096)
-    bad = [(0, 0), (0, MXR), (SUM, 0)]
-    for number in range(700):
-        at = BASE + 0x20_0000 + 4096 * (number % 400)
+    for number in range(400):
+        at = BASE + 0x20_0000 + 4096 * number
         rig.machine.memory.write(at, root)
-        rig.set(**{name: 8 << 60 | number // 400 << 44 | at >> 12})
-        rig.set(**{own: SUM | MXR})
-        assert look(scene, LOAD, number % 32 << 12) == VALUE
-        rig.set(**{own: sum(bad[number % 3])})
-        for page in range(32):
-            assert look(scene, LOAD, page << 12) is None
+        rig.set(**{name: 8 << 60 | at >> 12})
+        for bad in (0, MXR, SUM):
+            rig.set(**{own: SUM | MXR})
+            assert look(scene, LOAD, 0) == VALUE
+            rig.set(**{own: bad})
+            assert look(scene, LOAD, 0) is None
+
+
+@rule(
+    "space.crowd",
+    "Of thousands of address spaces that take turns, each reaches its own pages, of which others have reached some",
+    section=FENCES,
+    rows=(57,),
+    cases=grid(what=("load", "fetch")),
+)
+def _(what: str) -> None:
+    """Every word of a page says which it is: as a number, and as a function that adds it to a0."""
+    rig = Rig(memory=MEMORY)
+    roots = []
+    for value, at, page in ((3, TABLES, PAGE), (5, TABLES + 0x8_0000, ELSEWHERE)):
+        tables = Tables(rig, at=at)
+        tables.map(BASE, BASE, LEAF)
+        words = f"c.addi a0, {value}\nc.jr ra\n" * 1024 if what == "fetch" else ""
+        rig.write(page, words) if words else rig.machine.memory.write(page, value.to_bytes(8, "little") * 512)
+        for number in range(16, 528):
+            tables.map(number << 12, page, LEAF)
+        roots.append((tables.atp, 8 * value))
+    step = "jalr ra, 0(a1)\n" if what == "fetch" else "ld a2, 0(a1)\nadd a0, a0, a2\n"
+    end = rig.write(BASE, "li a0, 0\n" + (step + "add a1, a1, a3\n") * 8 + "end: nop")["end"]
+    rig.put(a3=0x4_0000)  # every 64th page
+    random = Random(11)
+    for number in range(5000):
+        root, expected = roots[number % 2]
+        rig.set(satp=root | number << 44)
+        rig.hart.pc, rig.hart.mode = BASE, HS
+        rig.put(a1=(16 + number // 2 % 64 << 12) + random.randrange(512) * 8)
+        rig.run(1 + 8 * (4 if what == "fetch" else 3))
+        assert (rig.x("a0"), rig.hart.pc) == (expected, end)
 
 
 @rule(

@@ -75,6 +75,27 @@ def _(mode: Mode, kind: str) -> None:
 
 
 @rule(
+    "mask.fence",
+    "A fence for an address drops what pointers with any tag have made known of its page",
+    section=SECTION,
+    cases=grid(mode=(HS, VS), pmm=(2, 3), kind=("load", "store")),
+)
+def _(mode: Mode, pmm: int, kind: str) -> None:
+    scene = scene_for(mode)
+    rig = scene.rig
+    rig.set(**{"menvcfg" if mode is HS else "henvcfg": pmm << PMM})
+    slot = scene.first.slot(ADDRESS)
+    for tag in (0x2A << 57, 0, 0x55 << 57):
+        for _ in range(2):
+            assert scene.attempt(kind, ADDRESS | tag).cause is None
+        entry = rig.load(slot)
+        rig.store(slot, 0)
+        assert scene.execute("sfence.vma a1, zero", ADDRESS).cause is None
+        assert scene.attempt(kind, ADDRESS | tag).cause == (13 if kind == "load" else 15)
+        rig.store(slot, entry)
+
+
+@rule(
     "mask.sign",
     "A virtual address is extended from its highest unmasked bit, a physical or guest-physical one with zeros",
     section=SECTION,

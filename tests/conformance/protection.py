@@ -59,8 +59,8 @@ def _(mode: Mode, entry: tuple[int, int, int, int], size: int, permits: bool) ->
     cases=grid(
         mode=(HS, VS, M),
         part={
-            "beginning": (-0x400, 0x400), "most": (-0x400, 0xC00), "end": (0xC00, 0x1400), "middle": (0x800, 0x808), "first": (0, 8),
-            "last": (0xFF8, 0x1000),
+            "beginning": (-0x400, 0x400), "most": (-0x400, 0xC00), "end": (0xC00, 0x1400), "middle": (0x800, 0x808),
+            "first": (0, 8), "last": (0xFF8, 0x1000),
         },
         place=(0, 3), permits=(False, True), kind=("load", "store", "fetch"),
     ),
@@ -89,6 +89,31 @@ def _(mode: Mode, part: tuple[int, int], place: int, permits: bool, kind: str) -
     for offset, cause in ((good, None), (good, None), (bad, fault), (good, None), (bad, fault)):
         assert scene.attempt(kind, address + offset).cause == cause
         rig.machine.memory.write(page + offset, b"\x01\x00" * 2)
+
+
+@rule(
+    "pmp.misaligned",
+    "Of an access across pages each part is checked by itself, and no byte beside it; xtval names the part that fails",
+    section=PMP,
+    cases=grid(mode=(HS, VS), kind=("load", "store"), which=("first", "second")),
+)
+def _(mode: Mode, kind: str, which: str) -> None:
+    """Around the border of two pages, four bytes of one are permitted; beyond them its entry permits nothing."""
+    scene = scene_for(mode)
+    scene.first.map(ADDRESS + 0x1000, (GPA if mode.virtual else PAGE) + 0x1000, LEAF)
+    scene.second.map(GPA + 0x1000, PAGE + 0x1000, LEAF | USER)
+    border = PAGE + 0x1000
+    low = border - 4 if which == "first" else border
+    scene.rig.set(pmpcfg0=0, pmpaddr0=low >> 2, pmpaddr1=low + 4 >> 2)
+    scene.rig.set(pmpaddr2=(PAGE if which == "first" else border) >> 2 | 511, pmpaddr3=ONES)
+    scene.rig.set(pmpcfg0=EVERYTHING << 24 | NAPOT << 16 | (TOR | R | W) << 8)
+    for beyond in range(1, 8):
+        address = ADDRESS + 0x1000 - 8 + beyond
+        found = scene.attempt(kind, address)
+        good = (8 - beyond if which == "first" else beyond) <= 4
+        assert found.cause == (None if good else 5 if kind == "load" else 7)
+        if not good:
+            assert found.tval == (address if which == "first" else ADDRESS + 0x1000)
 
 
 @rule(

@@ -42,10 +42,13 @@ from .scene import (
     GPA,
     GUEST_LEVELS,
     GUEST_TABLES,
+    KIND,
     LEVELS,
+    MEMORY,
     NOWHERE,
     PAGE,
     PAGED,
+    STORED,
     VALUE,
     Scene,
     guest_entry,
@@ -441,6 +444,137 @@ def _(stage: str, bit: int, level: int) -> None:
     scene.rig.store(slot, pointer)
     scene.rig.store(leaf, PAGE >> 12 << 10 | V)
     assert scene.check(LOAD, ADDRESS).cause == faults[LOAD]
+    # What it points to may be as good as it likes.
+    beyond = BASE + 0x18_0000
+    scene.rig.machine.memory.write(beyond, (LEAF | (USER if stage == "G" else 0)).to_bytes(8, "little") * 512)
+    scene.rig.store(leaf, beyond >> 12 << 10 | V)
+    assert scene.check(LOAD, ADDRESS).cause == faults[LOAD]
+
+
+@rule(
+    "translate.edges",
+    "The first and the last bytes of RAM are reached like all others, in pages of theirs; those beside are not there",
+    section=PROCESS,
+    cases=grid(mode=PAGED, kind=(LOAD, STORE, "lr", "amo")),
+)
+def _(mode: Mode, kind: str) -> None:
+    scene = Scene(mode)
+    user = 0 if mode.privilege else USER
+    for page in (BASE - 0x1000, BASE, BASE + MEMORY - 0x1000, BASE + MEMORY):
+        scene.first.map(ADDRESS, GPA if mode.virtual else page, LEAF | user)
+        scene.second.map(GPA, page, LEAF | USER)
+        good = BASE <= page < BASE + MEMORY
+        for offset in (0, 0xFF8):
+            if page != BASE or offset:  # the code itself
+                assert scene.check(kind, ADDRESS + offset).cause == (None if good else ACCESS[KIND.get(kind, kind)])
+
+
+@rule(
+    "translate.edges.tables",
+    "An entry may be the last of RAM, and the last that PMP permits",
+    section=PROCESS,
+    cases=grid(stage=("VS", "G"), rights=(R >> 1, (R | W) >> 1)),
+)
+def _(stage: str, rights: int) -> None:
+    scene = Scene(VS)
+    rig = scene.rig
+    last = ADDRESS & -(2 << 20) | 0x1F_F000
+    scene.first.map(last, GPA, LEAF)
+    gpa = GPA & -(2 << 20) | 0x1F_F000
+    scene.first.map(last, gpa, LEAF)
+    scene.second.map(gpa, PAGE, LEAF | USER)
+    tables, at = (scene.first, last) if stage == "VS" else (scene.second, gpa)
+    table = BASE + MEMORY - 0x1000
+    rig.store(table + 0xFF8, rig.load(tables.slot(at)))
+    rig.store(tables.slot(at, 1), table >> 12 << 10 | V)
+    protect(rig, table, rights)
+    assert scene.check(LOAD, last).value == VALUE
+
+
+@rule(
+    "translate.parts",
+    "Each part of an access across pages goes where its page leads; one that leads nowhere is named by xtval",
+    section=PROCESS,
+    cases=grid(mode=PAGED, kind=(LOAD, STORE), nowhere=(None, 0, 1), beyond=(1, 4, 7)),
+)
+def _(mode: Mode, kind: str, nowhere: int | None, beyond: int) -> None:
+    scene = Scene(mode)
+    rig = scene.rig
+    targets = [NOWHERE if part == nowhere else PAGE + 0x4000 * part for part in (0, 1)]
+    for part, to in enumerate(targets):
+        gpa = GPA + 0x7000 * part
+        user = 0 if mode.privilege else USER
+        scene.first.map(ADDRESS + 0x1000 * part, gpa if mode.virtual else to, LEAF | user)
+        scene.second.map(gpa, to, LEAF | USER)
+    address = ADDRESS + 0x1000 - 8 + beyond
+    here = 8 - beyond
+    places = [targets[0] + 0x1000 - here + i if i < here else targets[1] + i - here for i in range(8)]
+    if nowhere is None:
+        for i, at in enumerate(places):
+            rig.store(at, 0xA0 + i, 1)
+    for _ in range(2):
+        found = scene.attempt(kind, address)
+        if nowhere is None:
+            assert found.cause is None
+            stored = bytes(rig.load(at, 1) for at in places)
+            value = found.value if kind == LOAD else int.from_bytes(stored, "little")
+            assert value == (int.from_bytes(range(0xA0, 0xA8), "little") if kind == LOAD else STORED)
+        else:
+            assert (found.cause, found.tval) == (ACCESS[kind], address if nowhere == 0 else ADDRESS + 0x1000)
+
+
+@rule(
+    "translate.misaligned",
+    "Misaligned loads and stores are carried out, again and again, within a page; atomics raise address-misaligned",
+    section="Misaligned Address and Atomicity Granule",
+    cases=grid(mode=PAGED, kind=(LOAD, STORE, "lr", "amo"), offset=(1, 2, 3, 4, 5, 6, 7)),
+)
+def _(mode: Mode, kind: str, offset: int) -> None:
+    scene = Scene(mode)
+    rig = scene.rig
+    scene.first.map(ADDRESS, GPA if mode.virtual else PAGE, LEAF | (0 if mode.privilege else USER))
+    scene.second.map(GPA, PAGE, LEAF | USER)
+    for round in range(3):
+        value = int.from_bytes(range(0x90 + round, 0x98 + round), "little")
+        rig.store(PAGE + offset, value if kind == LOAD else 0)
+        found = scene.attempt(kind, ADDRESS + offset)
+        if kind in (LOAD, STORE):
+            assert found.cause is None
+            assert found.value == value if kind == LOAD else rig.load(PAGE + offset) == STORED
+        else:
+            assert (found.cause, found.tval) == (4 if kind == "lr" else 6, ADDRESS + offset)
+            assert rig.load(PAGE + offset) == 0
+
+
+@rule(
+    "translate.roots",
+    "Every bit of PPN chooses the root; where there is no memory, the walk's read of it is an access fault",
+    section=PROCESS,
+    cases=grid(which=("satp", "vsatp", "hgatp"), kind=ACCESSES),
+)
+def _(which: str, kind: str) -> None:
+    scene = Scene(HS if which == "satp" else VS, 3, 3 if which == "hgatp" else 0)
+    rig = scene.rig
+    scene.first.map(ADDRESS, GPA if which == "hgatp" else PAGE, LEAF)
+    scene.second.map(GPA, PAGE, LEAF | USER)
+    tables = scene.second if which == "hgatp" else scene.first
+    size = 0x4000 if tables.guest else 0x1000
+    root, copies = rig.machine.memory.read(tables.root, size), BASE + 0x10_0000
+    for bit in range(size.bit_length() - 1, 20):
+        for at in {copies | 1 << bit, copies | (1 << 20) - size ^ 1 << bit}:
+            rig.machine.memory.write(at, root)
+            rig.machine.memory.write(tables.root, bytes(size))
+            rig.set(**{which: tables.atp ^ (tables.root ^ at) >> 12})
+            assert scene.attempt(kind, ADDRESS).cause is None
+            rig.machine.memory.write(at, bytes(size))
+            rig.hart.flush_translation()
+            assert scene.attempt(FETCH, BASE).cause is not None
+            rig.machine.memory.write(tables.root, root)
+    for bit in range(33, 56):
+        rig.set(**{which: tables.atp | 1 << bit - 12})
+        rig.hart.flush_translation()
+        found = scene.attempt(FETCH, BASE)
+        assert (found.cause, found.tval) == (ACCESS[FETCH], BASE), bit
 
 
 @rule(
@@ -471,7 +605,7 @@ def _(stage: str, level: int, bits: int) -> None:
 def _(mode: Mode, kind: str, ad: int, menvcfg: int, henvcfg: int) -> None:
     """menvcfg.ADUE rules HS and U; the VS-stage needs henvcfg's, which menvcfg's gates."""
     scene = Scene(mode, menvcfg=menvcfg)
-    scene.rig.set(henvcfg=henvcfg)
+    scene.rig.set(henvcfg=henvcfg, hgatp=scene.second.atp)  # of V=0 it translates nothing, and would not
     slot = scene.first.map(ADDRESS, PAGE, V | R | W | X | ad | (0 if mode.privilege else USER))
     stores = kind in (STORE, "sc", "amo")
     needed = A | (D if stores else 0)

@@ -498,6 +498,7 @@ static const char *difference(const hart *a, const hart *b) {
     SAME(pc); SAME(x); SAME(f); SAME(clock); SAME(idle); SAME(prv); SAME(v); SAME(reservation); SAME(waiting);
     SAME(lines); SAME(guest_lines); SAME(mtimecmp); SAME(host_modes); SAME(halted); SAME(csr); SAME(trap_mark);
     SAME(trap_run); SAME(retired); SAME(traps); SAME(events); SAME(ring);
+    SAME(guest); SAME(guests); SAME(guests_lost);
     if (shape.exact && !shape.stale) return NULL; /* one of them had more fences */
     SAME(contexts); SAME(known); SAME(misses);
 #undef SAME

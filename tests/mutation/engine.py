@@ -33,7 +33,7 @@ from .variants import CHOSEN, DEFINITION, broken, source_text
 AnyMutant = Mutant | TableMutant
 ROOT = HART.parents[1]
 GENERATED = ROOT / "build" / "native"
-CASE_LIMIT = 2.0
+CASE_LIMIT = 6.0
 """Seconds of computing that one case may take; none needs a twentieth of it."""
 
 BESIDE = tuple(

@@ -1,0 +1,141 @@
+"""Devices as programs reach them: through both stages, in their widths, up to their edges."""
+
+from __future__ import annotations
+
+from rig import BASE, HS, HU, LEAF, ONES, SPVP, USER, VS, M, U
+
+from emulator.hart import Mode
+from emulator.machine import ACLINT, FINISHER, PLIC, RTC, UART
+
+from .scene import ADDRESS, GPA, Scene
+from .suite import grid, rule
+
+PMA = "Physical Memory Attributes"
+LOADS = {
+    "lw": (4, True), "lwu": (4, False), "ld": (8, False), "hlv.w": (4, True), "hlv.wu": (4, False), "hlv.d": (8, False),
+}  # fmt: skip
+STORES = {"sw": 4, "sd": 8, "hsv.w": 4, "hsv.d": 8}
+COMPARE = ACLINT + 0x4000
+"""Hart 0's mtimecmp: 64 bits that read as they were written."""
+
+
+def scene_for(mode: Mode, text: str, at: int) -> Scene:
+    """ADDRESS leads to the page of `at`; HLV and HSV are of the guest's."""
+    guest = text.startswith("h")
+    scene = Scene(mode, 0 if mode is M and not guest else 3, guest=guest, hstatus=HU | SPVP)
+    page = at & ~0xFFF
+    scene.first.map(ADDRESS, GPA if mode.virtual or guest else page, LEAF | (0 if mode.privilege or guest else USER))
+    scene.second.map(GPA, page, LEAF | USER)
+    return scene
+
+
+def address_of(scene: Scene, at: int) -> int:
+    return at if scene.mode is M and not scene.guest else ADDRESS | at & 0xFFF
+
+
+def form(text: str) -> str:
+    value = "a2" if text.startswith(("s", "hs")) else "a0"
+    return f"{text} {value}, (a1)" if text.startswith("h") else f"{text} {value}, 0(a1)"
+
+
+def choices(texts: dict[str, object]) -> dict[str, dict[str, object]]:
+    modes = (M, HS, U, VS)
+    return {k: v for k, v in grid(text=texts.keys(), mode=modes).items() if v["mode"] is not VS or v["text"][0] != "h"}
+
+
+@rule(
+    "device.load",
+    "A load takes from a device as many bytes as it names and extends them, once, through whichever stages there are",
+    section=PMA,
+    cases=choices(LOADS),
+)
+def _(text: str, mode: Mode) -> None:
+    scene = scene_for(mode, text, COMPARE)
+    size, signed = LOADS[text]
+    value = 0x8123_4567_89AB_CDEF
+    scene.rig.hart.mtimecmp = value
+    for offset in range(0, 8, size):
+        for _ in range(2):
+            found = scene.execute(form(text), address_of(scene, COMPARE + offset))
+            part = value.to_bytes(8, "little")[offset : offset + size]
+            assert found.cause is None
+            assert found.value == int.from_bytes(part, "little", signed=signed) & ONES
+
+
+@rule(
+    "device.store",
+    "A store gives a device as many bytes as it names",
+    section=PMA,
+    cases=choices(STORES),
+)
+def _(text: str, mode: Mode) -> None:
+    scene = scene_for(mode, text, COMPARE)
+    size, before = STORES[text], 0xEEEE_EEEE_DDDD_DDDD
+    for offset in range(0, 8, size):
+        scene.rig.hart.mtimecmp = before
+        assert scene.execute(form(text), address_of(scene, COMPARE + offset)).cause is None
+        expected = bytearray(before.to_bytes(8, "little"))
+        expected[offset : offset + size] = (0x1122_3344_5566_7788).to_bytes(8, "little")[:size]
+        assert scene.rig.hart.mtimecmp == int.from_bytes(expected, "little")
+
+
+@rule(
+    "device.byte",
+    "Bytes of a device are bytes: the UART's scratch register keeps the one that was written",
+    section=PMA,
+    cases=grid(load=("lb", "lbu"), value=(0x7F, 0x80, 0xFF)),
+)
+def _(load: str, value: int) -> None:
+    scene = scene_for(VS, "lb", UART)
+    assert scene.execute(f"li a2, {value}\nsb a2, 0(a1)", ADDRESS + 7, steps=2).cause is None
+    found = scene.execute(form(load), ADDRESS + 7)
+    assert found.value == (value if load == "lbu" else value - 256 * (value >> 7)) & ONES
+
+
+@rule(
+    "device.misaligned",
+    "A device takes no misaligned access: an access fault, with the address as the program gave it",
+    section=PMA,
+    cases=choices({**LOADS, **STORES}),
+)
+def _(text: str, mode: Mode) -> None:
+    scene = scene_for(mode, text, COMPARE)
+    scene.rig.hart.mtimecmp = 0
+    store = text.startswith(("s", "hs"))
+    for offset in range(1, {**STORES, **{name: size for name, (size, _) in LOADS.items()}}[text]):
+        address = address_of(scene, COMPARE + offset)
+        found = scene.execute(form(text), address)
+        assert (found.cause, found.tval) == (7 if store else 5, address)
+    assert scene.rig.hart.mtimecmp == 0
+
+
+@rule(
+    "device.edges",
+    "A device answers from its first to its last byte; beside it there is nothing: an access fault",
+    section=PMA,
+    cases=grid(base={"finisher": FINISHER, "RTC": RTC, "ACLINT": ACLINT, "PLIC": PLIC, "UART": UART}, mode=(M, VS)),
+)
+def _(base: int, mode: Mode) -> None:
+    spans = {at: device.size for at, device in Scene(M, 0).rig.machine.bus}
+    size = spans[base]
+    text = "lbu" if base == UART else "lw"
+    width = 1 if base == UART else 4
+    for at in (base - width, base, base + size - width, base + size):
+        scene = scene_for(mode, text, at)
+        inside = any(first <= at < first + length for first, length in spans.items())
+        assert scene.execute(form(text), address_of(scene, at)).cause == (None if inside else 5), hex(at)
+
+
+@rule(
+    "device.order",
+    "Behind a device access the program goes on with the next instruction, in its own mode",
+    section=PMA,
+    cases=grid(mode=(M, HS, VS)),
+)
+def _(mode: Mode) -> None:
+    scene = scene_for(mode, "ld", COMPARE)
+    scene.rig.hart.mtimecmp = 5
+    text = "ld a0, 0(a1)\naddi a0, a0, 1\nsd a0, 0(a1)\nld a3, 0(a1)\nadd a0, a0, a3"
+    found = scene.execute(text, address_of(scene, COMPARE), steps=5)
+    assert (found.cause, found.value) == (None, 12)
+    assert (scene.rig.hart.pc, scene.rig.hart.mode) == (BASE + 20, mode)

@@ -69,6 +69,7 @@ property:
     addi s8, s2, 8; add s2, s8, s6; addi s2, s2, 3; andi s2, s2, -4
     la t1, names
     ld t0, 0(s7); ld t2, 0(t1); beq t0, t2, arguments
+    ld t2, 24(t1); bne t0, t2, next                           # a short name may end where memory does
     ld t0, 10(s7); ld t2, 8(t1); bne t0, t2, not_start
     ld s4, 0(s8); rev8 s4, s4
 not_start:
@@ -86,6 +87,7 @@ names:
     .byte 0x62, 0x6f, 0x6f, 0x74, 0x61, 0x72, 0x67, 0x73     # bootargs
     .byte 0x72, 0x64, 0x2d, 0x73, 0x74, 0x61, 0x72, 0x74     # rd-start, of linux,initrd-start
     .byte 0x72, 0x64, 0x2d, 0x65, 0x6e, 0x64, 0, 0           # rd-end
+    .byte 0x6c, 0x69, 0x6e, 0x75, 0x78, 0x2c, 0x69, 0x6e     # linux,in
 """
 
 # As OpenSBI, for hart 0: S-mode where fw_dynamic_info says, or at 2 MiB; calls 1 and 8 for the console and the end.

@@ -7,13 +7,16 @@ firmware the built-in one is used.
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from .devicetree import Node, flatten, parse, quads, reservations
-from .errors import LoadError
+from .devicetree import Node, flatten, parse, quads, reservations, with_room
+from .errors import ConfigurationError, LoadError, StateError
 from .firmware import Firmware
-from .loader import Image
+from .loader import FILE_LIMIT, Image, parse_program, read_file, shown
 from .machine import MIB, Machine
 
 STAGE: Final = 2 * MIB
@@ -21,10 +24,76 @@ STAGE: Final = 2 * MIB
 INITRD_REACH: Final = 512 * MIB
 """The initrd lies at most so far behind the kernel, as early kernels map no more."""
 
+TREE_ROOM: Final = 4 << 10
+"""Bytes that the built-in firmware leaves free in the device tree, as OpenSBI does: boot loaders edit it in place."""
+ADUE: Final = 1 << 61
+
 
 class Initrd(NamedTuple):
     name: str
     data: bytes
+
+
+PARTS: Final = {"firmware": FILE_LIMIT, "kernel": FILE_LIMIT, "initrd": FILE_LIMIT, "tree": 1 << 20}
+"""What a machine boots from, and the most bytes of each."""
+
+
+class Recipe:
+    """Files to boot a machine from, as often as it is reset: they must then still be what they were."""
+
+    def __init__(self, append: str = "", **files: str | os.PathLike[str] | None) -> None:
+        """`files`: paths by part; see PARTS."""
+        self.append = append
+        given = {part: os.fsdecode(path) for part, path in files.items() if path is not None}
+        self.files = {part: os.path.abspath(path) for part, path in given.items()}
+        self.names = {part: shown(path) for part, path in given.items()}
+        """As the user wrote them."""
+        self.digests: dict[str, str] = {}
+
+    def read(self, part: str) -> bytes | None:
+        """None where there is no such part. LoadError for what cannot be read, or has changed since the first time."""
+        if part not in self.files:
+            return None
+        data = read_file(self.files[part], PARTS[part], self.names[part])
+        digest = hashlib.sha256(data).hexdigest()
+        if self.digests.setdefault(part, digest) != digest:
+            raise LoadError(f"{self.names[part]}: it is not the file that the machine was booted from")
+        return data
+
+    def start(self, machine: Machine) -> tuple[bytes, Image | None]:
+        """Boot; returns the device tree and the first program. LoadError as `boot`."""
+        images: list[Image | None] = []
+        for part in ("firmware", "kernel"):
+            data = self.read(part)
+            place = machine.ram_base if part == "firmware" else kernel_place(machine, images[0])
+            images.append(None if data is None else parse_program(data, self.names[part], place))
+        initrd, tree = self.read("initrd"), self.read("tree")
+        blob = boot(
+            machine, *images, append=self.append, tree=tree,
+            initrd=None if initrd is None else Initrd(self.names["initrd"], initrd),
+            tree_name="device tree" if tree is None else self.names["tree"],
+        )  # fmt: skip
+        return blob, images[0] or images[1]
+
+    def state(self) -> dict[str, Any]:
+        rows = {part: [self.files[part], self.names[part], digest] for part, digest in self.digests.items()}
+        return {"append": self.append, "files": rows}
+
+    @classmethod
+    def from_state(cls, state: object) -> Recipe:
+        """Raises StateError."""
+        match state:
+            case {"append": str(append), "files": Mapping() as files} if set(files) <= PARTS.keys():
+                self = cls(append)
+            case _:
+                raise StateError("saved state of the machine: what it was booted from is damaged")
+        for part, row in files.items():
+            match row:
+                case [str(path), str(name), str(digest)]:
+                    self.files[part], self.names[part], self.digests[part] = path, name, digest
+                case _:
+                    raise StateError(f"saved state of the machine: its {part} is damaged")
+        return self
 
 
 def kernel_place(machine: Machine, firmware: Image | None) -> int:
@@ -43,8 +112,12 @@ def boot(
     the place of the machine's own device tree; its chosen node gets what `append` and `initrd` say. LoadError for
     whatever does not fit, or contradicts the machine.
     """
+    room = TREE_ROOM if firmware is None else 0
     ram = machine.memory.regions[-1]
-    end = ram.end if tree is None else check_tree(parse(tree, tree_name), machine, tree_name)
+    try:
+        end = ram.end if tree is None else check_tree(parse(tree, tree_name), machine, tree_name)
+    except ConfigurationError as error:
+        raise LoadError(f"{tree_name}: {error}") from None
     if kernel is not None and kernel.end <= ram.base:
         kernel = kernel.moved(kernel_place(machine, firmware))
     programs = [image for image in (kernel, firmware) if image is not None]
@@ -55,13 +128,13 @@ def boot(
             f" {ram.base:#x}..{end:#x}: give it more memory"
         )
     place = None
-    blob = _tree(machine, tree, append, (0, 0) if initrd is not None else None, tree_name)
+    blob = _tree(machine, tree, append, (0, 0) if initrd is not None else None, tree_name, room)
     at = machine.tree_place(len(blob), end)
     if initrd is not None:
         start = _initrd_place(initrd, ram.base, end, kernel, taken, at)
         place = start, start + len(initrd.data)
         taken.append((initrd.name, *place))
-        blob = _tree(machine, tree, append, place, tree_name)
+        blob = _tree(machine, tree, append, place, tree_name, room)
     taken.append((tree_name, at, at + len(blob)))
     for (one, _, last), (other, start, _) in pairwise(sorted(taken, key=lambda each: each[1:])):
         if last > start:
@@ -73,10 +146,19 @@ def boot(
     following = None if kernel is None else kernel.entry
     if firmware is not None:
         machine.boot(firmware.entry, blob, following, end)
+        if firmware.tohost is None:
+            _update_bits(machine)
     elif following is not None:
         machine.boot(following, blob, end=end)
         machine.host = Firmware(machine)
     return blob
+
+
+def _update_bits(machine: Machine) -> None:
+    """Hardware sets A and D until firmware says otherwise, as on QEMU's virt: kernels in M-mode rely on it. ("Reset"
+    leaves menvcfg open.) Programs that end through HTIF are written for Spike, where pages fault."""
+    for hart in machine.harts:
+        hart.set_csr("menvcfg", ADUE)
 
 
 def _initrd_place(
@@ -98,10 +180,13 @@ def _initrd_place(
     return at
 
 
-def _tree(machine: Machine, tree: bytes | None, append: str, initrd: tuple[int, int] | None, name: str) -> bytes:
-    """The blob, with what `chosen` says of the command line and of the initrd's place, if there are such."""
+def _tree(
+    machine: Machine, tree: bytes | None, append: str, initrd: tuple[int, int] | None, name: str, room: int
+) -> bytes:
+    """The blob, with what `chosen` says of the command line and of the initrd's place, if there are such, and with
+    `room` to grow."""
     if tree is not None and not append and initrd is None:
-        return tree
+        return with_room(tree, room) if room else tree
     own = machine.device_tree() if tree is None else tree
     root = parse(own, name)
     chosen = root.find("chosen") or root.add(Node("chosen"))
@@ -110,12 +195,12 @@ def _tree(machine: Machine, tree: bytes | None, append: str, initrd: tuple[int, 
     if initrd is not None:
         chosen.properties["linux,initrd-start"] = quads(initrd[0])
         chosen.properties["linux,initrd-end"] = quads(initrd[1])
-    return flatten(root, reservations(own))
+    return with_room(flatten(root, reservations(own)), room)
 
 
 def check_tree(root: Node, machine: Machine, name: str) -> int:
     """Where the memory ends that the tree tells of, from the start of RAM on. LoadError for a tree that no kernel could
-    boot this machine with: no memory or memory beyond RAM, none where programs start, no hart."""
+    boot this machine with: no memory or memory beyond RAM, none where programs start, no hart or others than it has."""
     ranges = [
         each for node in root.children if node.name.split("@")[0] == "memory" for each in node.ranges("reg", root)
     ]
@@ -133,9 +218,10 @@ def check_tree(root: Node, machine: Machine, name: str) -> int:
         raise LoadError(f"{name}: the device tree has no memory before {first[0]:#x}; programs start at {ram.base:#x}")
     cpus = root.find("cpus") or Node("cpus")
     harts = [node.number("reg") for node in cpus.children if node.name.split("@")[0] == "cpu" and node.enabled]
-    if not any(hart < len(machine.harts) for hart in harts):
-        have = f"only cpu {', '.join(map(str, harts))}" if harts else "no cpu"
-        raise LoadError(f"{name}: the device tree has {have}; the machine's harts are 0 to {len(machine.harts) - 1}")
+    if not harts or max(harts) >= len(machine.harts):
+        have = f"cpu {max(harts)}" if harts else "no cpu"
+        more = ": give it more harts" if harts else ""
+        raise LoadError(f"{name}: the device tree has {have}, but the harts are 0 to {len(machine.harts) - 1}{more}")
     end = sum(first)
     for base, size in sorted(ranges):
         end = max(end, base + size) if base <= end else end

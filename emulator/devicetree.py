@@ -33,6 +33,15 @@ NAME_LIMIT: Final = 255
 """Characters of a node's or property's name (the specification wants at most 31)."""
 
 DEFAULT_ISA: Final = isa_string()
+ISA_LIMIT: Final = 511
+"""Characters of "riscv,isa": U-Boot (2023.01) does not start where there are more."""
+SILENT: Final = frozenset({
+    "zic64b", "za64rs", "ziccamoa", "ziccamoc", "ziccid", "ziccif", "zicclsm", "ziccrse", "ssccptr", "sscounterenw",
+    "sstvala", "sstvecd", "ssu64xl", "svvptc", "sha", "shcounterenw", "shgatpa", "shtvala", "shvsatpa", "shvstvala",
+    "shvstvecd",
+})  # fmt: skip
+"""Names that profiles have given to how memory and CSRs behave: nothing to execute. They are younger than
+"riscv,isa-extensions", so that nobody looks for them in "riscv,isa"."""
 
 Value = int | str | bytes | bool | Sequence[int] | Sequence[str]
 """A property: an int is one 32-bit cell, a sequence its cells or strings, True an empty property."""
@@ -165,6 +174,12 @@ def flatten(root: Node, reservations: Iterable[tuple[int, int]] = (), boot_hart:
     return bytes(header + reserved + out + names)
 
 
+def with_room(blob: bytes, room: int) -> bytes:
+    """A sound blob with `room` free bytes at its end, which editing it in place uses up ("Header", totalsize)."""
+    size = _PAIR.unpack_from(blob)[1]
+    return blob[:4] + _WORD.pack(size + room) + blob[8:size] + bytes(room)
+
+
 def parse(blob: bytes, name: str = "device tree") -> Node:
     """The tree in a blob, properties as bytes. LoadError, naming `name`, for whatever is not a sound blob of version
     16 or 17 that fits its own sizes; at most 4 MiB are looked at, and 32 levels."""
@@ -285,6 +300,11 @@ def isa_extensions(isa: str) -> list[str]:
     return [*single.removeprefix("rv64"), *filter(None, rest)]
 
 
+def old_isa(isa: str) -> str:
+    """The property "riscv,isa" for who does not know "riscv,isa-extensions", which took its place: without `SILENT`."""
+    return "_".join(name for name in isa.split("_") if name not in SILENT)
+
+
 def machine_tree(
     devices: Iterable[tuple[int, Device]],
     memory: Iterable[tuple[int, int]],
@@ -328,7 +348,7 @@ def _cpus(tree: Tree, isa: str, mmu: str, timebase: int) -> Node:
     for hart in range(tree.harts):
         handle = tree.phandle(f"cpu{hart}")
         cpu = cpus.add(Node(f"cpu@{hart:x}", {
-            "device_type": "cpu", "reg": hart, "status": "okay", "compatible": "riscv", "riscv,isa": isa,
+            "device_type": "cpu", "reg": hart, "status": "okay", "compatible": "riscv", "riscv,isa": old_isa(isa),
             "riscv,isa-base": "rv64i", "riscv,isa-extensions": extensions, "mmu-type": mmu, **blocks,
             "phandle": handle,
         }))  # fmt: skip

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from emulator import sbi
 from emulator.errors import StateError
 from emulator.hart import Exit, ExitReason, Hart, Mode
+from emulator.pmu import HartCounters, Pmu
 
 if TYPE_CHECKING:
     from emulator.console import Console
@@ -24,7 +25,8 @@ SUPERVISOR_TRAPS: Final = frozenset({0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 15})
 """Exceptions that S-mode is to see ("Machine Trap Delegation Registers")."""
 HYPERVISOR_TRAPS: Final = frozenset({10, 20, 21, 22, 23})
 """Those of the H extension: calls from VS-mode, guest-page faults, virtual instructions."""
-SSIP, STIP, SEIP, LCOFIP = 1 << 1, 1 << 5, 1 << 9, 1 << 13
+SSIP, STIP, MTIP, SEIP, LCOFIP = 1 << 1, 1 << 5, 1 << 7, 1 << 9, 1 << 13
+MACHINE_TIMER: Final = 1 << 63 | 7
 STCE, PBMTE, CBZE, CBCFE, CBIE_FLUSH = 1 << 63, 1 << 62, 1 << 7, 1 << 6, 1 << 4
 SIE, MIE, MPIE, FS_DIRTY = 1 << 1, 1 << 3, 1 << 7, 3 << 13
 MPP_SHIFT, MPP, MPV, MPRV = 11, 3 << 11, 1 << 39, 1 << 17
@@ -42,7 +44,7 @@ SETUP: Final = {
     "pmpcfg0": 0x1F,
 }
 """How firmware leaves M-mode's registers to any S-mode; the built-in hypervisor begins with them too."""
-START: Final = {**SETUP, "mie": 0, "scounteren": 7, "stimecmp": NEVER, "satp": 0, "sie": 0}
+START: Final = {**SETUP, **HartCounters.SETUP, "mie": 0, "scounteren": 7, "stimecmp": NEVER, "satp": 0, "sie": 0}
 
 
 class FirmwareHart:
@@ -52,6 +54,7 @@ class FirmwareHart:
         self.domain, self.hart, self.index = firmware, hart, hart.index
         self.suspended = False
         """In hart_suspend, as long as it waits."""
+        self.pmu = Pmu(HartCounters(hart))
 
     @property
     def x(self) -> Any:
@@ -64,7 +67,18 @@ class FirmwareHart:
         return sbi.SUSPENDED if self.suspended and self.hart.waiting else sbi.STARTED
 
     def set_timer(self, time: int) -> None:
-        self.hart.set_csr("stimecmp", time)
+        """Without Sstc by way of M-mode's own comparator: STIP follows MTIP ("Machine Timer (mtime and mtimecmp)
+        Registers")."""
+        if "Sstc" in self.hart.isa:
+            self.hart.set_csr("stimecmp", time)
+            return
+        self.hart.mtimecmp = time
+        self.hart.set_pending(STIP, False)
+        self.hart.set_csr("mie", self.hart.csr("mie") | MTIP)
+
+    def timer_expired(self) -> None:
+        self.hart.set_csr("mie", self.hart.csr("mie") & ~MTIP)
+        self.hart.set_pending(STIP, True)
 
     def set_software_interrupt(self, level: bool) -> None:
         # By way of sip: a value written back to mip would keep the SEIP that comes from the interrupt controller.
@@ -73,15 +87,21 @@ class FirmwareHart:
 
     def start(self, pc: int, opaque: int) -> None:
         hart = self.hart
-        for name, value in START.items():
-            hart.set_csr(name, value)
+        hart.set_csrs(START)
+        hart.set_pending(STIP, False)
+        hart.host_modes = {Mode.M}
+        self.resume_at(pc, opaque)
+        hart.halted = hart.waiting = self.suspended = False
+        self.pmu.reset()
+
+    def resume_at(self, pc: int, opaque: int) -> None:
+        hart = self.hart
+        hart.set_csr("satp", 0)
         hart.set_csr("mstatus", hart.csr("mstatus") & ~(SIE | MIE | MPRV) | FS_DIRTY)
         hart.flush_translation()
-        hart.host_modes = {Mode.M}
         hart.x[sbi.A0], hart.x[sbi.A1] = self.index, opaque
         hart.pc = pc
         hart.mode = Mode.HS
-        hart.halted = hart.waiting = self.suspended = False
 
     def stop(self) -> None:
         self.hart.halted = True
@@ -100,8 +120,6 @@ class Firmware:
     Made when the machine has booted into a kernel (pc, a1): hart 0 goes on there in S-mode, the others are stopped.
     """
 
-    hypervisor_extension = True
-
     def __init__(self, machine: Machine) -> None:
         self._attach(machine)
         for hart in machine.harts[1:]:
@@ -111,6 +129,7 @@ class Firmware:
 
     def _attach(self, machine: Machine) -> None:
         self.machine = machine
+        self.hypervisor_extension = "H" in machine.isa
         self.callers = [FirmwareHart(self, hart) for hart in machine.harts]
         self.calls: Counter[str] = Counter()
         """SBI calls by name."""
@@ -133,6 +152,10 @@ class Firmware:
     def _trap(self, caller: FirmwareHart) -> None:
         hart = caller.hart
         cause, pc = hart.csr("mcause"), hart.csr("mepc")
+        if cause == MACHINE_TIMER:
+            caller.timer_expired()
+            _leave_machine_mode(hart, pc)
+            return
         if cause != ECALL_S:
             self.machine.halt(DEAD, f"hart {caller.index}: a trap into M-mode, cause {cause:#x}, pc={pc:#x}")
             return
@@ -171,6 +194,12 @@ class Firmware:
     def end(self, code: int, message: str) -> None:
         self.machine.halt(code, f"the kernel {message}")
 
+    def reboot(self, code: int) -> None:
+        if self.machine.recipe is None:
+            self.end(code, "asked for a reboot: start it anew")
+        else:
+            self.machine.restart()
+
     def stopped(self) -> None:
         if all(hart.halted for hart in self.machine.harts):
             self.machine.halt(DEAD, "the last running hart stopped itself by SBI hart_stop: nothing starts one again")
@@ -182,22 +211,24 @@ class Firmware:
             "firmware": {
                 "suspended": [caller.suspended for caller in self.callers],
                 "calls": dict(sorted(self.calls.items())),
+                "counters": [caller.pmu.state() for caller in self.callers],
             }
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over a saved state; the harts are restored by the machine. Raises StateError."""
         match state:
-            case {"firmware": {"suspended": list(suspended), "calls": dict(calls)}} if (
-                len(suspended) == len(self.callers)
+            case {"firmware": {"suspended": list(suspended), "calls": dict(calls), "counters": list(counters)}} if (
+                len(suspended) == len(counters) == len(self.callers)
                 and all(isinstance(each, bool) for each in suspended)
                 and all(isinstance(name, str) and isinstance(count, int) for name, count in calls.items())
             ):
                 pass
             case _:
                 raise StateError("saved firmware: a field is missing or of the wrong kind")
-        for caller, each in zip(self.callers, suspended, strict=True):
+        for caller, each, saved in zip(self.callers, suspended, counters, strict=True):
             caller.suspended = each
+            caller.pmu.restore(saved)
         self.calls = Counter(calls)
 
     @classmethod

@@ -186,9 +186,10 @@ class LinuxHeader(NamedTuple):
     big_endian: bool
 
 
-def read_file(path: str | os.PathLike[str], limit: int = FILE_LIMIT) -> bytes:
-    """A whole regular file. LoadError if it is missing, unreadable, empty, no file, or longer than `limit` bytes."""
-    name = shown(path)
+def read_file(path: str | os.PathLike[str], limit: int = FILE_LIMIT, name: str = "") -> bytes:
+    """A whole regular file. LoadError if it is missing, unreadable, empty, no file, or longer than `limit` bytes; it
+    calls the file `name`, or as the path does."""
+    name = name or shown(path)
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
@@ -239,8 +240,21 @@ def read_image(path: str | os.PathLike[str], address: int | None = None, ram: in
 
     A Linux image goes to `address`, or to its own offset from the start of memory, `ram`. A raw one needs `address`.
     """
-    name = shown(path)
-    data = read_file(path)
+    return parse_image(read_file(path), shown(path), address, ram)
+
+
+def has_form(data: bytes) -> bool:
+    """ELF, Linux image or compressed, and not any bytes."""
+    return data.startswith((b"\x7fELF", _GZIP[:2])) or linux_header(data) is not None
+
+
+def parse_program(data: bytes, name: str, address: int) -> Image:
+    """In whichever form; what has none is raw. All but ELF files go to `address`."""
+    return parse_image(data, name, address) if has_form(data) else _raw(data, name, address)
+
+
+def parse_image(data: bytes, name: str, address: int | None = None, ram: int = 0x8000_0000) -> Image:
+    """As `read_image`, from bytes; `name` is for messages."""
     if data.startswith(_GZIP):
         data = decompress(data, name)
     if data.startswith(b"\x7fELF"):

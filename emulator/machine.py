@@ -11,7 +11,7 @@ import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from . import loader
 from .bus import Bus, Device
@@ -24,14 +24,18 @@ from .devices.plic import Plic
 from .devices.rtc import Rtc
 from .devices.uart import Uart
 from .devices.virtio import VIRTIO_SLOTS, Drive, Entropy, Function, Network, Shared, Slots, Transport
-from .devicetree import DEFAULT_ISA, flatten, machine_tree
-from .errors import ConfigurationError, LoadError, StateError
+from .devicetree import flatten, machine_tree
+from .errors import ConfigurationError, EmulatorError, LoadError, StateError
 from .hart._native import ffi, lib
 from .hart.hart import Exit, ExitReason, Hart, Mode
+from .isa import MAX, Isa
 from .isa.csrs import MAX_GEILEN
 from .loader import Image, Symbols
 from .memory import Memory, Region
 from .worlds import Guest, guests_of
+
+if TYPE_CHECKING:
+    from .boot import Recipe
 
 MIB: Final = 1 << 20
 RAM_BASE: Final = 0x8000_0000
@@ -44,6 +48,8 @@ MOST_TURNS: Final = 100_000
 """Steps of other harts after which stepping one hart gives up: it waits, or is halted."""
 TOUCHED: Final = 8
 """Flag of a page that was ever written, by harts or by the host."""
+RESET_FAILED: Final = 3
+"""Exit code of a machine that was to boot again and cannot."""
 CLOCK_LIMIT: Final = (1 << 64) - 1
 _DYNAMIC: Final = struct.Struct("<6Q")
 
@@ -99,13 +105,14 @@ class Machine:
     """A whole machine. Everything in it is deterministic in retired instructions.
 
     `memory` is the size of RAM in bytes, a multiple of 4096 between 1 MiB and 256 GiB; `harts` 1 to 8;
+    `isa` what the harts implement, an `Isa` or its name (emulator/isa/selection.py);
     `guest_interrupts` how many guest external interrupts each hart has (GEILEN), 0 to 63; `drives` become virtio block
     devices from the first transport on; `entropy` the seed of a virtio entropy device on the last one, None for none;
     `network` whether there is a network device, on the one before. `hub` is the network, which VMs share.
     """
 
     def __init__(
-        self, *, memory: int = 128 * MIB, harts: int = 1, ram_base: int = RAM_BASE, isa: str = DEFAULT_ISA,
+        self, *, memory: int = 128 * MIB, harts: int = 1, ram_base: int = RAM_BASE, isa: str | Isa = MAX,
         guest_interrupts: int = 0, drives: Iterable[Drive] = (), entropy: int | None = None,
         network: bool = False,
     ) -> None:  # fmt: skip
@@ -115,11 +122,17 @@ class Machine:
             raise ConfigurationError(f"memory of {memory} bytes: it must be 1M to 256G, a multiple of 4K")
         if not 0 <= guest_interrupts <= MAX_GEILEN:
             raise ConfigurationError(f"a hart has 0 to {MAX_GEILEN} guest external interrupts, not {guest_interrupts}")
-        self.isa, self.ram_base, self.guest_interrupts = isa, ram_base, guest_interrupts
+        self.isa = isa if isinstance(isa, Isa) else Isa.parse(isa)
+        if guest_interrupts and "H" not in self.isa:
+            raise ConfigurationError("guest external interrupts need the H extension, which is off")
+        self.ram_base, self.guest_interrupts = ram_base, guest_interrupts
         native = lib.machine_new(harts)
         if native == ffi.NULL:
             raise ConfigurationError("this computer has no memory left for a machine")
         self._native = ffi.gc(native, lib.machine_free)
+        self.enter: Callable[..., object] = lib.machine_run
+        """The native run. Who measures puts something before it."""
+        lib.machine_set_features(native, self.isa.features)
         lib.machine_set_guest_interrupts(native, guest_interrupts)
         ram = Region("ram", ram_base, memory)
         self.memory = Memory([ram])
@@ -130,13 +143,19 @@ class Machine:
             if lib.machine_add_region(self._native, region.base, region.size, buffer, int(region.writable)):
                 raise ConfigurationError(f"{region!r} cannot be given to the harts")
         self.memory.changed = lambda address, length: lib.machine_memory_changed(self._native, address, length)
-        self.harts = [Hart(lib.machine_hart(self._native, i), self._native, self.memory) for i in range(harts)]
+        self.harts = [
+            Hart(lib.machine_hart(self._native, i), self._native, self.memory, self.isa) for i in range(harts)
+        ]
         self.symbols = Symbols()
         self.image: str = ""
         self.executed = 0
         self.halted: tuple[int, str] | None = None
         self.host: Host | None = None
         self.htif: Htif | None = None
+        self.recipe: Recipe | None = None
+        """What a reset boots again; without it the machine ends there."""
+        self.resets = 0
+        self._restarting = False
         self.breakpoints = Breakpoints(self._native)
         self._watches: dict[tuple[int, int], int] = {}
         self._exit = ffi.new("hart_exit *")
@@ -159,7 +178,7 @@ class Machine:
         self.rtc = Rtc(lambda: self.time)
         self.uart = Uart(self.console)
         for base, device in (
-            (FINISHER, Finisher(self.halt)),
+            (FINISHER, Finisher(self.halt, self.restart)),
             (RTC, self.rtc),
             (ACLINT, Aclint(self.harts, lambda: self.time, self.set_time)),
             (PLIC, self.plic),
@@ -228,6 +247,11 @@ class Machine:
         _, turn, _, ticks, _ = self._schedule()
         hart = self.harts[turn]
         return min((hart.clock // ticks + max(0, time - hart.time)) * ticks, CLOCK_LIMIT)
+
+    @property
+    def turn(self) -> int:
+        """Which hart goes on first."""
+        return self._schedule()[1]
 
     @property
     def time(self) -> int:
@@ -314,8 +338,11 @@ class Machine:
         """The flattened device tree that describes this machine."""
         ram = [(region.base, region.size) for region in self.memory.regions if region.writable]
         return flatten(
-            machine_tree(self.bus, ram, harts=len(self.harts), isa=self.isa, timebase=TIMEBASE, bootargs=bootargs)
-        )
+            machine_tree(
+                self.bus, ram, harts=len(self.harts), isa=self.isa.string, mmu=self.isa.mmu, timebase=TIMEBASE,
+                bootargs=bootargs,
+            )
+        )  # fmt: skip
 
     # --- running ---
 
@@ -323,6 +350,36 @@ class Machine:
         """A device or the host ends the machine; the next run() reports it."""
         if self.halted is None:
             self.halted = (code, message)
+
+    def restart(self) -> None:
+        """A device or the host asks for a reset: before the next instruction all is as it was booted, but for disks,
+        the real-time clock and what was typed. Without a recipe the machine ends."""
+        if self.recipe is None:
+            self.halt(0, "the guest asked for a reset")
+        else:
+            self._restarting = True
+
+    def _restart(self) -> None:
+        assert self.recipe is not None
+        self._restarting = False
+        self.resets += 1
+        now = self.rtc.now
+        for region in self.memory.regions:
+            for page in list(self.touched_pages(region)):
+                self.memory.fill(region.base + page * 4096, 4096)
+        if self.htif is not None:
+            lib.machine_watch(self._native, self.htif.tohost, 8, 0)
+        self.htif, self.host, self.symbols = None, None, Symbols()
+        for hart in self.harts:
+            hart.reset(0)
+        lib.machine_set_schedule(self._native, [0, 0, *self._schedule()[2:4], 0])
+        for device in (*self.devices.values(), self.plic):  # again: the wires fell only after it
+            device.reset()
+        self.rtc.set(now)
+        try:
+            self.recipe.start(self)
+        except EmulatorError as error:
+            self.halt(RESET_FAILED, f"the guest asked for a reset, which cannot be: {error}")
 
     def stop(self) -> None:
         """Ask a run in progress, from any thread, to come back with STOPPED soon."""
@@ -355,6 +412,8 @@ class Machine:
         if self.htif is not None and self.htif.reading and self.console.input:
             self.htif.poke(self.memory)  # input has come for a getchar that waits
         while True:
+            if self._restarting:
+                self._restart()
             if self.halted is not None:
                 over = Exit(ExitReason.HALTED, code=self.halted[0], message=self.halted[1])
                 return self._done(over, granted - budget)
@@ -374,15 +433,15 @@ class Machine:
                     return self._done(Exit(ExitReason.BUDGET), granted - budget)
                 if not grant:
                     return self._done(self.host.finished or Exit(ExitReason.IDLE), granted - budget)
-            lib.machine_run(self._native, grant, limit, out)
+            self.enter(self._native, grant, limit, out)
             executed = int(out.executed)
             budget -= executed
             self.executed += executed
             reason = ExitReason(out.reason)
             if reason in (ExitReason.MMIO_READ, ExitReason.MMIO_WRITE):
                 self._device_access(out)
-                if self.halted is not None:
-                    self._finish_access()
+                if self.halted is not None or self._restarting:
+                    budget -= self._finish_access()
                 continue
             exit = Exit(
                 reason, int(out.hart), int(out.address), int(out.value), int(out.size), int(out.kind), int(out.cause),
@@ -416,10 +475,12 @@ class Machine:
             self.bus.write(address, size, int(out.value))
         lib.machine_complete(self._native, value)
 
-    def _finish_access(self) -> None:
-        """The access that ended the machine is an instruction too: let it retire, so that the state is whole."""
+    def _finish_access(self) -> int:
+        """The access that ended the machine is an instruction too: let it retire, so that the state is whole. Returns
+        how many instructions that took."""
         lib.machine_run(self._native, 1, CLOCK_LIMIT, self._exit)
-        self.executed += int(self._exit.executed)
+        self.executed += (executed := int(self._exit.executed))
+        return executed
 
     # --- watching ---
 
@@ -467,10 +528,12 @@ class Machine:
                 "memory": sum(region.size for region in self.memory.regions),
                 "harts": len(self.harts),
                 "ram_base": self.ram_base,
-                "isa": self.isa,
+                "isa": str(self.isa),
                 "guest_interrupts": self.guest_interrupts,
                 "virtio": self.virtio.configuration(),
             },
+            "boot": None if self.recipe is None else self.recipe.state(),
+            "resets": self.resets,
             "image": self.image,
             "executed": self.executed,
             "halted": None if self.halted is None else list(self.halted),
@@ -508,6 +571,11 @@ class Machine:
         self.executed = int(state["executed"])
         if self.executed < 0:
             raise StateError("saved state of the machine: it has executed less than nothing")
+        if (recipe := state["boot"]) is not None:
+            from .boot import Recipe
+
+            self.recipe = Recipe.from_state(recipe)
+        self.resets = int(state["resets"])
         halted = state["halted"]
         self.halted = None if halted is None else (int(halted[0]), str(halted[1]))
         self.symbols = Symbols(loader.Symbol(int(a), int(s), str(n), bool(f)) for a, s, n, f in state["symbols"])

@@ -1,6 +1,6 @@
 """The supervisor binary interface: calls that S-mode makes by ECALL, of the built-in hypervisor or firmware.
 
-RISC-V SBI specification 2.0: base, TIME, IPI, RFENCE, HSM, SRST, DBCN and the legacy calls. Each is described here
+RISC-V SBI specification 2.0: base, TIME, IPI, RFENCE, HSM, SRST, PMU, DBCN and the legacy calls. Each is described here
 once; who answers is a Domain: a VM, or the machine under the built-in firmware. It has stepped over the ECALL before a
 call is carried out, so a call that does not return leaves the caller in another state.
 """
@@ -10,8 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from emulator import pmu
 from emulator.console import Console
 from emulator.errors import EmulatorError
+from emulator.sbi_errors import (
+    ALREADY_AVAILABLE,
+    INVALID_ADDRESS,
+    INVALID_PARAM,
+    NOT_SUPPORTED,
+    SUCCESS,
+    CallError,
+)
 
 MASK64 = (1 << 64) - 1
 
@@ -20,13 +29,6 @@ IMPLEMENTATION_ID = 0x72767475  # "rvtu": none of the registered numbers
 IMPLEMENTATION_VERSION = 1 << 16
 
 A0, A1 = 10, 11
-
-SUCCESS = 0
-FAILED = -1
-NOT_SUPPORTED = -2
-INVALID_PARAM = -3
-INVALID_ADDRESS = -5
-ALREADY_AVAILABLE = -6
 
 STARTED, STOPPED, SUSPENDED = 0, 1, 4
 SHUTDOWN, COLD_REBOOT, WARM_REBOOT = 0, 1, 2
@@ -41,6 +43,7 @@ class Caller(Protocol):
     """A hart as SBI knows it: a virtual CPU, or a hart of the machine."""
 
     index: int
+    pmu: pmu.Pmu
 
     @property
     def x(self) -> Any:
@@ -61,6 +64,10 @@ class Caller(Protocol):
     def set_software_interrupt(self, level: bool) -> None: ...
     def start(self, pc: int, opaque: int) -> None:
         """As SBI says a hart starts: S-mode, paging and interrupts off, a0 = hart id, a1 = `opaque`."""
+        ...
+
+    def resume_at(self, pc: int, opaque: int) -> None:
+        """As a suspended hart resumes that kept no registers: as `start`, but interrupts that were enabled stay so."""
         ...
 
     def stop(self) -> None: ...
@@ -99,6 +106,10 @@ class Domain(Protocol):
         """The caller shut all down."""
         ...
 
+    def reboot(self, code: int) -> None:
+        """The caller asked for a start from the beginning; `code` is that of an end, where there is none."""
+        ...
+
 
 Result = tuple[int, int] | None
 """(error, value), or None when the guest does not go on behind the call."""
@@ -106,13 +117,6 @@ Arguments = list[int]
 """a0 to a5."""
 Handler = Callable[[Caller, Arguments], Result]
 LegacyHandler = Callable[[Caller, Arguments], int | None]
-
-
-class CallError(Exception):
-    """A call fails with this error code."""
-
-    def __init__(self, error: int) -> None:
-        self.error = error
 
 
 def call(hart: Caller) -> str:
@@ -177,23 +181,40 @@ def machine_csr(name: str) -> Handler:
 
 def set_timer(hart: Caller, a: Arguments) -> Result:
     hart.set_timer(a[0])
+    hart.pmu.count(pmu.SET_TIMER)
     return SUCCESS, 0
+
+
+def sent(hart: Caller, others: Sequence[Caller], event: int) -> None:
+    """Count what goes to other harts, and there what came; the event of that is the next one."""
+    for each in others:
+        if each is not hart:
+            hart.pmu.count(event)
+            each.pmu.count(event + 1)
 
 
 def send_ipi(hart: Caller, a: Arguments) -> Result:
-    for each in targets(hart.domain, a[0], a[1]):
+    others = targets(hart.domain, a[0], a[1])
+    for each in others:
         each.set_software_interrupt(True)
+    sent(hart, others, pmu.IPI_SENT)
     return SUCCESS, 0
 
 
-def remote_fence(hart: Caller, a: Arguments) -> Result:
-    # To forget more than was asked for is allowed: one fence of everything serves each kind and range.
-    hart.domain.fence(targets(hart.domain, a[0], a[1]))
-    return SUCCESS, 0
+def remote_fence(event: int) -> Handler:
+    def handler(hart: Caller, a: Arguments) -> Result:
+        # To forget more than was asked for is allowed: one fence of everything serves each kind and range.
+        others = targets(hart.domain, a[0], a[1])
+        hart.domain.fence(others)
+        sent(hart, others, event)
+        return SUCCESS, 0
+
+    return handler
 
 
-def remote_hypervisor_fence(hart: Caller, a: Arguments) -> Result:
-    return remote_fence(hart, a) if hart.domain.hypervisor_extension else (NOT_SUPPORTED, 0)
+def remote_hypervisor_fence(event: int) -> Handler:
+    fence = remote_fence(event)
+    return lambda hart, a: fence(hart, a) if hart.domain.hypervisor_extension else (NOT_SUPPORTED, 0)
 
 
 # HSM
@@ -219,12 +240,16 @@ def hart_status(hart: Caller, a: Arguments) -> Result:
 
 
 def hart_suspend(hart: Caller, a: Arguments) -> Result:
-    """Only the default retentive suspend, which is a WFI that says so."""
+    """Both default kinds are a WFI that says so; one goes on behind the call, the other at an address of its own."""
     kind = a[0] & 0xFFFF_FFFF
+    if kind & 0x7FFF_FFFF:
+        return (NOT_SUPPORTED if kind & 0x7FFF_FFFF >= 0x1000_0000 else INVALID_PARAM), 0
     if kind:
-        return (NOT_SUPPORTED if kind == 0x8000_0000 or kind & 0x7FFF_FFFF >= 0x1000_0000 else INVALID_PARAM), 0
+        if not hart.domain.has_memory(a[1], 2) or a[1] & 1:
+            return INVALID_ADDRESS, 0
+        hart.resume_at(a[1], a[2])
     hart.suspend()
-    return SUCCESS, 0
+    return None if kind else (SUCCESS, 0)
 
 
 # SRST
@@ -237,8 +262,41 @@ def system_reset(hart: Caller, a: Arguments) -> Result:
     if kind > WARM_REBOOT:
         return NOT_SUPPORTED, 0
     code = reason if reason <= 1 else reason & 0xFF
-    hart.domain.end(code, "shut down" if kind == SHUTDOWN else "asked for a reboot: start it anew")
+    if kind == SHUTDOWN:
+        hart.domain.end(code, "shut down")
+    else:
+        hart.domain.reboot(code)
     return None
+
+
+# PMU
+
+
+def counter_information(hart: Caller, a: Arguments) -> Result:
+    return SUCCESS, hart.pmu.information(a[0])
+
+
+def counter_match(hart: Caller, a: Arguments) -> Result:
+    return SUCCESS, hart.pmu.match(*a[:5])
+
+
+def counter_start(hart: Caller, a: Arguments) -> Result:
+    hart.pmu.start(*a[:4])
+    return SUCCESS, 0
+
+
+def counter_stop(hart: Caller, a: Arguments) -> Result:
+    hart.pmu.stop(*a[:3])
+    return SUCCESS, 0
+
+
+def counter_read(hart: Caller, a: Arguments) -> Result:
+    return SUCCESS, hart.pmu.read(a[0])
+
+
+def counter_read_high(hart: Caller, a: Arguments) -> Result:
+    hart.pmu.read(a[0])
+    return SUCCESS, 0
 
 
 # DBCN and the legacy console
@@ -309,9 +367,9 @@ LEGACY: dict[int, tuple[str, LegacyHandler]] = {
     2: ("console_getchar", legacy_getchar),
     3: ("clear_ipi", legacy_clear_ipi),
     4: ("send_ipi", legacy_to_harts(send_ipi)),
-    5: ("remote_fence_i", legacy_to_harts(remote_fence)),
-    6: ("remote_sfence_vma", legacy_to_harts(remote_fence)),
-    7: ("remote_sfence_vma_asid", legacy_to_harts(remote_fence)),
+    5: ("remote_fence_i", legacy_to_harts(remote_fence(pmu.FENCE_I))),
+    6: ("remote_sfence_vma", legacy_to_harts(remote_fence(pmu.SFENCE_VMA))),
+    7: ("remote_sfence_vma_asid", legacy_to_harts(remote_fence(pmu.SFENCE_VMA_ASID))),
     8: ("shutdown", legacy_shutdown),
 }
 
@@ -333,13 +391,13 @@ EXTENSIONS: dict[int, tuple[str, dict[int, tuple[str, Handler]]]] = {
     0x52464E43: (
         "rfence",
         {
-            0: ("remote_fence_i", remote_fence),
-            1: ("remote_sfence_vma", remote_fence),
-            2: ("remote_sfence_vma_asid", remote_fence),
-            3: ("remote_hfence_gvma_vmid", remote_hypervisor_fence),
-            4: ("remote_hfence_gvma", remote_hypervisor_fence),
-            5: ("remote_hfence_vvma_asid", remote_hypervisor_fence),
-            6: ("remote_hfence_vvma", remote_hypervisor_fence),
+            0: ("remote_fence_i", remote_fence(pmu.FENCE_I)),
+            1: ("remote_sfence_vma", remote_fence(pmu.SFENCE_VMA)),
+            2: ("remote_sfence_vma_asid", remote_fence(pmu.SFENCE_VMA_ASID)),
+            3: ("remote_hfence_gvma_vmid", remote_hypervisor_fence(pmu.HFENCE_GVMA_VMID)),
+            4: ("remote_hfence_gvma", remote_hypervisor_fence(pmu.HFENCE_GVMA)),
+            5: ("remote_hfence_vvma_asid", remote_hypervisor_fence(pmu.HFENCE_VVMA_ASID)),
+            6: ("remote_hfence_vvma", remote_hypervisor_fence(pmu.HFENCE_VVMA)),
         },
     ),
     0x48534D: (
@@ -352,6 +410,19 @@ EXTENSIONS: dict[int, tuple[str, dict[int, tuple[str, Handler]]]] = {
         },
     ),
     0x53525354: ("srst", {0: ("system_reset", system_reset)}),
+    0x504D55: (
+        "pmu",
+        {
+            0: ("num_counters", lambda hart, a: (SUCCESS, hart.pmu.size)),
+            1: ("counter_get_info", counter_information),
+            2: ("counter_config_matching", counter_match),
+            3: ("counter_start", counter_start),
+            4: ("counter_stop", counter_stop),
+            5: ("counter_fw_read", counter_read),
+            6: ("counter_fw_read_hi", counter_read_high),
+            7: ("snapshot_set_shmem", not_supported),
+        },
+    ),
     0x4442434E: (
         "dbcn",
         {

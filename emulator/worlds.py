@@ -120,7 +120,7 @@ def guests_of(machine: Machine) -> list[Guest]:
     for hart in machine.harts:
         for count in hart.guests():
             found.setdefault(identity(count.hgatp), []).append((hart, count))
-    now = {hart.index: identity(hart.csr("hgatp")) for hart in machine.harts}
+    now = {hart.index: identity(hart.hgatp) for hart in machine.harts}
     total = sum(hart.instret for hart in machine.harts)
     guests = [
         _merged(counts, tuple(index for index, known in now.items() if known == which), total)

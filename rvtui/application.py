@@ -316,6 +316,8 @@ class Application(App[int]):
             vms = self._panes["vms"]
             assert isinstance(vms, VmsPane)
             vms.forget()
+        if warnings := session.take_warnings():
+            self.say("; ".join(warnings), error=True)
         view = session.view
         vms = self._panes["vms"]
         assert isinstance(vms, VmsPane)

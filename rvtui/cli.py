@@ -25,7 +25,6 @@ _LATER = {
     "compare": "comparing versions of the H extension",
     "lint": "checking an ELF",
     "bench": "the benchmark",
-    "images": "the list of images",
     "lesson": "lessons",
     "serve": "serving over a network",
     "share": "sharing a session",
@@ -37,14 +36,13 @@ examples:
   rvtui isa RVA23S64           one profile: mandatory, optional, missing
   rvtui isa hlv.w              an instruction: pattern, meaning, chapter
   rvtui isa vsstatus           a CSR: number, privilege, fields, history
+  rvtui isa rva22s64,h=on      what harts have under `run --isa rva22s64,h=on`
   rvtui isa diff h0.6 h1.0     what changed between two versions
 """
 _LATER_SNAPSHOT = ("list", "tree", "diff", "delete", "prune", "export", "import")
 _LATER_OPTIONS = {
-    "--share": "DIR",
     "--h-version": "V",
     "--priv-version": "V",
-    "--profile": "FILE",
     "--gdb": "[HOST:]PORT",
     "--record": "FILE",
 }
@@ -151,6 +149,9 @@ def parser() -> argparse.ArgumentParser:
         "--kernel", metavar="FILE",
         help="what firmware starts in S-mode: Linux image (gzipped too), ELF or raw; our own firmware if there is none",
     )
+    run.add_argument(
+        "--image", metavar="NAME", help="the bare machine with kernel, initrd and command line of a cached image"
+    )
     run.add_argument("--initrd", metavar="FILE", help="the kernel's initramfs")
     run.add_argument("--append", metavar="TEXT", help="the kernel's command line")
     run.add_argument(
@@ -168,6 +169,14 @@ def parser() -> argparse.ArgumentParser:
         "--network", choices=("hub", "off"), default="hub",
         help="hub (default): a network card for the machine, or each VM, on one hub with a small host at 10.0.2.2",
     )  # fmt: skip
+    run.add_argument(
+        "--share", action="append", metavar="DIR[,rw][,tag=NAME]",
+        help="a folder that guests may mount (mount -t 9p share /mnt); read-only, unless ,rw",
+    )  # fmt: skip
+    run.add_argument(
+        "--no-reboot", action="store_const", const=True,
+        help="a bare machine that asks for a reset ends; else it boots again",
+    )  # fmt: skip
     run.add_argument("--dump-dtb", metavar="FILE", help="write the machine's device tree to FILE and end")
     run.add_argument(
         "--signature", metavar="FILE", help="when the guest ends: what is from begin_signature to end_signature, in hex"
@@ -175,7 +184,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--signature-granularity", type=power_of_two(64), metavar="N", help="bytes in a line of it: 4 (default), 8, 16"
     )
-    run.add_argument("--isa", metavar="NAME", help="what the harts implement; only rv64gch is available yet")
+    run.add_argument(
+        "--isa", metavar="NAME", default="max",
+        help="what the harts implement: rv64gch, rva22s64 and so on, max (the default), then changes: ,sstc=off,zba=on",
+    )
     run.add_argument("--jit", choices=("auto", "on", "off"), default="auto", help="the translator (not available yet)")
     run.add_argument("--paused", action="store_true", help="open the application with the machine standing still")
     _run_options(run)
@@ -202,7 +214,10 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_ISA_EXAMPLES,
         description="What the harts implement, by profile; or one extension, instruction or CSR.",
     )  # fmt: skip
-    isa.add_argument("names", nargs="*", metavar="NAME", help="V, sh1add.uw, hstatus, 0x600, RVA23S64; or diff A B")
+    isa.add_argument(
+        "names", nargs="*", metavar="NAME",
+        help="V, sh1add.uw, hstatus, 0x600, RVA23S64; a set as for run --isa; or diff A B",
+    )  # fmt: skip
     isa.add_argument("--json", action="store_true", help="one JSON object; what is in it: pydoc rvtui.isa")
     for name in _LATER_SNAPSHOT:
         later = parts.add_parser(name, help="not available yet", add_help=False)
@@ -216,6 +231,11 @@ def parser() -> argparse.ArgumentParser:
     conformance.add_argument("words", nargs="*", metavar="WORD", help="only rules with this in id, sentence or section")
     conformance.add_argument("--rows", action="store_true", help="what implementations got wrong, and the rules for it")
     conformance.add_argument("--json", action="store_true", help="the data, for programs")
+    from rvtui.images import arguments as images
+
+    text = "kernels with KVM, made of Debian's packages"
+    ready = commands.add_parser("images", help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+    images.arguments(ready.add_subparsers(dest="part", metavar="ACTION", parser_class=_Parser))
     for name, text in _LATER.items():
         later = commands.add_parser(name, help=f"{text} (not available yet)", add_help=False)
         later.add_argument("rest", nargs=argparse.REMAINDER)
@@ -226,6 +246,11 @@ def _run_options(to: argparse.ArgumentParser) -> None:
     to.add_argument("--headless", action="store_true", help="no screen: consoles go to standard output")
     to.add_argument("--instructions", type=number, metavar="N", help="stop after N instructions")
     to.add_argument("--save", metavar="FILE", help="with --headless: save the machine where it stopped")
+    to.add_argument(
+        "--profile", metavar="FILE",
+        help="where instructions and time went: FILE.json, FILE.folded (for flame graphs), any other or - for a table",
+    )  # fmt: skip
+    to.add_argument("--symbols", metavar="F[,F]", help="for --profile: names of addresses, of ELF files or System.maps")
 
 
 def version() -> str:
@@ -296,6 +321,10 @@ def _main(arguments: list[str]) -> int:
             return isa.main(options.names, as_json=options.json)
         case "conformance":
             return _conformance(options)
+        case "images":
+            from rvtui.images import command
+
+            return command.main(options)
     raise AssertionError(options.command)
 
 
@@ -315,8 +344,8 @@ def _run(options: argparse.Namespace) -> int:
         raise UsageError("--signature-granularity needs --signature")
     if options.jit == "on":
         raise UsageError("--jit on: not available yet")
-    if options.isa is not None and options.isa.lower() not in ("rv64gch", "rv64gc_h", "rv64"):
-        raise UsageError(f"--isa {options.isa}: not available yet; the harts are rv64gch")
+    if options.image is not None:
+        _take_image(options)
     if options.bare is not None:
         if options.bare is _THE_GUEST:
             options.bare = options.guests.pop(0) if options.guests else ""
@@ -332,9 +361,10 @@ def _run(options: argparse.Namespace) -> int:
         machine, tree, image = machines.bare(
             options.bare or None, memory=options.memory or 2 << 30, harts=options.harts or 1, dtb=options.dtb,
             kernel=options.kernel, initrd=options.initrd, append=options.append or "", drives=options.drive or (),
-            network=options.network == "hub",
+            network=options.network == "hub", shares=options.share or (), reboot=not options.no_reboot,
+            isa=options.isa,
         )  # fmt: skip
-        title = options.bare or options.kernel or "nothing"
+        title = options.bare or options.image or options.kernel or "nothing"
         if options.dump_dtb is not None:
             machines.write_file(options.dump_dtb, tree)
             return 0
@@ -346,7 +376,7 @@ def _run(options: argparse.Namespace) -> int:
                 raise UsageError("--signature needs a program to run")
             options.signature = Signature.of(options.signature, image, machine.memory, width)
     else:
-        for option in ("--harts", "--dtb", "--dump-dtb", "--signature", "--kernel"):
+        for option in ("--harts", "--dtb", "--dump-dtb", "--signature", "--kernel", "--no-reboot"):
             value = getattr(options, option[2:].replace("-", "_"))
             if value is not None:
                 raise UsageError(f"{option} is for the bare machine: use it with --bare")
@@ -355,12 +385,38 @@ def _run(options: argparse.Namespace) -> int:
         machine = machines.with_guests(
             options.guests, memory=options.memory or machines.VM_MEMORY, vcpus=options.vcpus or 1,
             initrd=options.initrd, append=options.append or "", drives=options.drive or (),
-            network=options.network == "hub",
+            shares=options.share or (), network=options.network == "hub", isa=options.isa,
         )  # fmt: skip
         title = " ".join(options.guests)
-    if options.headless:
-        return _headless(machine, options)
-    return _open_after(machine, options, title, start=not options.paused)
+    return _go(machine, options, title, start=not options.paused)
+
+
+def _go(machine: object, options: argparse.Namespace, title: str, *, start: bool, path: str = "") -> int:
+    """On the screen or without, profiled if asked for."""
+    if options.symbols is not None and options.profile is None:
+        raise UsageError("--symbols needs --profile")
+    from rvtui.profile import profiling
+
+    with profiling(machine, options.profile, options.symbols):  # type: ignore[arg-type]
+        if options.headless:
+            return _headless(machine, options)
+        return _open_after(machine, options, title, start=start, path=path)
+
+
+def _take_image(options: argparse.Namespace) -> None:
+    """`--image NAME` stands for `--bare --kernel F --initrd F --append TEXT`; what is given besides comes on top."""
+    from rvtui.images.cache import Cache
+
+    if options.kernel is not None:
+        raise UsageError("--image brings its kernel: leave out --kernel, or take single files (rvtui images path)")
+    cache = Cache()
+    image = cache.need(options.image)
+    files = {kind: str(cache.files / kept.file) for kind, kept in image.files.items()}
+    options.kernel = files["kernel"]
+    options.initrd = options.initrd or files.get("initrd")
+    options.append = " ".join(filter(None, (image.append, options.append)))
+    if options.bare is None:
+        options.bare = ""
 
 
 def _open_after(machine: object, options: argparse.Namespace, title: str, *, start: bool, path: str = "") -> int:
@@ -403,9 +459,7 @@ def _snapshot(options: argparse.Namespace) -> int:
                     raise UsageError("--save needs --headless; in the application S saves")
                 _need_terminal()
             machine = snapshots.load(options.file)
-            if options.headless:
-                return _headless(machine, options)
-            return _open_after(machine, options, options.file, start=options.run, path=options.file)
+            return _go(machine, options, options.file, start=options.run, path=options.file)
         case "save":
             from rvtui import headless, machines
 

@@ -156,6 +156,7 @@ def run(
             source.pump(runner.owed)
             exit = runner.run(None if target is None else target - machine.executed)
             output.pump()
+            _warn(machine)
             if exit.reason in (ExitReason.BUDGET, ExitReason.STOPPED, ExitReason.BREAKPOINT, ExitReason.WATCHPOINT):
                 continue
             if exit.reason is ExitReason.IDLE:

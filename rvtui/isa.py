@@ -4,6 +4,7 @@ With --json every answer is one object, whose keys only ever grow in number:
 
     rvtui isa             {"isa", "profiles": [PROFILE], "extensions": [EXTENSION]}
     rvtui isa NAME        {"profiles", "extensions", "instructions", "csrs"}: all that bear the name, each a list
+    rvtui isa SET         {"isa", "mmu", "name", "extensions": names, "off": names}: of what `run --isa SET` takes
     rvtui isa diff A B    {"from", "to", "added": [NAMED], "removed": [NAMED], "changed": [CHANGE]}
 
     PROFILE      name, privileged (version or null), mandatory, optional, missing: lists of names
@@ -26,10 +27,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from emulator.errors import ConfigurationError
-from emulator.isa import ISA, csrs, sentence
+from emulator.isa import ISA, Isa, csrs, sentence
 from emulator.isa.csrs import Csr, Field
 from emulator.isa.description import Compressed, Instruction
 from emulator.isa.extensions import EXTENSIONS, Extension, isa_string
+from emulator.isa.features import named, said
 from emulator.isa.profiles import PROFILES, Profile, extension
 
 WIDTH: Final = 80
@@ -87,6 +89,8 @@ def main(names: Sequence[str], *, as_json: bool = False) -> int:
             answer = _diff(page, _version(old), _version(new))
         case ["diff", *_]:
             raise ConfigurationError(f"isa diff A B: two of {', '.join(csrs.VERSIONS)}")
+        case [name] if "," in name or name.lower().startswith("rv64") or name.lower() == "max":
+            answer = _set(page, Isa.parse(name))
         case [name]:
             answer = _lookup(page, name)
         case _:
@@ -146,6 +150,25 @@ def _matrix_row(page: _Page, each: Extension) -> None:
         cells.append((full if mandatory else open_ if each.name in profile.optional else none).ljust(3))
     text = " ".join(cells)
     page.wrapped(f"{page.mark(each.implemented, needed)} {each.name:<13}{text}  ", each.meaning, 2 + 13 + len(text) + 2)
+
+
+# --- a set, as --isa names it ---
+
+
+def _set(page: _Page, isa: Isa) -> dict[str, Any]:
+    page.title("What harts with this name implement")
+    for line in textwrap.wrap(isa.string.replace("_", " _"), WIDTH - 2):
+        page.add("  " + line.replace(" _", "_"))
+    page.add()
+    page.row("mmu-type", isa.mmu)
+    page.row("off", ", ".join(isa.missing) or "nothing")
+    return {
+        "isa": isa.string,
+        "mmu": isa.mmu,
+        "name": str(isa),
+        "extensions": list(isa.names_in_order),
+        "off": list(isa.missing),
+    }
 
 
 # --- one name ---
@@ -217,13 +240,18 @@ def _show_extension(page: _Page, each: Extension) -> None:
         found = [profile.name for profile in PROFILES.values() if each.name in getattr(profile, attribute)]
         if found:
             page.row(key, ", ".join(found))
-    named = _instructions_of(each)
-    if named:
-        page.row("adds", ", ".join(named))
-    registers = [csr.name for csr in csrs.CSRS if csr.extension == each.name]
+    instructions = _instructions_of(each)
+    if instructions:
+        page.row("adds", ", ".join(instructions))
+    registers = [csr.name for csr in csrs.CSRS if each.name in named(csr.extension)]
     if registers:
         page.row("CSRs", ", ".join(registers))
-    fields = [f"{csr.name}.{field.name}" for csr in csrs.CSRS for field in csr.fields if field.extension == each.name]
+    fields = [
+        f"{csr.name}.{field.name}"
+        for csr in csrs.CSRS
+        for field in csr.fields
+        if each.name in named(field.extension) and each.name not in named(csr.extension)
+    ]
     if fields:
         page.row("fields", ", ".join(fields))
 
@@ -254,6 +282,8 @@ def _show_instruction(page: _Page, insn: Instruction | Compressed) -> None:
 def _extension_text(name: str) -> str:
     """Trap returns and the like are of a mode, not of an extension."""
     meaning = next((each.meaning for each in _all() if each.name == name), "")
+    if not meaning and len(named(name)) > 1:
+        return said(name)
     return f"{name}: {meaning}" if meaning else f"none: {name.removesuffix('-mode')}-mode's own"
 
 
@@ -323,7 +353,9 @@ def _field_text(field: Field) -> str:
     if field.kind.value != "read/write":
         value = f" {field.meaning(field.value)}" if field.kind.name == "FIXED" and field.width < 64 else ""
         text += f"; {field.kind.value}{value}"
-    return text + (f"; {field.extension}" if field.extension else "")
+    if field.without:
+        text += f"; only without {field.without}"
+    return text + (f"; {said(field.extension)}" if field.extension else "")
 
 
 # --- versions ---
@@ -380,7 +412,7 @@ def _changes(
         yield f"number {_number(before[1])}, now {_number(after[1])}"
     left, right = (
         # Fields of later extensions belong to no version of the architecture.
-        {field.name: field for field in after[2].fields_in(each) if field.extension is None}
+        {field.name: field for field in after[2].fields_in(each) if not field.later}
         for each in (old, new)
     )
     for name in dict.fromkeys((*left, *right)):
@@ -439,7 +471,7 @@ def _csr_data(csr: Csr) -> dict[str, Any]:
         "doc": csr.doc,
         "privilege": csr.privilege,
         "read_only": csr.read_only,
-        "extension": csr.extension,
+        "extension": next(iter(named(csr.extension)), None),
         "since": csr.since,
         "h_since": csr.h_since,
         "former": [{"name": each.name, "number": each.number, "versions": list(each.versions)} for each in csr.former],
@@ -460,5 +492,5 @@ def _field_data(field: Field) -> dict[str, Any]:
         "kind": field.kind.value,
         "doc": field.doc,
         "values": None if field.values is None else {str(value): name for value, name in field.values.items()},
-        "extension": field.extension,
+        "extension": next(iter(named(field.extension)), None),
     }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emulator import boot, guests, loader
-from emulator.devices.virtio import VIRTIO_SLOTS, Drive, Entropy, Network
+from emulator.devices.virtio import VIRTIO_SLOTS, Drive, Entropy, Network, Share
 from emulator.errors import ConfigurationError, LoadError
 from emulator.isa import decode
 from emulator.loader import Image
@@ -44,12 +44,12 @@ def find(name: str, *, bare: bool) -> Path:
 
 def with_guests(
     names: Sequence[str], *, memory: int = VM_MEMORY, vcpus: int = 1, initrd: str | None = None, append: str = "",
-    drives: Sequence[str] = (), network: bool = True,
+    drives: Sequence[str] = (), shares: Sequence[str] = (), network: bool = True, isa: str = "max",
 ) -> Machine:  # fmt: skip
     """Each of `names` as a VM of the built-in hypervisor, with `memory` bytes. All are given `initrd` and `append`,
-    such of `drives` as name no other VM, a source of entropy, and a network device if `network`."""
+    such of `drives` as name no other VM, `shares`, a source of entropy, and a network device if `network`."""
     paths = [find(name, bare=False) for name in names]
-    machine = Machine(memory=_up(len(paths) * (memory + (2 << 20)) + OVERHEAD))
+    machine = Machine(memory=_up(len(paths) * (memory + (2 << 20)) + OVERHEAD), isa=isa)
     hypervisor = Hypervisor(machine)
     machine.host = hypervisor
     taken: set[str] = set()
@@ -62,8 +62,10 @@ def with_guests(
         for drive, only in disks:
             if only in (None, len(taken)):
                 vm.attach(Drive.parse(drive))
+        for share in Share.parse_all(shares):
+            vm.attach(share)
         data = loader.read_file(path)
-        if not _has_form(data):
+        if not loader.has_form(data):
             raise LoadError(f"{path}: {_foreign(data) or 'neither an ELF file nor a Linux kernel image'}")
         vm.load(path, append, initrd)
     return machine
@@ -86,34 +88,31 @@ def _disk(text: str, vms: int) -> tuple[str, int | None]:
 
 def bare(
     firmware: str | None, *, memory: int, harts: int, dtb: str | None, kernel: str | None = None,
-    initrd: str | None = None, append: str = "", drives: Sequence[str] = (), network: bool = True,
+    initrd: str | None = None, append: str = "", drives: Sequence[str] = (), shares: Sequence[str] = (),
+    network: bool = True, reboot: bool = True, isa: str = "max",
 ) -> tuple[Machine, bytes, Image | None]:  # fmt: skip
     """The bare machine with `firmware` in M-mode at its entry, or `kernel` in S-mode under the built-in one; the device
-    tree that it is handed; the first program loaded. Without either it has nothing to run."""
-    machine = Machine(memory=memory, harts=harts, drives=map(Drive.parse, drives), entropy=0, network=network)
-    image = None if firmware is None else _program(find(firmware, bare=True), machine.ram_base)
-    main = None if kernel is None else _program(find(kernel, bare=False), boot.kernel_place(machine, image))
-    tree = boot.boot(
-        machine, image, main, append=append,
-        initrd=None if initrd is None else boot.Initrd(loader.shown(initrd), loader.read_file(initrd)),
-        tree=None if dtb is None else loader.read_file(dtb, 1 << 20),
-        tree_name="device tree" if dtb is None else loader.shown(dtb),
+    tree that it is handed; the first program loaded. Without either it has nothing to run. `reboot`: a reset boots it
+    again."""
+    machine = Machine(
+        memory=memory, harts=harts, drives=map(Drive.parse, drives), entropy=0, network=network, isa=isa
     )  # fmt: skip
-    return machine, tree, image or main
+    for share in Share.parse_all(shares):
+        machine.attach(share)
+    paths = {"firmware": (firmware, True), "kernel": (kernel, False)}
+    found = {part: find(name, bare=bare) for part, (name, bare) in paths.items() if name is not None}
+    for path in found.values():
+        _check_program(path)
+    recipe = boot.Recipe(append, **found, initrd=initrd, tree=dtb)
+    tree, image = recipe.start(machine)
+    machine.recipe = recipe if reboot else None
+    return machine, tree, image
 
 
-def _program(path: Path, address: int) -> Image:
-    """In whichever form; all but ELF files are loaded at `address`."""
+def _check_program(path: Path) -> None:
     data = loader.read_file(path)
-    if _has_form(data):
-        return loader.read_image(path, address)
-    _check_raw(path, data)
-    return loader.read_raw(path, address)
-
-
-def _has_form(data: bytes) -> bool:
-    """ELF, Linux image or compressed, whatever the name says."""
-    return data.startswith((b"\x7fELF", b"\x1f\x8b")) or loader.linux_header(data) is not None
+    if not loader.has_form(data):
+        _check_raw(path, data)
 
 
 def _foreign(data: bytes) -> str:

@@ -186,6 +186,11 @@ class Session:
             self._condition.notify_all()
         self._runner.interrupt()
 
+    def take_warnings(self) -> list[str]:
+        """What the machine has to say since the last time: of drives and folders that fail, as a rule."""
+        found = self.machine.warnings
+        return [found.pop(0) for _ in range(len(found))]
+
     def old_output(self, console: int) -> bytes:
         """What the console had printed before this session, as in a restored machine; once."""
         return self._old_output.pop(console, b"")
@@ -483,11 +488,11 @@ class Session:
             self._step(1)
             return
         # The same call's return: same stack pointer, same world. Recursion passes by with a lower one.
-        stack, world = face.x[2], (face.mode, face.csr("hgatp"))
+        stack, world = face.x[2], (face.mode, face.hgatp)
         hart = machine.harts[hart_index(machine, self.subject)]
 
         def returned(machine: Machine) -> bool:
-            return hart.pc == after and hart.x[2] == stack and (hart.mode, hart.csr("hgatp")) == world
+            return hart.pc == after and hart.x[2] == stack and (hart.mode, hart.hgatp) == world
 
         self._begin(_Goal(after, returned, "stepped over"))
 

@@ -252,11 +252,15 @@ class VcpuFace:
     def mode(self) -> Mode:
         return Mode(self.vcpu.mode)
 
+    @property
+    def hgatp(self) -> int:
+        return int(self.hart.hgatp if self.loaded else self.vcpu.vm.hgatp)
+
     def csr(self, name: str) -> int:
         if not self.loaded:
             if name == "hgatp":
-                return int(self.vcpu.vm.hgatp)
-            if name in SWITCHED:
+                return self.hgatp
+            if name in SWITCHED and self.hart.has_csr(name):
                 return int(self.vcpu.get_reg(name))
             if name in DERIVED:
                 with self._borrowed():
@@ -264,7 +268,7 @@ class VcpuFace:
         return int(self.hart.csr(name))
 
     def set_csr(self, name: str, value: int) -> None:
-        if self.loaded or name not in SWITCHED:
+        if self.loaded or name not in SWITCHED or not self.hart.has_csr(name):
             if not self.loaded and name in ("hgatp", *DERIVED):
                 raise ConfigurationError(f"{name} of {self.vcpu.vm.name} can only be set while it is on the hart")
             self.hart.set_csr(name, value)
@@ -311,6 +315,6 @@ class VcpuFace:
         if self.loaded:
             yield
             return
-        own = {name: self.vcpu.get_reg(name) for name in SWITCHED}
+        own = {name: self.vcpu.get_reg(name) for name in SWITCHED if self.hart.has_csr(name)}
         with borrowed(self.hart, {"hgatp": self.vcpu.vm.hgatp, **own}):
             yield

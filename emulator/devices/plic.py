@@ -1,5 +1,6 @@
 """The platform-level interrupt controller (RISC-V PLIC specification 1.0.0), laid out as in QEMU's virt machine:
-two contexts per hart, M-mode then S-mode; in a VM there is only S-mode. All sources are level-triggered."""
+two contexts per hart, M-mode then S-mode; in a VM there is only S-mode. Sources are level-triggered, but for the UART:
+there kernels leave "transmitter empty" as it is, and do not expect it again before they write (xv6 does)."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ from emulator.devicetree import Node, Tree, quads
 SOURCES: Final = 96
 """Source numbers, 0 included, which stands for none."""
 TOP_PRIORITY: Final = 7
+EDGES: Final = 1 << 10
+"""Sources that are triggered by edges: the UART's."""
 LINES: Final = (11, 9)
 """mip bits of a hart's contexts: MEIP, SEIP."""
 PENDING, ENABLE, ENABLE_STRIDE, CONTEXT, CONTEXT_STRIDE = 0x1000, 0x2000, 0x80, 0x20_0000, 0x1000
@@ -58,12 +61,16 @@ class Plic(Device):
         levels = self.levels
         self._power_on()
         self.levels = levels
+        self.pending = levels & EDGES
         self._forward()
         self.refresh()
 
     def set_source(self, source: int, level: bool) -> None:
         """A device drives its wire: `source` 1..95; others are ignored."""
         bit = 1 << source & _ALL if 0 < source < SOURCES else 0
+        if level:
+            # "the gateway ... converts the first matching signal edge"; it keeps one that comes before completion.
+            self.pending |= bit & EDGES & ~self.levels
         self.levels = self.levels | bit if level else self.levels & ~bit
         self._forward()
         self._update()
@@ -113,12 +120,12 @@ class Plic(Device):
     def _forward(self) -> None:
         """"Interrupt Gateways": a high level becomes one request, and no other before completion. A request is not
         taken back when the level falls."""
-        self.pending |= self.levels & ~self.claimed
+        self.pending |= self.levels & ~self.claimed & ~EDGES
 
     def _best(self, context: int) -> int:
         """The pending and enabled source of highest priority, lowest number among equals; 0 if there is none.
         Priority 0 means never."""
-        left, best, top = self.pending & self.enables[context], 0, 0
+        left, best, top = self.pending & ~self.claimed & self.enables[context], 0, 0
         while left:
             source = (left & -left).bit_length() - 1
             left &= left - 1

@@ -91,9 +91,9 @@ class Rtc(Device):
     def write(self, offset: int, size: int, value: int) -> None:
         match offset:
             case 0x00:
-                self._set(self.now & ~_WORD | value)
+                self.set(self.now & ~_WORD | value)
             case 0x04:
-                self._set(self.now & _WORD | value << 32)
+                self.set(self.now & _WORD | value << 32)
             case 0x08:
                 self.alarm, self.armed = self.alarm & ~_WORD | value, True
             case 0x0C:
@@ -106,7 +106,8 @@ class Rtc(Device):
                 self.pending = False
         self.tick()
 
-    def _set(self, nanoseconds: int) -> None:
+    def set(self, nanoseconds: int) -> None:
+        """From here on it is `nanoseconds` since 1970."""
         self.offset = self.offset + nanoseconds - self.now & _MASK
 
     def describe(self, tree: Tree, base: int) -> None:

@@ -25,6 +25,10 @@ IIR_MSI, IIR_NONE, IIR_THRI, IIR_RDI, IIR_RLSI, IIR_TIMEOUT = 0, 1, 2, 4, 6, 12
 # Modem inputs: CTS, DSR, DCD; RI is off.
 CONNECTED: Final = 0xB0
 
+ACTIVE: Final = (0, 1, 2)
+"""RBR and THR, IER, IIR and FCR: after an access to them an interrupt that is left makes a new edge, so that none is
+lost between them and the completion at the interrupt controller."""
+
 REGISTERS: Final = {
     "ier": 0x0F, "fcr": 0xC9, "lcr": 0xFF, "mcr": 0x1F, "scr": 0xFF, "dll": 0xFF, "dlm": 0xFF, "delta": 0x0F,
 }  # fmt: skip
@@ -62,7 +66,7 @@ class Uart(Device):
     def read(self, offset: int, size: int) -> int:
         self._receive()
         value = self._read(offset)
-        self._update()
+        self._update(offset in ACTIVE)
         return value
 
     def _read(self, offset: int) -> int:
@@ -125,7 +129,7 @@ class Uart(Device):
                 self.delta |= ((before ^ after) >> 4 & 0x0B) | ((before & ~after) >> 4 & 0x04)  # RI: trailing edge
             case 7:
                 self.scr = value
-        self._update()
+        self._update(offset in ACTIVE)
 
     def refresh(self) -> None:
         self._level = self._cause() != IIR_NONE
@@ -175,10 +179,13 @@ class Uart(Device):
             self.rx.clear()
         self.rx.append(byte)
 
-    def _update(self) -> None:
+    def _update(self, anew: bool = True) -> None:
+        """Drive the wire; `anew`: what is still there makes an edge again."""
         if self.ier & IER_RDI:
             self._receive()
         level = self._cause() != IIR_NONE
-        if level != self._level:
+        if anew and level and self._level:
+            self.interrupt(False)
+        if (anew and level) or level != self._level:
             self._level = level
             self.interrupt(level)

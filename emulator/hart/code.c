@@ -14,6 +14,8 @@ enum { FUSED_BASE = HANDLER_stop + 1, DEPENDENT_BASE = FUSED_BASE + FUSED_FIRSTS
 typedef struct form {
     u32 mask, match;
     u16 handler, far; /* far: for jumps that leave the page */
+    u16 odd;          /* for jumps, which may be misaligned, where all instructions have 32 bits */
+    u8 needs;         /* feature */
     u8 ends_block, relative;
     u8 first, second; /* place among the frequent instructions, from 1; 0: not fused */
     u8 swap;          /* rs1 in b may change places with rs2: 1 in a, 2 in c */
@@ -27,19 +29,20 @@ static inline u32 sink(u32 rd) { return rd ? rd : 32; }
 
 #include "decoder.inc"
 
-static const form *find_form(u32 word) {
+/* What is switched off makes way for what is behind it: hints are instructions of the base set that do nothing. */
+static const form *find_form(const hart_isa *isa, u32 word) {
     const u32 bucket = (word & 3) == 3 ? 32 + (word >> 2 & 31) : (word & 3) | (word >> 13 & 7) << 2;
     for (const form *f = forms + buckets[bucket]; f < forms + buckets[bucket + 1]; f++)
-        if ((word & f->mask) == f->match) return f->reserved && f->reserved(word) ? NULL : f;
+        if ((word & f->mask) == f->match && isa_has(isa, f->needs)) return f->reserved && f->reserved(word) ? NULL : f;
     return NULL;
 }
 
 /* "Transformed Instruction or Pseudoinstruction for mtinst or htinst": of loads, stores, atomics, HLV, HLVX and HSV, and by
    "Cache Management Operations", section "Traps", of cache-block operations; 0 of others.
    `offset`: from the address of the access to the one that faulted. */
-u32 transformed(u32 word, u32 offset) {
+u32 transformed(const core *c, u32 word, u32 offset) {
     enum { LOAD = 0x03, LOAD_FP = 0x07, MISC_MEM = 0x0f, STORE = 0x23, STORE_FP = 0x27, AMO = 0x2f, SYSTEM_ = 0x73 };
-    const form *f = find_form(word);
+    const form *f = find_form(&c->m->isa, word);
     if (!f) return 0;
     const u32 full = f->expand ? f->expand(word) : word;
     u32 kept;
@@ -143,8 +146,8 @@ static void emit_synthetic(draft *d, u32 handler) {
 }
 
 /* Add one instruction; true when it ends the block. */
-static bool emit(draft *d, u32 word, u64 offset_in_page, u64 page_room) {
-    const form *f = find_form(word);
+static bool emit(const core *c, draft *d, u32 word, u64 offset_in_page, u64 page_room) {
+    const form *f = find_form(&c->m->isa, word);
     const u32 length = (word & 3) == 3 ? 4 : 2, n = d->head.n;
     op *o = &d->ops[d->slots++];
     memset(o, 0, sizeof *o);
@@ -161,7 +164,11 @@ static bool emit(draft *d, u32 word, u64 offset_in_page, u64 page_room) {
     d->first[n] = f->first;
     d->second[n] = f->second;
     d->swap[n] = f->swap;
-    if (f->relative) {
+    if (f->odd && !has(c, FEATURE_ZCA) && (!f->relative || o->imm & 2)) {
+        o->handler = f->odd;
+        d->second[n] = 0;
+        if (f->relative) o->imm += d->head.bytes;
+    } else if (f->relative) {
         const i64 target = (i64)offset_in_page + o->imm;
         if (f->far && (target < 0 || target >= (i64)page_room)) {
             o->handler = f->far;
@@ -175,8 +182,8 @@ static bool emit(draft *d, u32 word, u64 offset_in_page, u64 page_room) {
 }
 
 /* Would the immediate, made relative to the start of the block, leave its 32 bits? Then it begins a block. */
-static bool overflows(u32 word, u32 bytes) {
-    const form *f = find_form(word);
+static bool overflows(const core *c, u32 word, u32 bytes) {
+    const form *f = find_form(&c->m->isa, word);
     op o = {0};
     if (!f || !f->relative || f->ends_block) return false;
     f->extract(&o, word);
@@ -225,8 +232,8 @@ static enum ending decode(core *c, const u8 *page, u32 offset, u32 most, draft *
             memcpy(&high, page + at + 2, 2);
         }
         const u32 word = low | (u32)high << 16;
-        if (d->head.n && overflows(word, d->head.bytes)) break;
-        if (emit(d, word, at, 4096)) return BY_JUMP;
+        if (d->head.n && overflows(c, word, d->head.bytes)) break;
+        if (emit(c, d, word, at, 4096)) return BY_JUMP;
     }
     emit_synthetic(d, HANDLER_end);
     d->ops[d->slots++] = (op){0}; /* chain */
@@ -276,7 +283,7 @@ static block *crossing_block(core *c, u64 pc, const u8 *page) {
     }
     draft d = {0};
     d.head.offset = 4094;
-    const bool jumped = emit(&d, low | (u32)high << 16, 4094, 0);
+    const bool jumped = emit(c, &d, low | (u32)high << 16, 4094, 0);
     return scratch_from(c, &d, jumped);
 }
 
@@ -291,7 +298,7 @@ block *scratch_block(core *c, u64 pc, u32 most) {
         if ((word & 3) == 3 && known_page(c, pc + 2, &second) != OK) return NULL;
         d = (draft){0};
         d.head.offset = pc & 4095;
-        const bool jumped = emit(&d, word, 4096, 0);
+        const bool jumped = emit(c, &d, word, 4096, 0);
         return scratch_from(c, &d, jumped);
     }
     u16 low;

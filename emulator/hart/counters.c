@@ -81,6 +81,7 @@ void counters_changed(core *c) {
 static bool overflow(core *c, u64 i) {
     u64 *event = &c->h.csr.mhpmevent[i - FIRST_COUNTER];
     c->armed &= ~(1ull << i);
+    if (!has(c, FEATURE_SSCOFPMF)) return false;
     if (*event & OVERFLOWED) return false;
     *event |= OVERFLOWED;
     c->h.csr.mip |= MIP_LCOFIP;

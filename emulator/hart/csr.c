@@ -53,9 +53,16 @@ static bool float_off(hart *h)
     return !(h->csr.mstatus & MSTATUS_FS) || (h->v && !(h->csr.vsstatus & VSSTATUS_FS));
 }
 
+/* Place in csr_entries; 0: this hart has no such register. */
+static unsigned place_of(hart *h, unsigned number)
+{
+    const unsigned place = csr_index[number & 0xfff];
+    return isa_of(h)->there[place] ? place : 0;
+}
+
 int csr_check(hart *h, unsigned number, bool write)
 {
-    unsigned place = csr_index[number & 0xfff];
+    unsigned place = place_of(h, number);
     if (!place || (write && number >> 10 == 3))
         return EXCEPTION_ILLEGAL_INSTRUCTION;
     unsigned guard = csr_entries[place].guard;
@@ -90,6 +97,12 @@ static const csr_entry *entry_of(unsigned number)
     return &csr_entries[csr_index[number & 0xfff]];
 }
 
+/* Less the bits that are read-only zero, because what they belong to is switched off. */
+static uint64_t implemented(hart *h, unsigned number, uint64_t value)
+{
+    return value & ~isa_of(h)->off[csr_index[number & 0xfff]];
+}
+
 /* The number that the access really means. */
 static unsigned substituted(hart *h, unsigned number)
 {
@@ -100,7 +113,7 @@ uint64_t csr_read(hart *h, unsigned number)
 {
     uint64_t value;
     number = substituted(h, number);
-    value = entry_of(number)->read(h, number);
+    value = implemented(h, number, entry_of(number)->read(h, number));
     if (number == CSR_TIME && h->v)
         return value + h->csr.htimedelta;
     /* Section "Supervisor Count Overflow (scountovf) Register". */
@@ -120,7 +133,7 @@ void csr_write(hart *h, unsigned number, uint64_t value)
     number = substituted(h, number);
     entry = entry_of(number);
     h->clock += 1; /* a write takes effect after its instruction, which itself is counted */
-    entry->write(h, number, value);
+    entry->write(h, number, implemented(h, number, value));
     h->clock -= 1;
     if (entry->after)
         entry->after(h);
@@ -128,18 +141,18 @@ void csr_write(hart *h, unsigned number, uint64_t value)
 
 int hart_csr_read(hart *h, uint32_t number, uint64_t *value)
 {
-    if (number > 0xfff || !csr_index[number])
+    if (number > 0xfff || !place_of(h, number))
         return -1;
-    *value = entry_of(number)->read(h, number);
+    *value = implemented(h, number, entry_of(number)->read(h, number));
     return 0;
 }
 
 int hart_csr_write(hart *h, uint32_t number, uint64_t value)
 {
-    if (number > 0xfff || !csr_index[number] || number >> 10 == 3)
+    if (number > 0xfff || !place_of(h, number) || number >> 10 == 3)
         return -1;
     const csr_entry *entry = entry_of(number);
-    entry->write(h, number, value);
+    entry->write(h, number, implemented(h, number, value));
     if (entry->after)
         entry->after(h);
     return 0;
@@ -302,6 +315,7 @@ void csr_write_hgeie(hart *h, unsigned number, uint64_t value)
 
 void csr_fit(hart *h)
 {
+    csr_keep(h);
     h->csr.mideleg &= ~MIDELEG_SGEI;
     if (h->geilen)
         h->csr.mideleg |= MIDELEG_SGEI;

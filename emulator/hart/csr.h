@@ -27,9 +27,26 @@ uint64_t csr_read(hart *h, unsigned number);
 uint64_t csr_read_for_modify(hart *h, unsigned number);
 void csr_write(hart *h, unsigned number, uint64_t value);
 
+/* What the harts of a machine implement: features by number (emulator/isa/features.py), and what follows for CSRs. */
+typedef struct hart_isa {
+    uint64_t features[FEATURE_WORDS];
+    uint64_t off[CSR_PLACES];  /* by place in csr_entries: bits that are read-only zero */
+    uint8_t there[CSR_PLACES]; /* is there such a register? */
+} hart_isa;
+
+static inline bool isa_has(const hart_isa *isa, unsigned feature)
+{
+    return isa->features[feature >> 6] >> (feature & 63) & 1;
+}
+
+/* Compute what follows from the features. */
+void csr_implement(hart_isa *isa);
+/* Storage of registers and bits that are not there, to what it must hold then. */
+void csr_keep(hart *h);
+
 /* All CSRs to their reset values. */
 void csr_reset(hart *h);
-/* Bring what depends on GEILEN in line with it. */
+/* Bring what depends on GEILEN, and on what is implemented, in line with it. */
 void csr_fit(hart *h);
 
 /* Interrupts pending, as read from mip: wires, timers and bits that software set. */
@@ -44,6 +61,8 @@ uint64_t hart_next_overflow(hart *h, bool asleep);
 /* Also hart_next_interrupt, hart_csr_read and hart_csr_write, see native.h. */
 
 /* Provided by the rest of the hart. */
+const hart_isa *isa_of(hart *h);
+static inline bool hart_has(hart *h, unsigned feature) { return isa_has(isa_of(h), feature); }
 void hart_context_changed(hart *h); /* something that translation or decoding of accesses depends on was written */
 void hart_pmp_changed(hart *h);
 void hart_timer_changed(hart *h);   /* hart_next_timer may have changed */

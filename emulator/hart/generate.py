@@ -16,6 +16,7 @@ from pathlib import Path
 from emulator.isa import ISA
 from emulator.isa.description import Compressed, Instruction, Registry
 from emulator.isa.expression import Effect, Value
+from emulator.isa.features import NUMBERS, of_form
 
 from .generate_csrs import csr_defs_h, csr_state_h, csr_table_c
 
@@ -148,9 +149,11 @@ class Body:
                 return f"(u64){text}" if op in ("eq", "ne", "ltu", "geu") else text
         raise TypeError(f"{self.insn.name}: no C for {value!r}")
 
-    def statements(self, far: bool = False, fused: bool = False, result: str | None = None) -> list[str]:
+    def statements(
+        self, far: bool = False, fused: bool = False, result: str | None = None, odd: bool = False
+    ) -> list[str]:
         """The whole body, ending in the dispatch of what follows; `fused`: it goes on in the same handler, which finds
-        the value written in `result`."""
+        the value written in `result`; `odd`: a jump to where instructions of 32 bits only may not be."""
         insn, places = self.insn, slots(self.insn)
         writes: list[str] = []
         jumps: list[str] = []
@@ -169,10 +172,17 @@ class Body:
                 case Effect("access", (name, *args)):
                     self.lines.append(f"ACCESS({name}(c, {', '.join(self.c(argument) for argument in args)}));")
                 case Effect("jump", (target, None)):
+                    if odd and is_pc_relative(target):
+                        return [f"MISALIGNED({self.c(target)});"]
+                    if odd:
+                        to = self.temporary("u64", self.c(target))
+                        self.lines.append(f"if ({to} & 2) MISALIGNED({to});")
                     if is_pc_relative(target):
                         jumps.append("JUMP_FAR();" if far else "JUMP_NEAR();")
                     else:
                         jumps.append(f"JUMP_INDIRECT({self.settle(target, insn)});")
+                case Effect("jump", (target, condition)) if odd:
+                    jumps.append(f"if ({self.c(condition)}) MISALIGNED({self.c(target)}); else FALL_THROUGH();")
                 case Effect("jump", (_, condition)):
                     kind = "FAR" if far else "NEAR"
                     jumps.append(f"if ({self.c(condition)}) JUMP_{kind}(); else FALL_THROUGH();")
@@ -198,9 +208,14 @@ class Body:
 
 
 def body(
-    insn: Instruction, *, far: bool = False, fused: bool = False, result: str | None = None, base: str | None = None
-) -> str:
-    return "\n    ".join(Body(insn, base=base).statements(far, fused, result))
+    insn: Instruction, *, far: bool = False, fused: bool = False, result: str | None = None, base: str | None = None,
+    odd: bool = False,
+) -> str:  # fmt: skip
+    return "\n    ".join(Body(insn, base=base).statements(far, fused, result, odd))
+
+
+def jumps(insn: Instruction) -> bool:
+    return any(effect.kind == "jump" for effect in insn.effects)
 
 
 def has_near_jump(insn: Instruction) -> bool:
@@ -267,6 +282,7 @@ def is_commutative(insn: Instruction) -> bool:
 def handler_names(registry: Registry) -> list[str]:
     names = [identifier(name) for name in registry.instructions]
     names += [f"{identifier(insn.name)}_far" for insn in registry.instructions.values() if has_near_jump(insn)]
+    names += [f"{identifier(insn.name)}_odd" for insn in registry.instructions.values() if jumps(insn)]
     names += SYNTHETIC
     pairs = fusion(registry)
     return names + [name for name, _, _ in (*pairs.pairs(), *pairs.dependent_pairs())]
@@ -280,6 +296,8 @@ def handlers_c(registry: Registry) -> str:
         parts.append(f"OP({name}) {{\n    {body(insn)}\n}}")
         if has_near_jump(insn):
             parts.append(f"OP({name}_far) {{\n    {body(insn, far=True)}\n}}")
+        if jumps(insn):
+            parts.append(f"OP({name}_odd) {{\n    {body(insn, odd=True)}\n}}")
     pairs = fusion(registry)
     for name, a, b in pairs.pairs():
         first, second = body(a, fused=True), body(b)
@@ -337,8 +355,10 @@ def decoder_c(registry: Registry) -> str:
 
     rows: list[tuple[int, str]] = []
     numbers = {insn.name: i for i, insn in enumerate(registry.instructions.values())}
-    jumps = [insn for insn in registry.instructions.values() if has_near_jump(insn)]
-    far = {insn.name: len(registry.instructions) + i for i, insn in enumerate(jumps)}
+    near = [insn for insn in registry.instructions.values() if has_near_jump(insn)]
+    far = {insn.name: len(registry.instructions) + i for i, insn in enumerate(near)}
+    jumping = [insn for insn in registry.instructions.values() if jumps(insn)]
+    odd = {insn.name: len(registry.instructions) + len(near) + i for i, insn in enumerate(jumping)}
     pairs = fusion(registry)
     first_at = {insn.name: i + 1 for i, insn in enumerate(pairs.firsts)}
     end_at = {insn.name: i + 1 for i, insn in enumerate(pairs.ends)}
@@ -353,6 +373,7 @@ def decoder_c(registry: Registry) -> str:
         checks = " || ".join(f"({field_c(form, quoted_name(form, name))}) == {value}" for name, value in never)
         row = (
             f"{{{form.layout.mask:#x}u, {form.layout.match:#x}u, {numbers[target.name]}, {far.get(target.name, 0)}, "
+            f"{odd.get(target.name, 0)}, {NUMBERS[of_form(form)]}, "
             f"{int(target.ends_block)}, {int(needs_offset(target))}, {first_at.get(target.name, 0)}, "
             f"{end_at.get(target.name, 0)}, {swap(target)}, extract_{extractor(form)}, {reserved(checks, extractors)}, "
             f"{expander(form, registry, extractors)}}}"

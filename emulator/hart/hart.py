@@ -9,7 +9,8 @@ from enum import IntEnum
 from typing import Any, Final, cast
 
 from emulator.errors import ConfigurationError, StateError, TranslationError
-from emulator.isa import csrs
+from emulator.isa import MAX, Isa, csrs
+from emulator.isa.features import said
 from emulator.memory import Memory
 
 from ._native import ffi, lib
@@ -358,10 +359,13 @@ def _fill(table: Any, entry: str, packed: bytes) -> None:
 class Hart:
     """One hart of a machine. Made by `Machine`, which also owns what lies behind it."""
 
-    def __init__(self, native: Any, machine: Any, memory: Memory):
+    def __init__(self, native: Any, machine: Any, memory: Memory, isa: Isa = MAX):
         self._h = native
         self._machine = machine  # keeps the native machine alive
         self._memory = memory
+        self.isa = isa
+        """What it implements."""
+        self._align = 1 if "Zca" in isa else 3
         self._cell = ffi.new("uint64_t *")
         self.index = int(native.index)
         self.x = Registers(native.x, True)
@@ -375,7 +379,7 @@ class Hart:
 
     @pc.setter
     def pc(self, value: int) -> None:
-        self._h.pc = value & WORD & ~1
+        self._h.pc = value & WORD & ~self._align
 
     @property
     def mode(self) -> Mode:
@@ -383,6 +387,8 @@ class Hart:
 
     @mode.setter
     def mode(self, mode: Mode) -> None:
+        if mode.virtual and "H" not in self.isa:
+            raise ConfigurationError(f"there is no {mode.label}-mode: the H extension is off")
         lib.hart_set_mode(self._h, mode.privilege, int(mode.virtual))
 
     def csr(self, which: str | int) -> int:
@@ -390,14 +396,40 @@ class Hart:
         number = self._number(which)
         value = self._cell
         if lib.hart_csr_read(self._h, number, value):
-            raise ConfigurationError(f"there is no CSR {which if isinstance(which, str) else hex(which)} on this hart")
+            name = which if isinstance(which, str) else hex(which)
+            raise ConfigurationError(f"there is no CSR {name} on this hart{self._why(number)}")
         return int(value[0])
+
+    @property
+    def hgatp(self) -> int:
+        """0, that is no G-stage, also where the H extension is off."""
+        return int(self._h.csr.hgatp)
+
+    def has_csr(self, which: str | int) -> bool:
+        """Is there such a CSR, with what the hart implements?"""
+        return not lib.hart_csr_read(self._h, self._number(which), self._cell)
+
+    def set_csrs(self, values: Mapping[str, int]) -> None:
+        """Write those that this hart has, in order."""
+        for name, value in values.items():
+            if self.has_csr(name):
+                self.set_csr(name, value)
+
+    def set_pending(self, bits: int, level: bool) -> None:
+        """Set or clear bits of mip that software may write; the wires of interrupt controllers take no part."""
+        stored = int(self._h.csr.mip) | int(self._h.csr.hvip) & 1 << 2
+        self.set_csr("mip", stored | bits if level else stored & ~bits)
 
     def set_csr(self, which: str | int, value: int) -> None:
         """Write as M-mode would (V=0): WARL fields take legal values only. ConfigurationError when read-only."""
         number = self._number(which)
         if lib.hart_csr_write(self._h, number, value & WORD):
             raise ConfigurationError(f"CSR {which if isinstance(which, str) else hex(which)} is read-only or missing")
+
+    @staticmethod
+    def _why(number: int) -> str:
+        known = csrs.BY_NUMBER.get(number)
+        return f": it needs {said(known.extension)}" if known is not None and known.extension else ""
 
     @staticmethod
     def _number(which: str | int) -> int:
@@ -443,6 +475,11 @@ class Hart:
     def misses(self) -> tuple[int, int, int]:
         """Lookaside misses of fetch, load, store: each a walk of the page tables."""
         return int(self._h.misses[0]), int(self._h.misses[1]), int(self._h.misses[2])
+
+    @property
+    def table_reads(self) -> int:
+        """Page-table entries read by walks."""
+        return int(self._h.walk_reads)
 
     def traps(self) -> list[tuple[Mode, int, bool, int]]:
         """(mode it came from, cause, is it an interrupt, how often), those that ever happened."""
@@ -555,6 +592,8 @@ class Hart:
 
     def walk(self, address: int, access: Access = Access.LOAD, mode: Mode | None = None) -> Walk:
         """Translate as the hart would, by its own walker, changing nothing. `mode`: another than the hart's own."""
+        if mode is not None and mode.virtual and "H" not in self.isa:
+            raise ConfigurationError(f"there is no {mode.label}-mode: the H extension is off")
         record = ffi.new("walk_record *")
         cause = lib.hart_walk(self._h, address & WORD, access, -1 if mode is None else mode, record)
         steps = tuple(
@@ -664,7 +703,8 @@ class Hart:
                 else:
                     for i, item in enumerate(value):
                         getattr(fresh.csr, name)[i] = item
-            if fresh.prv not in (0, 1, 3) or fresh.v > 1 or (fresh.prv == 3 and fresh.v) or fresh.pc & 1 or fresh.x[0]:
+            odd = fresh.pc & self._align or fresh.x[0]
+            if fresh.prv not in (0, 1, 3) or fresh.v > ("H" in self.isa) or (fresh.prv == 3 and fresh.v) or odd:
                 raise ValueError("mode, pc or x0")
             if fresh.idle > fresh.clock or fresh.clock >> 62:
                 raise ValueError("clock")

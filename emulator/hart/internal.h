@@ -90,6 +90,7 @@ typedef struct watch { u64 address, length; u32 kinds; } watch;
 typedef struct core core;
 
 struct machine {
+    hart_isa isa; /* of all its harts: they share decoded code */
     u32 harts;
     core **cores;
     u32 regions;
@@ -186,6 +187,8 @@ struct core {
 
 static inline core *core_of(hart *h) { return (core *)h; }
 
+static inline bool has(const core *c, u32 feature) { return isa_has(&c->m->isa, feature); }
+
 static inline u32 mode_index(u32 prv, u32 v) {
     if (prv == PRV_M) return MODE_M;
     if (v) return prv == PRV_S ? MODE_VS : MODE_VU;
@@ -214,7 +217,7 @@ void pmp_refresh(core *c);
 void flush_jumps(core *c);
 region *find_region(machine *m, u64 address, u64 size);
 u32 instruction_bits(core *c, u64 pc);
-u32 transformed(u32 word, u32 offset);
+u32 transformed(const core *c, u32 word, u32 offset);
 
 /* code.c */
 block *find_block(core *c, u64 pc);

@@ -118,6 +118,13 @@
         base = (target); \
         LOOK_UP(); \
     } while (0)
+/* "Instruction-address-misaligned": only where IALIGN is 32. The jump writes no register then. */
+#define MISALIGNED(target) \
+    do { \
+        c->status = raise(c, EXCEPTION_INSTRUCTION_MISALIGNED, (target)); \
+        c->trap.gva = c->h.v; \
+        goto fault; \
+    } while (0)
 /* Ends a block: pc and clock are those of this instruction while its primitive runs. */
 #define SYSTEM(call) \
     do { \

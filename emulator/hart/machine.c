@@ -35,8 +35,8 @@ machine *machine_new(uint32_t harts) {
         m->cores[i]->m = m;
         m->cores[i]->h.index = i;
     }
-    flush_code(m);
-    for (u32 i = 0; i < harts; i++) hart_reset(&m->cores[i]->h, 0);
+    static const u64 at_most[FEATURE_WORDS] = {FEATURES_AT_MOST};
+    machine_set_features(m, at_most);
     return m;
 no_memory:
     machine_free(m);
@@ -55,6 +55,15 @@ void machine_free(machine *m) {
     free(m->code);
     free(m);
 }
+
+void machine_set_features(machine *m, const uint64_t *features) {
+    memcpy(m->isa.features, features, sizeof m->isa.features);
+    csr_implement(&m->isa);
+    flush_code(m);
+    for (u32 i = 0; i < m->harts; i++) hart_reset(&m->cores[i]->h, 0);
+}
+
+const hart_isa *isa_of(hart *h) { return &core_of(h)->m->isa; }
 
 hart *machine_hart(machine *m, uint32_t index) { return index < m->harts ? &m->cores[index]->h : NULL; }
 
@@ -279,7 +288,7 @@ static void describe_instruction(core *c) {
     if (cause == EXCEPTION_ILLEGAL_INSTRUCTION || cause == EXCEPTION_VIRTUAL_INSTRUCTION)
         c->trap.tval = instruction_bits(c, c->h.pc);
     else if (ACCESSES >> cause & 1 && !c->trap.tinst)
-        c->trap.tinst = transformed(instruction_bits(c, c->h.pc), c->trap.offset);
+        c->trap.tinst = transformed(c, instruction_bits(c, c->h.pc), c->trap.offset);
 }
 
 /* A trap: true when the caller has to look. */

@@ -357,6 +357,7 @@ static bool reserved_leaf(const walk *k, u64 pte, u32 level, bool gstage) {
     const u64 envcfg = k->w.v && !gstage ? k->c->h.csr.henvcfg : k->c->h.csr.menvcfg;
     const u64 pbmt = pte & PTE_PBMT;
     if (pbmt == PTE_PBMT || (pbmt && !(envcfg & MENVCFG_PBMTE))) return true;
+    if (pte & PTE_N && !has(k->c, FEATURE_SVNAPOT)) return true;
     return pte & PTE_N && (level || (PTE_PPN(pte) & 15) != 8);
 }
 

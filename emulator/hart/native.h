@@ -18,6 +18,10 @@ hart *machine_hart(machine *m, uint32_t index);
 /* GEILEN of all harts, at most 63; 0 at first. */
 void machine_set_guest_interrupts(machine *m, uint32_t count);
 
+/* What all harts implement, as bits by number of the feature (emulator/isa/features.py), before anything has run. At first
+   everything that they can. */
+void machine_set_features(machine *m, const uint64_t *features);
+
 /* Host memory behind [base, base+size), both multiples of 4096; the caller keeps `host` alive. 0, or -1: no room, overlap. */
 int machine_add_region(machine *m, uint64_t base, uint64_t size, void *host, int writable);
 

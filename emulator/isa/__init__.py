@@ -38,5 +38,6 @@ from . import (  # noqa: F401
 )
 from .decoder import ABI_NAMES, FLOAT_NAMES, Decoded, decode, sentence
 from .description import ISA
+from .selection import MAX, Isa
 
-__all__ = ["ABI_NAMES", "FLOAT_NAMES", "ISA", "Decoded", "csrs", "decode", "sentence"]
+__all__ = ["ABI_NAMES", "FLOAT_NAMES", "ISA", "MAX", "Decoded", "Isa", "csrs", "decode", "sentence"]

@@ -10,10 +10,10 @@ from .description import compressed
 EXTENSION = "C"
 
 compressed("c.addi4spn rd, uimm", "000 uimm[5:4|9:6|2|3] rd' 00", "addi rd=rd rs1=2 imm=uimm", never={"uimm": (0,)})
-compressed("c.fld rd, uimm(rs1)", "001 uimm[5:3] rs1' uimm[7:6] rd' 00", "fld rd=rd rs1=rs1 imm=uimm")
+compressed("c.fld rd, uimm(rs1)", "001 uimm[5:3] rs1' uimm[7:6] rd' 00", "fld rd=rd rs1=rs1 imm=uimm", needs="Zcd")
 compressed("c.lw rd, uimm(rs1)", "010 uimm[5:3] rs1' uimm[2|6] rd' 00", "lw rd=rd rs1=rs1 imm=uimm")
 compressed("c.ld rd, uimm(rs1)", "011 uimm[5:3] rs1' uimm[7:6] rd' 00", "ld rd=rd rs1=rs1 imm=uimm")
-compressed("c.fsd rs2, uimm(rs1)", "101 uimm[5:3] rs1' uimm[7:6] rs2' 00", "fsd rs2=rs2 rs1=rs1 imm=uimm")
+compressed("c.fsd rs2, uimm(rs1)", "101 uimm[5:3] rs1' uimm[7:6] rs2' 00", "fsd rs2=rs2 rs1=rs1 imm=uimm", needs="Zcd")
 compressed("c.sw rs2, uimm(rs1)", "110 uimm[5:3] rs1' uimm[2|6] rs2' 00", "sw rs2=rs2 rs1=rs1 imm=uimm")
 compressed("c.sd rs2, uimm(rs1)", "111 uimm[5:3] rs1' uimm[7:6] rs2' 00", "sd rs2=rs2 rs1=rs1 imm=uimm")
 
@@ -37,7 +37,7 @@ compressed("c.beqz rs1, imm", "110 imm[8|4:3] rs1' imm[7:6|2:1|5] 01", "beq rs1=
 compressed("c.bnez rs1, imm", "111 imm[8|4:3] rs1' imm[7:6|2:1|5] 01", "bne rs1=rs1 rs2=0 imm=imm")
 
 compressed("c.slli rd, shamt", "000 shamt[5] rd shamt[4:0] 10", "slli rd=rd rs1=rd shamt=shamt")
-compressed("c.fldsp rd, uimm", "001 uimm[5] rd uimm[4:3|8:6] 10", "fld rd=rd rs1=2 imm=uimm")
+compressed("c.fldsp rd, uimm", "001 uimm[5] rd uimm[4:3|8:6] 10", "fld rd=rd rs1=2 imm=uimm", needs="Zcd")
 compressed("c.lwsp rd, uimm", "010 uimm[5] rd uimm[4:2|7:6] 10", "lw rd=rd rs1=2 imm=uimm", never={"rd": (0,)})
 compressed("c.ldsp rd, uimm", "011 uimm[5] rd uimm[4:3|8:6] 10", "ld rd=rd rs1=2 imm=uimm", never={"rd": (0,)})
 compressed("c.jr rs1", "100 0 rs1 00000 10", "jalr rd=0 rs1=rs1 imm=0", never={"rs1": (0,)})
@@ -45,6 +45,6 @@ compressed("c.mv rd, rs2", "100 0 rd rs2 10", "add rd=rd rs1=0 rs2=rs2", never={
 compressed("c.ebreak", "100 1 00000 00000 10", "ebreak")
 compressed("c.jalr rs1", "100 1 rs1 00000 10", "jalr rd=1 rs1=rs1 imm=0")
 compressed("c.add rd, rs2", "100 1 rd rs2 10", "add rd=rd rs1=rd rs2=rs2")
-compressed("c.fsdsp rs2, uimm", "101 uimm[5:3|8:6] rs2 10", "fsd rs2=rs2 rs1=2 imm=uimm")
+compressed("c.fsdsp rs2, uimm", "101 uimm[5:3|8:6] rs2 10", "fsd rs2=rs2 rs1=2 imm=uimm", needs="Zcd")
 compressed("c.swsp rs2, uimm", "110 uimm[5:2|7:6] rs2 10", "sw rs2=rs2 rs1=2 imm=uimm")
 compressed("c.sdsp rs2, uimm", "111 uimm[5:3|8:6] rs2 10", "sd rs2=rs2 rs1=2 imm=uimm")

@@ -10,7 +10,7 @@ This module stands alone (no imports from the package), because the build needs 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -154,9 +154,21 @@ class Field:
     align: int = 0
     """That many low bits of the field are read-only zero."""
     extension: str | None = None
-    """The extension that defines the field; FIXED 0 where the hart lacks it."""
+    """The extension that defines the field, or a feature as in features.py; FIXED 0 where the hart lacks it, and 0
+    where it is switched off."""
+    without: str | None = None
+    """The field is there only while this extension is switched off; else 0."""
+    portions: tuple[tuple[str, int], ...] = ()
+    """(feature, bits of the field): 0 where that is switched off."""
+    legal_with: tuple[tuple[str, int], ...] = ()
+    """(feature, value): of `legal`, what is legal only with that."""
     limit: str | None = None
     """Of a LEGAL field: the member of the native hart that holds the largest legal value."""
+
+    @property
+    def later(self) -> bool:
+        """Of an extension that is no part of the architecture's own versions."""
+        return self.extension not in (None, "F", "H", "Zicntr", "Zihpm")
 
     @property
     def high(self) -> int:
@@ -170,6 +182,11 @@ class Field:
     @property
     def write_mask(self) -> int:
         """The bits, in place, that a write may change."""
+        return self.switched_mask if self.without is None else 0
+
+    @property
+    def switched_mask(self) -> int:
+        """The same on whatever hart, extensions switched off included."""
         return self.mask & -1 << self.low + self.align if self.kind in (Kind.RW, Kind.LEGAL) else 0
 
     def extract(self, register: int) -> int:
@@ -252,7 +269,10 @@ class Csr:
     doc: str
     fields: tuple[Field, ...] = ()
     extension: str | None = None
-    """What the hart must have, beyond the base privileged architecture, for the register to exist."""
+    """What the hart must have, beyond the base privileged architecture, for the register to exist: a feature as in
+    features.py."""
+    absent: int | None = None
+    """What its storage holds on a hart that lacks it, where that is not the value after reset."""
     since: str = "1.9.1"
     removed: str | None = None
     """First version of the privileged architecture without it."""
@@ -295,6 +315,11 @@ class Csr:
     def write_mask(self) -> int:
         """Bits that a write may change, gates open."""
         return sum(field.write_mask for field in self.fields)
+
+    @property
+    def switched_mask(self) -> int:
+        """The same on whatever hart, extensions switched off included."""
+        return sum(field.switched_mask for field in self.fields)
 
     @property
     def reset(self) -> int:
@@ -350,8 +375,8 @@ def _rw(name: str, low: int, width: int, doc: str, values: dict[int, str] | None
     return Field(name, low, width, Kind.RW, doc, values, show=show)
 
 
-def _bit(name: str, low: int, doc: str, values: dict[int, str] | None = None) -> Field:
-    return Field(name, low, 1, Kind.RW, doc, values)
+def _bit(name: str, low: int, doc: str, values: dict[int, str] | None = None, extension: str | None = None) -> Field:
+    return Field(name, low, 1, Kind.RW, doc, values, extension=extension)
 
 
 def _fixed(
@@ -395,7 +420,7 @@ _S_STATUS = (
     _fixed("UBE", 6, 1, 0, "endianness of U-mode", _ENDIAN),
     _bit("SPP", 8, "mode before the trap", _PREVIOUS),
     _fixed("VS", 9, 2, 0, "state of the vector unit", _DIRTY, extension="V"),
-    _rw("FS", 13, 2, "state of the floating-point unit", _DIRTY),
+    Field("FS", 13, 2, Kind.RW, "state of the floating-point unit", _DIRTY, extension="F"),
     _fixed("XS", 15, 2, 0, "state of further units", _DIRTY),
     _bit("SUM", 18, "S-mode may load and store in pages of U-mode"),
     _bit("MXR", 19, "loads may read pages that are executable only"),
@@ -421,8 +446,8 @@ _MSTATUS = _status(
     _fixed("SXL", 34, 2, 2, "XLEN of S-mode", _XLEN_VALUES),
     _fixed("SBE", 36, 1, 0, "endianness of S-mode", _ENDIAN),
     _fixed("MBE", 37, 1, 0, "endianness of M-mode", _ENDIAN),
-    _bit("GVA", 38, "mtval holds a guest virtual address"),
-    _bit("MPV", 39, "V before the trap"),
+    _bit("GVA", 38, "mtval holds a guest virtual address", extension="H"),
+    _bit("MPV", 39, "V before the trap", extension="H"),
     _fixed("MPELP", 41, 1, 0, "landing pad expected before the trap", extension="Zicfilp"),
     _fixed("MDT", 42, 1, 0, "a trap to M-mode would be a double trap", extension="Smdbltrp"),
 )
@@ -481,10 +506,17 @@ def _envcfg(level: str, *live: str) -> tuple[Field, ...]:
 def _delegation(
     table: dict[int, tuple[str, str, str]], writable: set[int], ones: tuple[int, ...] = ()
 ) -> tuple[Field, ...]:
-    return tuple(
-        _bit(name, code, doc) if code in writable else _fixed(name, code, 1, int(code in ones), doc)
-        for code, (name, doc, _) in table.items()
-    )
+    fields = []
+    for code, (name, doc, _) in table.items():
+        needs = (_CODES_OF_H if table is EXCEPTIONS else _INTERRUPTS_OF).get(code)
+        if table is EXCEPTIONS and code == 0:
+            # No jump is misaligned while instructions of 16 bits are there ("Hypervisor Trap Delegation Registers").
+            fields.append(Field(name, code, 1, Kind.RW, doc, without="Zca"))
+        elif code in writable:
+            fields.append(_bit(name, code, doc, extension=needs))
+        else:
+            fields.append(_fixed(name, code, 1, int(code in ones), doc, extension=needs if code in ones else None))
+    return tuple(fields)
 
 
 def _interrupt_bits(
@@ -498,7 +530,8 @@ def _interrupt_bits(
         name, doc, _ = INTERRUPTS[seen]
         kind = Kind.RW if code in writable else Kind.LIVE if driven else Kind.FIXED
         word = "pending" if suffix == "P" else "enabled"
-        rows.append(Field(f"{name[:-1]}I{suffix}", seen, 1, kind, f"{doc} {word}"))
+        needs = _INTERRUPTS_OF.get(code)
+        rows.append(Field(f"{name[:-1]}I{suffix}", seen, 1, kind, f"{doc} {word}", extension=needs))
     return tuple(rows)
 
 
@@ -510,7 +543,8 @@ def _tvec(mode: str) -> tuple[Field, ...]:
 
 
 def _epc(mode: str) -> tuple[Field, ...]:
-    return (Field("PC", 0, 64, Kind.RW, f"pc of the trap into {mode}", show="hex", align=1),)
+    doc = f"pc of the trap into {mode}"
+    return (Field("PC", 0, 64, Kind.RW, doc, show="hex", align=1, portions=(("Zca", 2),)),)
 
 
 _CAUSE = (
@@ -521,35 +555,46 @@ _TVAL = _whole("VALUE", "address or instruction bits")
 _TVAL2 = _whole("VALUE", "guest-physical address, shifted right by 2")
 _TINST = _whole("VALUE", "trapping instruction, transformed, or 0", "tinst")
 _COUNTERS = (
-    _bit("CY", 0, "cycle is readable in the mode below"),
-    _bit("TM", 1, "time is readable in the mode below"),
-    _bit("IR", 2, "instret is readable in the mode below"),
-    _rw("HPM", 3, 29, "hpmcounter3 .. 31 are readable in the mode below", show="hex"),
+    _bit("CY", 0, "cycle is readable in the mode below", extension="Zicntr"),
+    _bit("TM", 1, "time is readable in the mode below", extension="Zicntr"),
+    _bit("IR", 2, "instret is readable in the mode below", extension="Zicntr"),
+    Field("HPM", 3, 29, Kind.RW, "hpmcounter3 .. 31 are readable in the mode below", show="hex", extension="Zihpm"),
 )
+_SCHEMES = (("Sv39", 8), ("Sv48", 9), ("Sv57", 10))
 _SATP = (
     _rw("PPN", 0, 44, "root page table", show="page"),
     _rw("ASID", 44, 16, "address-space identifier"),
-    Field("MODE", 60, 4, Kind.LEGAL, "translation scheme", _SATP_MODE, legal=(0, 8, 9, 10), veto=True),
-)
+    Field(
+        "MODE", 60, 4, Kind.LEGAL, "translation scheme", _SATP_MODE, legal=(0, 8, 9, 10), veto=True,
+        legal_with=_SCHEMES,
+    ),
+)  # fmt: skip
 _HGATP = (
     Field("PPN", 0, 44, Kind.RW, "root page table, 16 KiB", show="page", align=2),
     _rw("VMID", 44, 14, "virtual-machine identifier"),
-    Field("MODE", 60, 4, Kind.LEGAL, "translation scheme", _HGATP_MODE, legal=(0, 8, 9, 10)),
+    Field("MODE", 60, 4, Kind.LEGAL, "translation scheme", _HGATP_MODE, legal=(0, 8, 9, 10), legal_with=_SCHEMES),
 )
 _CACHE = ("CBIE", "CBCFE", "CBZE")
 _MENVCFG = _envcfg("m", "FIOM", *_CACHE, "PMM", "ADUE", "PBMTE", "STCE")
 _HENVCFG = _envcfg("h", "FIOM", *_CACHE, "PMM", "ADUE", "PBMTE", "STCE")
 _WITHHELD = sum(field.mask for field in _HENVCFG if field.name in ("DTE", "ADUE", "PBMTE", "STCE"))
-_INHIBIT = tuple(
-    _bit(f"{mode}INH", bit, f"does not count in {word}-mode")
-    for mode, bit, word in (("M", 62, "M"), ("S", 61, "HS"), ("U", 60, "U"), ("VS", 59, "VS"), ("VU", 58, "VU"))
-)
+
+
+def _inhibit(extension: str) -> tuple[Field, ...]:
+    return tuple(
+        _bit(f"{mode}INH", bit, f"does not count in {word}-mode", extension=extension + more)
+        for mode, bit, word, more in (
+            ("M", 62, "M", ""), ("S", 61, "HS", ""), ("U", 60, "U", ""), ("VS", 59, "VS", " H"), ("VU", 58, "VU", " H"),
+        )
+    )  # fmt: skip
+
+
 _EVENT = (
     Field(
         "EVENT", 0, 56, Kind.LEGAL, "what is counted", {n: doc for n, (_, doc) in EVENTS.items()}, legal=tuple(EVENTS)
     ),
-    *_INHIBIT,
-    _bit("OF", 63, "the counter has overflowed; while set, it requests no LCOFI"),
+    *_inhibit("Sscofpmf"),
+    _bit("OF", 63, "the counter has overflowed; while set, it requests no LCOFI", extension="Sscofpmf"),
 )
 
 
@@ -602,11 +647,14 @@ PMPCFG = (
 MISA_EXTENSIONS = "ABCDFHIMSU"
 _MISA = (
     *(
-        _fixed(letter, bit, 1, int(letter in MISA_EXTENSIONS), f"extension {letter}")
+        _fixed(
+            letter, bit, 1, int(letter in MISA_EXTENSIONS), f"extension {letter}",
+            extension=letter if letter in MISA_EXTENSIONS and letter not in "ISU" else None,
+        )
         for bit, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
     ),
     _fixed("MXL", 62, 2, 2, "XLEN of M-mode", _XLEN_VALUES),
-)
+)  # fmt: skip
 
 # --- Registers --------------------------------------------------------------------------------------------------------
 
@@ -615,6 +663,9 @@ _VS_CODES = (2, 6, 10)
 _LCOFI = 13
 _NEVER_BELOW_M = {0, 11, 16, 18, 19}
 """Exceptions that cannot occur below M-mode on this hart, and double trap: read-only 0 in medeleg."""
+_CODES_OF_H = dict.fromkeys((10, 20, 21, 22, 23), "H")
+_INTERRUPTS_OF = dict.fromkeys((2, 6, 10, SGEI), "H") | {13: "Sscofpmf"}
+"""What interrupts by code need to be there."""
 _HEDELEG = {*range(1, 9), 12, 13, 15, 18, 19}
 """Must be writable: section "Hypervisor Trap Delegation Registers"."""
 
@@ -641,7 +692,9 @@ def _machine_registers() -> Iterator[Csr]:
     bits = _delegation(EXCEPTIONS, set(EXCEPTIONS) - _NEVER_BELOW_M)
     yield Csr(0x302, "medeleg", g, "exceptions delegated to HS-mode", bits, storage="medeleg")
     bits = tuple(
-        _live(field.name, SGEI, f"{field.doc}; 1 where GEILEN is not 0") if field.low == SGEI else field
+        replace(field, kind=Kind.LIVE, doc=f"{field.doc}; 1 where GEILEN is not 0", extension="H")
+        if field.low == SGEI
+        else field
         for field in _delegation(INTERRUPTS, {*_S_CODES, _LCOFI}, HYPERVISOR_INTERRUPTS)
     )
     yield Csr(
@@ -682,17 +735,17 @@ def _machine_registers() -> Iterator[Csr]:
         0x30A, "menvcfg", g, doc, _MENVCFG, since="1.12", storage="menvcfg", after="csr_after_menvcfg"
     )
     bits = (
-        _bit("MML", 0, "M-mode lockdown: PMP's L divides the modes; cannot be cleared"),
-        _bit("MMWP", 1, "M-mode needs a PMP entry for every access; cannot be cleared"),
-        _bit("RLB", 2, "locked PMP entries may be written; stays 0 once an entry is locked"),
+        _bit("MML", 0, "M-mode lockdown: PMP's L divides the modes; cannot be cleared", extension="Smepmp"),
+        _bit("MMWP", 1, "M-mode needs a PMP entry for every access; cannot be cleared", extension="Smepmp"),
+        _bit("RLB", 2, "locked PMP entries may be written; stays 0 once an entry is locked", extension="Smepmp"),
         _fixed("USEED", 8, 1, 0, "U-mode may read `seed`", extension="Zkr"),
         _fixed("SSEED", 9, 1, 0, "S-mode may read `seed`", extension="Zkr"),
         _fixed("MLPE", 10, 1, 0, "landing pads in M-mode", extension="Zicfilp"),
         Field("PMM", 32, 2, Kind.LEGAL, "pointer masking in M-mode", _PMM, legal=(0, 2, 3), extension="Smmpm"),
     )
     yield Csr(
-        0x747, "mseccfg", g, "machine security", bits, since="1.12", storage="mseccfg", write="csr_write_mseccfg",
-        after="csr_after_mseccfg",
+        0x747, "mseccfg", g, "machine security", bits, extension="Smepmp|Smmpm", since="1.12", storage="mseccfg",
+        write="csr_write_mseccfg", after="csr_after_mseccfg",
     )
 
 
@@ -751,8 +804,12 @@ def _hypervisor_registers() -> Iterator[Csr]:
         0x602, "hedeleg", "exceptions delegated to VS-mode", _delegation(EXCEPTIONS, _HEDELEG), "h0.2",
         storage="hedeleg", former=_was("hedeleg", 0xA02, "h0.2", "h0.3"),
     )
+    bits = tuple(
+        replace(field, extension="Shlcofideleg") if field.low == _LCOFI else field
+        for field in _delegation(INTERRUPTS, {*_VS_CODES, _LCOFI})
+    )
     yield row(
-        0x603, "hideleg", "interrupts delegated to VS-mode", _delegation(INTERRUPTS, {*_VS_CODES, _LCOFI}), "h0.2",
+        0x603, "hideleg", "interrupts delegated to VS-mode", bits, "h0.2",
         storage="hideleg", former=_was("hideleg", 0xA03, "h0.2", "h0.3"), gate=Gate("mideleg", 1 << _LCOFI),
     )
     bits = _interrupt_bits("E", (*_VS_CODES, SGEI), (*_VS_CODES, SGEI))
@@ -823,7 +880,7 @@ def _virtual_supervisor_registers() -> Iterator[Csr]:
     doc = "when `time` + htimedelta reaches it, VSTI becomes pending"
     yield row(
         0x24D, "vstimecmp", doc, _whole("TIME", doc, reset=(1 << XLEN) - 1), storage="vstimecmp", guard="vstimecmp",
-        after="hart_timer_changed", former=(), extension="Sstc", h_since="h1.0",
+        after="hart_timer_changed", former=(), extension="Sstc H", h_since="h1.0",
     )
     yield row(0x280, "vsatp", "VS-stage address translation", _SATP, storage="vsatp", after="hart_context_changed")
 
@@ -863,14 +920,15 @@ def _user_registers() -> Iterator[Csr]:
     )
     for number, name in ((0x321, "mcyclecfg"), (0x322, "minstretcfg")):
         yield Csr(
-            number, name, g, f"modes that {name[:-3]} does not count", _INHIBIT, extension="Smcntrpmf", since="1.13",
-            storage=name, write="csr_write_counter_setup",
+            number, name, g, f"modes that {name[:-3]} does not count", _inhibit("Smcntrpmf"), extension="Smcntrpmf",
+            since="1.13", storage=name, write="csr_write_counter_setup",
         )  # fmt: skip
     bits = (_live("COUNT", 0, "read-only shadow", XLEN),)
-    yield Csr(0xC00, "cycle", g, "shadow of mcycle", bits, view=View("mcycle"), guard="counter")
+    zicntr: dict[str, Any] = {"extension": "Zicntr", "guard": "counter"}
+    yield Csr(0xC00, "cycle", g, "shadow of mcycle", bits, view=View("mcycle"), **zicntr)
     doc = "the timer; when V=1, plus htimedelta"
-    yield Csr(0xC01, "time", g, doc, (_live("TIME", 0, "ticks", XLEN),), read="csr_read_time", guard="counter")
-    yield Csr(0xC02, "instret", g, "shadow of minstret", bits, view=View("minstret"), guard="counter")
+    yield Csr(0xC01, "time", g, doc, (_live("TIME", 0, "ticks", XLEN),), read="csr_read_time", **zicntr)
+    yield Csr(0xC02, "instret", g, "shadow of minstret", bits, view=View("minstret"), **zicntr)
 
     g = "performance counters"
     doc = "OF of mhpmevent3 .. 31; below M-mode, of counters that the mode may read"
@@ -889,7 +947,7 @@ def _user_registers() -> Iterator[Csr]:
             slot=i - FIRST_COUNTER, write="csr_write_counter_setup",
         )  # fmt: skip
         yield Csr(0xC00 + i, f"hpmcounter{i}", g, f"shadow of mhpmcounter{i}", bits, view=View(f"mhpmcounter{i}"),
-                  guard="counter")  # fmt: skip
+                  extension="Zihpm", guard="counter")  # fmt: skip
 
 
 def _state_enable_registers() -> Iterator[Csr]:
@@ -897,7 +955,10 @@ def _state_enable_registers() -> Iterator[Csr]:
 
     def row(first: int, level: str, i: int, doc: str, **more: Any) -> Csr:
         name = f"{level}stateen{i}"
-        return Csr(first + i, name, "state enables", doc, _stateen(level, i), since="1.12", **more)
+        fields = _stateen(level, i)
+        # Without the register nothing is withheld.
+        absent = sum(field.write_mask for field in fields)
+        return Csr(first + i, name, "state enables", doc, fields, since="1.12", absent=absent, **more)
 
     for i in range(4):
         yield row(
@@ -906,8 +967,8 @@ def _state_enable_registers() -> Iterator[Csr]:
         )  # fmt: skip
     for i in range(4):
         yield row(
-            0x60C, "h", i, "state that V=1 may use", extension="Smstateen", h_since="h1.0", storage="hstateen", slot=i,
-            gate=Gate(f"mstateen{i}", (1 << XLEN) - 1), guard="stateen",
+            0x60C, "h", i, "state that V=1 may use", extension="Ssstateen H", h_since="h1.0",
+            storage="hstateen", slot=i, gate=Gate(f"mstateen{i}", (1 << XLEN) - 1), guard="stateen",
         )  # fmt: skip
     for i in range(4):
         yield row(0x10C, "s", i, "state that U-mode may use", extension="Ssstateen", guard="stateen")
@@ -1025,7 +1086,7 @@ def _draft(**bits: int) -> tuple[Field, ...]:
 
 def _mstatus_draft(**bits: int) -> tuple[Field, ...]:
     # Fields of later extensions came after these drafts.
-    kept = tuple(field for field in _MSTATUS if field.name not in ("MPV", "GVA") and field.extension is None)
+    kept = tuple(field for field in _MSTATUS if field.name not in ("MPV", "GVA") and not field.later)
     return tuple(sorted(kept + _draft(**bits), key=lambda field: field.low))
 
 

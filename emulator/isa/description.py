@@ -129,6 +129,7 @@ class Instruction:
     pattern: str
     layout: Layout
     extension: str
+    needs: str  # the feature that it takes, see features.py
     effects: tuple[Effect, ...]
     parameters: tuple[str, ...]
     never: Mapping[str, tuple[int, ...]]  # operand values that make the word reserved
@@ -151,6 +152,7 @@ class Compressed:
     pattern: str
     layout: Layout
     extension: str
+    needs: str  # beside what the target does
     target: str
     arguments: Mapping[str, str | int]
     never: Mapping[str, tuple[int, ...]]
@@ -178,6 +180,11 @@ def source_of(module: str) -> str:
     return (sys.modules[module].__doc__ or "").strip().split("\n")[0]
 
 
+def feature_of(extension: str) -> str:
+    """What an instruction needs of which nothing else is said: its extension, where that is one and not a mode."""
+    return {"C": "Zca", "S": "I", "M-mode": "I"}.get(extension, extension)
+
+
 def instruction(
     syntax: str,
     pattern: str,
@@ -186,11 +193,13 @@ def instruction(
     aliases: Mapping[str, Mapping[str, int | str]] | None = None,
     common: bool = False,
     extension: str | None = None,
+    needs: str | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a description. The body runs once, here, over symbolic operands.
 
     `never` lists operand values that are reserved; `aliases` maps pseudo-instruction syntax to the operand values that
-    select it. The name is the first word of the syntax.
+    select it. `needs` is the feature that the hart must have, where that is not just the extension. The name is the
+    first word of the syntax.
     """
 
     def register(body: Callable[..., None]) -> Callable[..., None]:
@@ -213,8 +222,9 @@ def instruction(
         title = syntax.split()[0]
         if title in ISA.instructions:
             raise ValueError(f"{title} is described twice")
+        home = extension or extension_of(body.__module__)
         ISA.instructions[title] = Instruction(
-            title, syntax, pattern, layout, extension or extension_of(body.__module__), tuple(trace.effects),
+            title, syntax, pattern, layout, home, feature_of(home) if needs is None else needs, tuple(trace.effects),
             tuple(p for p in parameters if p not in context), never,
             tuple((aliases or {}).items()), common, inspect.getdoc(body) or "", source_of(body.__module__),
         )  # fmt: skip
@@ -224,13 +234,18 @@ def instruction(
 
 
 def compressed(
-    syntax: str, pattern: str, expands: str, *, never: Mapping[str, tuple[int, ...]] = _NOTHING, extension: str = "C"
-) -> None:
-    """Register a 16-bit form. `expands` is a call by keyword, as "addi rd=rd rs1=2 imm=imm"."""
+    syntax: str, pattern: str, expands: str, *, never: Mapping[str, tuple[int, ...]] = _NOTHING, extension: str = "C",
+    needs: str | None = None,
+) -> None:  # fmt: skip
+    """Register a 16-bit form. `expands` is a call by keyword, as "addi rd=rd rs1=2 imm=imm"; what that takes need not
+    be said in `needs`."""
     target, *arguments = expands.split()
     values: dict[str, str | int] = {}
     for argument in arguments:
         key, _, value = argument.partition("=")
         values[key] = int(value) if value.lstrip("-").isdigit() else value
     title = syntax.split()[0]
-    ISA.compressed[title] = Compressed(title, syntax, pattern, parse_pattern(pattern), extension, target, values, never)
+    feature = feature_of(extension) if needs is None else needs
+    ISA.compressed[title] = Compressed(
+        title, syntax, pattern, parse_pattern(pattern), extension, feature, target, values, never
+    )

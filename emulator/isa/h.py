@@ -48,11 +48,11 @@ def hfence_gvma(hart, x, rs1, rs2):
     hart.do("hfence_gvma", x[rs1], x[rs2], rs1, rs2)
 
 
-@instruction("hinval.vvma rs1, rs2", "0010011 rs2 rs1 000 00000 1110011", extension="Svinval")
+@instruction("hinval.vvma rs1, rs2", "0010011 rs2 rs1 000 00000 1110011", extension="Svinval", needs="Svinval H")
 def hinval_vvma(hart, x, rs1, rs2):
     hart.do("hfence_vvma", x[rs1], x[rs2], rs1, rs2)
 
 
-@instruction("hinval.gvma rs1, rs2", "0110011 rs2 rs1 000 00000 1110011", extension="Svinval")
+@instruction("hinval.gvma rs1, rs2", "0110011 rs2 rs1 000 00000 1110011", extension="Svinval", needs="Svinval H")
 def hinval_gvma(hart, x, rs1, rs2):
     hart.do("hfence_gvma", x[rs1], x[rs2], rs1, rs2)

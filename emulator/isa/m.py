@@ -8,22 +8,22 @@ from .expression import call, sext, zext
 EXTENSION = "M"
 
 
-@instruction("mul rd, rs1, rs2", "0000001 rs2 rs1 000 rd 0110011", common=True)
+@instruction("mul rd, rs1, rs2", "0000001 rs2 rs1 000 rd 0110011", common=True, needs="Zmmul")
 def mul(x, rd, rs1, rs2):
     x[rd] = x[rs1] * x[rs2]
 
 
-@instruction("mulh rd, rs1, rs2", "0000001 rs2 rs1 001 rd 0110011")
+@instruction("mulh rd, rs1, rs2", "0000001 rs2 rs1 001 rd 0110011", needs="Zmmul")
 def mulh(x, rd, rs1, rs2):
     x[rd] = call("mul_high_signed", x[rs1], x[rs2])
 
 
-@instruction("mulhsu rd, rs1, rs2", "0000001 rs2 rs1 010 rd 0110011")
+@instruction("mulhsu rd, rs1, rs2", "0000001 rs2 rs1 010 rd 0110011", needs="Zmmul")
 def mulhsu(x, rd, rs1, rs2):
     x[rd] = call("mul_high_signed_unsigned", x[rs1], x[rs2])
 
 
-@instruction("mulhu rd, rs1, rs2", "0000001 rs2 rs1 011 rd 0110011")
+@instruction("mulhu rd, rs1, rs2", "0000001 rs2 rs1 011 rd 0110011", needs="Zmmul")
 def mulhu(x, rd, rs1, rs2):
     x[rd] = call("mul_high", x[rs1], x[rs2])
 
@@ -48,7 +48,7 @@ def remu(x, rd, rs1, rs2):
     x[rd] = call("remainder_unsigned", x[rs1], x[rs2])
 
 
-@instruction("mulw rd, rs1, rs2", "0000001 rs2 rs1 000 rd 0111011")
+@instruction("mulw rd, rs1, rs2", "0000001 rs2 rs1 000 rd 0111011", needs="Zmmul")
 def mulw(x, rd, rs1, rs2):
     x[rd] = sext(x[rs1] * x[rs2], 32)
 

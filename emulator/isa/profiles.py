@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from . import csrs
-from .extensions import BY_NAME, Extension
+from .extensions import BY_NAME, TRANSLATION, Extension
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ _PARTS: Final = {
             )
             for minor in (11, 12, 13)
         ),
-        *(_part(f"Sv{bits}", f"virtual addresses of {bits} bits", f"Sv{bits}" in _modes()) for bits in (39, 48, 57)),
+        *TRANSLATION,
         _part("Svbare", "satp takes the mode Bare", "Bare" in _modes()),
         _part("Za128rs", "reservation sets are at most 128 bytes", _all("Za64rs")),
         _part("Ssstrict", "what is not implemented raises illegal instruction; nothing is custom", True),

@@ -8,5 +8,5 @@ EXTENSION = "Zabha"
 
 for _suffix, _funct3, _bits in (("b", "000", 8), ("h", "001", 16)):
     for _name, (_funct5, _change) in a.CHANGES.items():
-        a.describe(_name, _funct5, _change, _suffix, _funct3, _bits, EXTENSION)
-    zacas.describe(_suffix, _funct3, _bits, EXTENSION)
+        a.describe(_name, _funct5, _change, _suffix, _funct3, _bits, EXTENSION, EXTENSION)
+    zacas.describe(_suffix, _funct3, _bits, EXTENSION, "Zacas Zabha")

@@ -9,8 +9,10 @@ EXTENSION = "Zacas"
 ODD = tuple(range(1, 32, 2))
 
 
-def describe(suffix: str, funct3: str, bits: int, extension: str = EXTENSION) -> None:
-    @instruction(f"amocas.{suffix} rd, rs2, (rs1)", f"00101 aq rl rs2 rs1 {funct3} rd 0101111", extension=extension)
+def describe(suffix: str, funct3: str, bits: int, extension: str = EXTENSION, needs: str = EXTENSION) -> None:
+    @instruction(
+        f"amocas.{suffix} rd, rs2, (rs1)", f"00101 aq rl rs2 rs1 {funct3} rd 0101111", extension=extension, needs=needs
+    )
     def amocas(x, mem, rd, rs1, rs2):
         wanted, new = sext(x[rd], bits), sext(x[rs2], bits)
         old = mem.amo(x[rs1], bits, lambda old: select(sext(old, bits) == wanted, new, old))

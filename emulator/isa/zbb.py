@@ -6,19 +6,20 @@ from .description import instruction
 from .expression import call, less, select, sext, signed_less, zext
 
 EXTENSION = "Zbb"
+SHARED = "Zbb|Zbkb"
 
 
-@instruction("andn rd, rs1, rs2", "0100000 rs2 rs1 111 rd 0110011")
+@instruction("andn rd, rs1, rs2", "0100000 rs2 rs1 111 rd 0110011", needs=SHARED)
 def andn(x, rd, rs1, rs2):
     x[rd] = x[rs1] & ~x[rs2]
 
 
-@instruction("orn rd, rs1, rs2", "0100000 rs2 rs1 110 rd 0110011")
+@instruction("orn rd, rs1, rs2", "0100000 rs2 rs1 110 rd 0110011", needs=SHARED)
 def orn(x, rd, rs1, rs2):
     x[rd] = x[rs1] | ~x[rs2]
 
 
-@instruction("xnor rd, rs1, rs2", "0100000 rs2 rs1 100 rd 0110011")
+@instruction("xnor rd, rs1, rs2", "0100000 rs2 rs1 100 rd 0110011", needs=SHARED)
 def xnor(x, rd, rs1, rs2):
     x[rd] = ~(x[rs1] ^ x[rs2])
 
@@ -88,32 +89,32 @@ def zext_h(x, rd, rs1):
     x[rd] = zext(x[rs1], 16)
 
 
-@instruction("rol rd, rs1, rs2", "0110000 rs2 rs1 001 rd 0110011")
+@instruction("rol rd, rs1, rs2", "0110000 rs2 rs1 001 rd 0110011", needs=SHARED)
 def rol(x, rd, rs1, rs2):
     x[rd] = call("rotate_right", x[rs1], call("negate", x[rs2]))
 
 
-@instruction("ror rd, rs1, rs2", "0110000 rs2 rs1 101 rd 0110011")
+@instruction("ror rd, rs1, rs2", "0110000 rs2 rs1 101 rd 0110011", needs=SHARED)
 def ror(x, rd, rs1, rs2):
     x[rd] = call("rotate_right", x[rs1], x[rs2])
 
 
-@instruction("rori rd, rs1, shamt", "011000 shamt rs1 101 rd 0010011")
+@instruction("rori rd, rs1, shamt", "011000 shamt rs1 101 rd 0010011", needs=SHARED)
 def rori(x, rd, rs1, shamt):
     x[rd] = call("rotate_right", x[rs1], shamt)
 
 
-@instruction("rolw rd, rs1, rs2", "0110000 rs2 rs1 001 rd 0111011")
+@instruction("rolw rd, rs1, rs2", "0110000 rs2 rs1 001 rd 0111011", needs=SHARED)
 def rolw(x, rd, rs1, rs2):
     x[rd] = sext(call("rotate_right_word", x[rs1], call("negate", x[rs2])), 32)
 
 
-@instruction("rorw rd, rs1, rs2", "0110000 rs2 rs1 101 rd 0111011")
+@instruction("rorw rd, rs1, rs2", "0110000 rs2 rs1 101 rd 0111011", needs=SHARED)
 def rorw(x, rd, rs1, rs2):
     x[rd] = sext(call("rotate_right_word", x[rs1], x[rs2]), 32)
 
 
-@instruction("roriw rd, rs1, shamt", "0110000 shamtw rs1 101 rd 0011011")
+@instruction("roriw rd, rs1, shamt", "0110000 shamtw rs1 101 rd 0011011", needs=SHARED)
 def roriw(x, rd, rs1, shamt):
     x[rd] = sext(call("rotate_right_word", x[rs1], shamt), 32)
 
@@ -123,6 +124,6 @@ def orc_b(x, rd, rs1):
     x[rd] = call("or_combine_bytes", x[rs1])
 
 
-@instruction("rev8 rd, rs1", "011010111000 rs1 101 rd 0010011")
+@instruction("rev8 rd, rs1", "011010111000 rs1 101 rd 0010011", needs=SHARED)
 def rev8(x, rd, rs1):
     x[rd] = call("reverse_bytes", x[rs1])

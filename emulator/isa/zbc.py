@@ -12,12 +12,12 @@ from .expression import call
 EXTENSION = "Zbc"
 
 
-@instruction("clmul rd, rs1, rs2", "0000101 rs2 rs1 001 rd 0110011")
+@instruction("clmul rd, rs1, rs2", "0000101 rs2 rs1 001 rd 0110011", needs="Zbc|Zbkc")
 def clmul(x, rd, rs1, rs2):
     x[rd] = call("carryless_product", x[rs1], x[rs2])
 
 
-@instruction("clmulh rd, rs1, rs2", "0000101 rs2 rs1 011 rd 0110011")
+@instruction("clmulh rd, rs1, rs2", "0000101 rs2 rs1 011 rd 0110011", needs="Zbc|Zbkc")
 def clmulh(x, rd, rs1, rs2):
     """Bits 127:64 of the product, whose bit 127 is always 0."""
     x[rd] = call("carryless_product_middle", x[rs1], x[rs2]) >> 1

@@ -16,35 +16,39 @@ CONSTANTS = (
 )  # fmt: skip
 
 
-def describe(s: str, fmt: str, bits: int) -> None:
-    @instruction(f"fli.{s} rd, constant", f"11110 {fmt} 00001 constant 000 rd 1010011")
+def describe(s: str, fmt: str, bits: int, needs: str) -> None:
+    @instruction(f"fli.{s} rd, constant", f"11110 {fmt} 00001 constant 000 rd 1010011", needs=needs)
     def fli(f, rd, constant):
         f[rd] = box(call(f"f{bits}_constant", constant), bits)
 
     for name, funct3 in (("fminm", "010"), ("fmaxm", "011")):
 
-        @instruction(f"{name}.{s} rd, rs1, rs2", f"00101 {fmt} rs2 rs1 {funct3} rd 1010011")
+        @instruction(f"{name}.{s} rd, rs1, rs2", f"00101 {fmt} rs2 rs1 {funct3} rd 1010011", needs=needs)
         def choose(f, rd, rs1, rs2, name=name):
             f[rd] = box(fp(name[1:], bits, unbox(f[rs1], bits), unbox(f[rs2], bits)), bits)
 
     for name, rs2 in (("fround", "00100"), ("froundnx", "00101")):
 
-        @instruction(f"{name}.{s} rd, rs1, rm", f"01000 {fmt} {rs2} rs1 rm rd 1010011", never=RESERVED_ROUNDING)
+        @instruction(
+            f"{name}.{s} rd, rs1, rm", f"01000 {fmt} {rs2} rs1 rm rd 1010011", never=RESERVED_ROUNDING, needs=needs
+        )
         def to_integral(f, rd, rs1, rm, name=name):
             f[rd] = box(fp(name[1:], bits, unbox(f[rs1], bits), rm=rm), bits)
 
     for name, funct3 in (("fleq", "100"), ("fltq", "101")):
 
-        @instruction(f"{name}.{s} rd, rs1, rs2", f"10100 {fmt} rs2 rs1 {funct3} rd 1010011")
+        @instruction(f"{name}.{s} rd, rs1, rs2", f"10100 {fmt} rs2 rs1 {funct3} rd 1010011", needs=needs)
         def compare(f, x, rd, rs1, rs2, name=name):
             x[rd] = fp(name[1:], bits, unbox(f[rs1], bits), unbox(f[rs2], bits))
 
 
-for _width in (("s", "00", 32), ("d", "01", 64), ("h", "10", 16)):
+for _width in (("s", "00", 32, "Zfa"), ("d", "01", 64, "Zfa D"), ("h", "10", 16, "Zfa Zfh")):
     describe(*_width)
 
 
-@instruction("fcvtmod.w.d rd, rs1, rm", "11000 01 01000 rs1 rm rd 1010011", never={"rm": (0, 2, 3, 4, 5, 6, 7)})
+@instruction(
+    "fcvtmod.w.d rd, rs1, rm", "11000 01 01000 rs1 rm rd 1010011", never={"rm": (0, 2, 3, 4, 5, 6, 7)}, needs="Zfa D"
+)
 def fcvtmod_w_d(f, x, rd, rs1):
     """Rounds towards zero always, and says so in its encoding: other rounding modes are reserved."""
     x[rd] = fp("to_word_modular", 64, f[rs1])

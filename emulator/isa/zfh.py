@@ -21,17 +21,21 @@ def fmv_h_x(f, x, rd, rs1):
     f[rd] = call("box16", zext(x[rs1], 16))
 
 
-def describe_conversions(s: str, fmt: str, bits: int) -> None:
+def describe_conversions(s: str, fmt: str, bits: int, needs: str) -> None:
     """To and from a wider format."""
 
-    @instruction(f"fcvt.{s}.h rd, rs1, rm", f"01000 {fmt} 00010 rs1 rm rd 1010011", never=RESERVED_ROUNDING)
+    @instruction(
+        f"fcvt.{s}.h rd, rs1, rm", f"01000 {fmt} 00010 rs1 rm rd 1010011", never=RESERVED_ROUNDING, needs=needs
+    )
     def widen(f, rd, rs1, rm):
         f[rd] = box(fp(f"widen{bits}", 16, unbox(f[rs1], 16), rm=rm), bits)
 
-    @instruction(f"fcvt.h.{s} rd, rs1, rm", f"01000 10 000{fmt} rs1 rm rd 1010011", never=RESERVED_ROUNDING)
+    @instruction(
+        f"fcvt.h.{s} rd, rs1, rm", f"01000 10 000{fmt} rs1 rm rd 1010011", never=RESERVED_ROUNDING, needs=needs
+    )
     def narrow(f, rd, rs1, rm):
         f[rd] = call("box16", fp("to_f16", bits, unbox(f[rs1], bits), rm=rm))
 
 
-describe_conversions("s", "00", 32)
-describe_conversions("d", "01", 64)
+describe_conversions("s", "00", 32, "Zfhmin")
+describe_conversions("d", "01", 64, "Zfhmin D")

@@ -20,7 +20,7 @@ def describe_locality(name: str, rs2: int) -> None:
     def hint():
         """There is no cache that could keep or not keep what the next instruction accesses."""
 
-    compressed(f"c.ntl.{name}", f"100 1 00000 {rs2:05b} 10", f"ntl.{name}", extension="Zihintntl")
+    compressed(f"c.ntl.{name}", f"100 1 00000 {rs2:05b} 10", f"ntl.{name}", extension="Zihintntl", needs="Zca")
 
 
 for _rs2, _name in enumerate(("p1", "pall", "s1", "all"), 2):

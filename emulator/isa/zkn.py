@@ -38,13 +38,14 @@ def aes64im(x, rd, rs1):
     "00110001 rnum rs1 001 rd 0010011",
     never={"rnum": (11, 12, 13, 14, 15)},
     extension="Zkne",
+    needs="Zkne|Zknd",
 )
 def aes64ks1i(x, rd, rs1, rnum):
     """Also of Zknd, as aes64ks2 is."""
     x[rd] = call("aes_key_step", x[rs1], rnum)
 
 
-@instruction("aes64ks2 rd, rs1, rs2", "0111111 rs2 rs1 000 rd 0110011", extension="Zkne")
+@instruction("aes64ks2 rd, rs1, rs2", "0111111 rs2 rs1 000 rd 0110011", extension="Zkne", needs="Zkne|Zknd")
 def aes64ks2(x, rd, rs1, rs2):
     low = (x[rs1] >> 32) ^ zext(x[rs2], 32)
     x[rd] = low | ((low ^ (x[rs2] >> 32)) << 32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from emulator import firmware, sbi
+from emulator import firmware, pmu, sbi
 from emulator.errors import ConfigurationError, EmulatorError, StateError, TranslationError
 from emulator.hart import Access, Exit, ExitReason, Mode
 from emulator.isa import csrs
@@ -13,7 +13,7 @@ from emulator.isa.pages import A, D, R, U, W, X
 from emulator.machine import INSTRUCTIONS_PER_TICK, Machine
 from emulator.vmm import mmio
 from emulator.vmm.allocator import PAGE, Allocator
-from emulator.vmm.gstage import GStage
+from emulator.vmm.gstage import SCHEMES, GStage
 from emulator.vmm.vcpu import HSTATUS_VTW, MASK64, VS_INTERRUPTS, Vcpu
 from emulator.vmm.vm import MAXIMUM_VCPUS, RAM_BASE, Vm
 
@@ -38,6 +38,12 @@ REDIRECT_STATS = {
     2: "instr_illegal_exits", 4: "load_misaligned_exits", 6: "store_misaligned_exits", 5: "load_access_exits",
     7: "store_access_exits",
 }  # fmt: skip
+REDIRECT_EVENTS = {
+    2: pmu.ILLEGAL_INSN, 4: pmu.MISALIGNED_LOAD, 5: pmu.ACCESS_LOAD, 6: pmu.MISALIGNED_STORE, 7: pmu.ACCESS_STORE,
+}  # fmt: skip
+COUNTER_READS = {pmu.FIRST_CSR + counter: counter for counter in (pmu.CYCLE, pmu.INSTRET)}
+CSRRS_X0, CSRRS_MASK = 0x2073, 0xF_F07F
+"""Reads a CSR and writes nothing, but for the CSR's number and rd."""
 # What KVM since 6.17 leaves to the guest without an exit. Access faults and misaligned accesses it redirects.
 DELEGATED_TO_VS = (0, 2, 3, 8, 12, 13, 15)
 
@@ -75,9 +81,10 @@ class Hypervisor:
     """
 
     def __init__(self, machine: Machine, time_slice: int = SLICE) -> None:
+        if "H" not in machine.isa:
+            raise ConfigurationError("the built-in hypervisor needs the H extension, which is off: add h=on to --isa")
         self._attach(machine, time_slice)
-        for name, value in SETUP.items():
-            self.hart.set_csr(name, value)
+        self.hart.set_csrs(SETUP)
         # Nothing is ever executed in HS-mode: a trap ends the run. The vector points somewhere harmless.
         self.hart.set_csr("stvec", self.allocator.base)
         self.hart.mode = Mode.HS
@@ -119,6 +126,8 @@ class Hypervisor:
         vmid = next((number for number in range(1, MAXIMUM_VMID + 1) if number not in used), None)
         if vmid is None:
             raise ConfigurationError(f"VM {name}: all {MAXIMUM_VMID} VMIDs are in use")
+        if scheme.removesuffix("x4") not in self.machine.isa and scheme in SCHEMES:
+            raise ConfigurationError(f"VM {name}: the harts do not translate by {scheme}: it is off in --isa")
         vm = Vm(self, name, vmid, pages)
         vm.tables = GStage(self.memory, self.allocator, scheme)
         vm.add_vcpus(vcpus)
@@ -193,7 +202,7 @@ class Hypervisor:
             self._switch(vcpu)
         elif not vcpu.inside:
             vcpu.enter()
-        return min(remaining, self.slice_left)
+        return min(remaining, self.slice_left, vcpu.until_timer())
 
     def _next(self, until: int) -> Vcpu | None:
         vcpus = list(self._vcpus())
@@ -306,6 +315,8 @@ class Hypervisor:
             self._guest_page_fault(vcpu, name, cause)
         elif cause in OWN_TRAPS:
             vm.stats[REDIRECT_STATS.get(cause, "redirected")] += 1
+            if cause in REDIRECT_EVENTS:
+                vcpu.pmu.count(REDIRECT_EVENTS[cause])
             vm.record(vcpu, name, cause, vcpu.pc, 0, "redirected to the guest")
             vcpu.inject(cause, hart.csr("stval"))
         else:
@@ -319,11 +330,25 @@ class Hypervisor:
             vcpu.pc = pc + 4
             self.wait(vcpu)
             vm.record(vcpu, name, VIRTUAL_INSTRUCTION, pc, 0, "wfi")
+        elif (counter := self._counter_read(vcpu, word)) is not None:
+            vm.stats["csr_exit_kernel"] += 1
+            if rd := word >> 7 & 31:
+                vcpu.x[rd] = vcpu.counters.read(counter)
+            vcpu.pc = pc + 4
+            vm.record(vcpu, name, VIRTUAL_INSTRUCTION, pc, 0, csrs.BY_NUMBER[word >> 20].name)
         else:
             # What the guest lacks, seen from inside, is no virtual but an illegal instruction.
             vm.stats["instr_illegal_exits"] += 1
+            vcpu.pmu.count(pmu.ILLEGAL_INSN)
             vm.record(vcpu, name, VIRTUAL_INSTRUCTION, pc, 0, "illegal instruction to the guest")
             vcpu.inject(ILLEGAL_INSTRUCTION, word)
+
+    @staticmethod
+    def _counter_read(vcpu: Vcpu, word: int) -> int | None:
+        """Which counter this reads, if the guest's mode may ("Counter-Enable (scounteren) Register")."""
+        counter = COUNTER_READS.get(word >> 20) if word & CSRRS_MASK == CSRRS_X0 else None
+        may = counter is not None and (vcpu.mode is Mode.VS or vcpu.get_reg("scounteren") >> counter & 1)
+        return counter if may else None
 
     def _guest_page_fault(self, vcpu: Vcpu, name: str, cause: int) -> None:
         """Manual: "Guest-Page Faults". htval is the guest-physical address shifted right by 2."""

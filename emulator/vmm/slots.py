@@ -18,8 +18,8 @@ class Slot:
     size: int
     physical: int
     dirty: set[int] | None = field(default=None)
-    writable = True
     """Guest-physical pages written since the dirty log was read; None while it is off."""
+    writable = True
 
     @property
     def end(self) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from emulator import sbi
+from emulator.devices.fields import Bits, Number, Numbers, Shape, Stateful
 from emulator.errors import ConfigurationError, StateError
 from emulator.hart import Hart, Mode, Registers
 from emulator.isa import csrs
+from emulator.pmu import CODE, CYCLE, INSTRET, Pmu
 
 if TYPE_CHECKING:
     from emulator.vmm.vm import Vm
@@ -30,6 +33,8 @@ CSRS = (
     "vstval", "hvip", "vsatp", "htimedelta", "vstimecmp", "fcsr",
 )  # fmt: skip
 NUMBERS = {name: csrs.BY_NAME[name].number for name in CSRS}
+FAR = 1 << 62
+"""Instructions: more than any slice."""
 RESET = {
     "sstatus": SSTATUS_SPP | SSTATUS_SPIE | SSTATUS_FS_INITIAL,
     "hstatus": HSTATUS_VTW | HSTATUS_SPV | HSTATUS_SPVP | 2 << 32,  # VSXL: 64
@@ -45,6 +50,50 @@ REGISTERS = {
     **{f"f{index}": ("f", index) for index in range(32)},
     **{name: (name, 0) for name in ("pc", "mode", *CSRS)},
 }
+
+
+class GuestCounters(Stateful):
+    """Cycles and instructions of a vCPU, which are the same: those that it executed. Its reads of them are exits, so
+    that they need no place in the hart, and cannot tell when they overflow."""
+
+    name = "counters of a vCPU"
+    counters: tuple[int, ...] = (CYCLE, INSTRET)
+    EVENTS: Final = {CYCLE: CODE["CYCLES"], INSTRET: CODE["INSTRUCTIONS"]}
+    fields: Mapping[str, Shape] = {"bases": Numbers(3, Number(MASK64)), "running": Bits(1 << CYCLE | 1 << INSTRET)}
+
+    def __init__(self, vcpu: Vcpu) -> None:
+        self.vcpu = vcpu
+        self.bases = [0, 0, 0]
+        """What is to be added; of one that stands still, its value."""
+        self.running = 1 << CYCLE | 1 << INSTRET
+
+    def serves(self, counter: int, event: int) -> bool:
+        return event == self.EVENTS[counter]
+
+    def configure(self, counter: int, event: int, inhibit: int) -> None:
+        """Filters are hints."""
+
+    def release(self, counter: int) -> None:
+        self.start(counter)
+
+    def read(self, counter: int) -> int:
+        counted = self.vcpu.instructions if self.running >> counter & 1 else 0
+        return counted + self.bases[counter] & MASK64
+
+    def set(self, counter: int, value: int) -> None:
+        counted = self.vcpu.instructions if self.running >> counter & 1 else 0
+        self.bases[counter] = value - counted & MASK64
+
+    def start(self, counter: int) -> None:
+        self._run(counter, 1)
+
+    def stop(self, counter: int) -> None:
+        self._run(counter, 0)
+
+    def _run(self, counter: int, level: int) -> None:
+        value = self.read(counter)
+        self.running = self.running & ~(1 << counter) | level << counter
+        self.set(counter, value)
 
 
 class Vcpu:
@@ -68,6 +117,8 @@ class Vcpu:
         """Exits since an instruction retired before one."""
         self.marked = 0
         """`instructions` at the last exit."""
+        self.counters = GuestCounters(self)
+        self.pmu = Pmu(self.counters)
         self.hart: Hart | None = None
         """The hart that holds the registers now."""
         self.inside = False
@@ -77,6 +128,8 @@ class Vcpu:
         self._x = [0] * 32
         self._f = [0] * 32
         self._csrs = dict.fromkeys(CSRS, 0)
+        self._numbers = {name: number for name, number in NUMBERS.items() if vm.hypervisor.hart.has_csr(number)}
+        """Of the registers that the hart has; the others are kept here always: without Sstc the guest's timer."""
 
     def __repr__(self) -> str:
         return f"<Vcpu {self.vm.name}/{self.index} {self.state}>"
@@ -123,7 +176,7 @@ class Vcpu:
     def get_reg(self, name: str) -> int:
         """Raises ConfigurationError for a name that is not in `registers`."""
         if name in self._csrs:
-            return self.hart.csr(name) if self.hart else self._csrs[name]
+            return self.hart.csr(name) if self.hart and name in self._numbers else self._csrs[name]
         match self._register(name):
             case "x", index:
                 return self.x[index]
@@ -147,7 +200,7 @@ class Vcpu:
                 self.pc = value
             case "mode", _:
                 self.mode = Mode(value) if value in (3, 4) else value
-            case _ if self.hart:
+            case _ if self.hart and name in self._numbers:
                 self.hart.set_csr(name, value)
             case _:
                 self._csrs[name] = value
@@ -164,11 +217,10 @@ class Vcpu:
             if name not in ("pc", "mode"):
                 self.set_reg(name, RESET.get(name, 0))
         self.set_reg("htimedelta", self.vm.time_delta)
-        self.mode = Mode.VS
-        self.pc = pc
-        self.set_reg("x10", self.index)
-        self.set_reg("x11", opaque)
+        self.resume_at(pc, opaque)
         self.status, self.suspended, self.stuck = "ready", False, 0
+        self.counters = self.pmu.hardware = GuestCounters(self)
+        self.pmu.reset()
 
     # What SBI asks of a hart (emulator.sbi.Caller)
 
@@ -182,12 +234,33 @@ class Vcpu:
 
     def set_timer(self, time: int) -> None:
         self.set_reg("vstimecmp", time)
+        self.until_timer()
+
+    def until_timer(self) -> int:
+        """How many instructions may run before this must be asked again. Without Sstc no hart compares time and
+        vstimecmp: then it is done here, and hvip.VSTIP says what came of it."""
+        if "vstimecmp" in self._numbers:
+            return FAR
+        compare, now = self.get_reg("vstimecmp"), self.time
+        self.interrupt(VSTI, now >= compare)
+        hart = self.vm.hypervisor.hart
+        if now >= compare or compare - now >= 1 << 52:
+            return FAR
+        return hart.clock_at_time(hart.time + compare - now) - hart.clock
 
     def set_software_interrupt(self, level: bool) -> None:
         self.interrupt(VSSI, level)
 
     def start(self, pc: int, opaque: int) -> None:
         self.reset(pc, opaque)
+
+    def resume_at(self, pc: int, opaque: int) -> None:
+        self.set_reg("vsatp", 0)
+        self.set_reg("vsstatus", self.get_reg("vsstatus") & ~SSTATUS_SIE)
+        self.mode = Mode.VS
+        self.pc = pc
+        self.set_reg("x10", self.index)
+        self.set_reg("x11", opaque)
 
     def stop(self) -> None:
         self.status = "stopped"
@@ -207,7 +280,7 @@ class Vcpu:
         """Put the registers into `hart`, which is in HS-mode; follow with enter()."""
         hart.set_csr("vsatp", 0)  # no walk may mix this guest's vsatp with another's hgatp
         hart.set_csr("hgatp", self.vm.hgatp)
-        for name, number in NUMBERS.items():
+        for name, number in self._numbers.items():
             hart.set_csr(number, self._csrs[name])
         hart.x.load(self._x)
         hart.f.load(self._f)
@@ -220,7 +293,7 @@ class Vcpu:
         if self.inside:
             self._pc, self._mode = hart.pc, hart.mode
         self._x, self._f = list(hart.x), list(hart.f)
-        self._csrs = {name: hart.csr(number) for name, number in NUMBERS.items()}
+        self._csrs |= {name: hart.csr(number) for name, number in self._numbers.items()}
         if self.inside:
             hart.mode = Mode.HS
         self.hart, self.inside = None, False
@@ -301,7 +374,10 @@ class Vcpu:
             "marked": self.marked,
             "pc": self.pc,
             "mode": int(self.mode),
+            "counters": self.counters.state(),
+            "pmu": self.pmu.state(),
             "registers": None if self.hart else {name: list(values) for name, values in kept.items()},
+            **({} if "vstimecmp" in self._numbers else {"timer": self._csrs["vstimecmp"]}),
         }
 
     def restore(self, state: object, hart: Hart) -> None:
@@ -311,7 +387,7 @@ class Vcpu:
             case {
                 "status": str(status), "suspended": bool(suspended), "instructions": int(instructions),
                 "stuck": int(stuck), "marked": int(marked), "pc": int(pc), "mode": (3 | 4) as mode,
-                "registers": registers,
+                "counters": counters, "pmu": pmu, "registers": registers,
             } if status in STATES:  # fmt: skip
                 pass
             case _:
@@ -326,9 +402,17 @@ class Vcpu:
                 self._csrs = dict(zip(CSRS, csrs, strict=True))
             case _:
                 raise StateError(f"{where}: its registers are damaged")
+        if "vstimecmp" not in self._numbers:
+            match state:
+                case {"timer": int(timer)} if fits([timer], 1):
+                    self._csrs["vstimecmp"] = timer
+                case _:
+                    raise StateError(f"{where}: its timer is damaged")
         self.status, self.suspended = status, suspended
         self.instructions, self.stuck, self.marked = instructions, stuck, marked
         self._pc, self._mode = pc & MASK64, Mode(mode)
+        self.counters.restore(counters)
+        self.pmu.restore(pmu)
 
 
 def fits(values: list[Any], count: int) -> bool:

@@ -174,16 +174,22 @@ class Vm:
 
     def _check_fits(self, what: str, gpa: int, size: int) -> None:
         if not self.has_memory(gpa, size):
+            more = ": give it more memory" if size > max(slot.size for slot in self.slots) else ""
             raise LoadError(
                 f"{what}: {gpa:#x}..{gpa + size:#x} is outside the memory of VM {self.name} ({describe(self.slots)})"
+                f"{more}"
             )
 
     def device_tree(self, append: str = "", initrd: tuple[int, int] | None = None) -> bytes:
         """What this VM tells its guest of itself: a flattened device tree. `initrd` is [start, end)."""
-        letters, *names = self.hypervisor.machine.isa.split("_")
-        isa = "_".join([letters.replace("h", ""), *names])
+        # A guest's counters are not the hart's, and cannot interrupt.
+        isa = self.hypervisor.machine.isa.without("H").without("Sscofpmf")
         memory = [(slot.gpa, slot.size) for slot in self.slots]
-        return flatten(machine_tree(self.bus, memory, harts=len(self.vcpus), isa=isa, bootargs=append, initrd=initrd))
+        return flatten(
+            machine_tree(
+                self.bus, memory, harts=len(self.vcpus), isa=isa.string, mmu=isa.mmu, bootargs=append, initrd=initrd
+            )
+        )
 
     def boot(self, pc: int, opaque: int = 0) -> None:
         """Start vCPU 0: pc, a0 = its number, a1 = `opaque` (the device tree's address, or 0)."""
@@ -196,6 +202,9 @@ class Vm:
         self.exit_code, self.message = code, message
         for vcpu in self.vcpus:
             vcpu.status = "ended"
+
+    def reboot(self, code: int) -> None:
+        self.end(code, "asked for a reboot: start it anew")
 
     def stop(self, reason: str) -> None:
         """The guest cannot go on. The first reason stays."""

@@ -73,7 +73,7 @@ def read_trees(closed: frozenset[tuple[int, ...]]) -> Reader:
             state = "on no hart" if guest.status == "away" else ""
             trees.append(replace(tree, state="  ".join(filter(None, (state, out_for(machine, guest))))))
         for hart in machine.harts:
-            hgatp = hart.csr("hgatp")
+            hgatp = hart.hgatp
             if hgatp >> 60 and identity(hgatp) not in known:
                 known.add(identity(hgatp))
                 trees.append(_tree(machine, Subject(hart.index), f"hart {hart.index}", hgatp, closed))

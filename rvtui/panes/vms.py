@@ -70,7 +70,7 @@ class Overview:
 def read_overview(machine: Machine, _: Subject) -> Overview:
     harts = []
     for hart in machine.harts:
-        hgatp = hart.csr("hgatp")
+        hgatp = hart.hgatp
         retired = hart.retired
         harts.append(
             HartLine(

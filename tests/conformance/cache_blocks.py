@@ -8,6 +8,7 @@ from rig import HS, ILLEGAL, LEAF, ONES, STORE_ACCESS, STORE_GUEST, STORE_PAGE, 
 
 from emulator.hart import Mode
 from emulator.isa.csrs import BY_NAME
+from emulator.machine import ACLINT
 
 from .access import OPEN, Bench
 from .scene import ADDRESS, GPA, NOWHERE, PAGE, Scene
@@ -85,10 +86,56 @@ def _(offset: int) -> None:
     scene.first.map(ADDRESS, GPA, LEAF)
     scene.second.map(GPA, PAGE, LEAF | USER)
     memory = scene.rig.machine.memory
-    memory.write(PAGE, b"\xff" * 256)
-    assert scene.execute(f".word {word('cbo.zero'):#x}", ADDRESS + offset).cause is None
     start = offset & ~63
-    assert memory.read(PAGE, 256) == b"\xff" * start + bytes(64) + b"\xff" * (192 - start)
+    for _ in range(2):  # the page is known the second time
+        memory.write(PAGE, b"\xff" * 256)
+        assert scene.execute(f".word {word('cbo.zero'):#x}", ADDRESS + offset).cause is None
+        assert memory.read(PAGE, 256) == b"\xff" * start + bytes(64) + b"\xff" * (192 - start)
+
+
+@rule(
+    "cbo.pmp",
+    "The whole block must be permitted: for reading or writing to be managed, for writing to be zeroed; else 7",
+    section="Cache Management Operations (CMOs)",
+    cases=grid(name=CBO.keys(), mode=(HS, VS), rights=(0, 1, 3, 4), part=(0, 32)),
+)
+def _(name: str, mode: Mode, rights: int, part: int) -> None:
+    """An entry for the block, or for its second half alone, between others that permit everything."""
+    scene = Scene(mode, menvcfg=CBIE | CBCFE | CBZE)
+    scene.rig.set(henvcfg=CBIE | CBCFE | CBZE)
+    scene.first.map(ADDRESS, GPA if mode.virtual else PAGE, LEAF)
+    scene.second.map(GPA, PAGE, LEAF | USER)
+    low = PAGE + 64 + part
+    scene.rig.set(pmpcfg0=0, pmpaddr0=low >> 2, pmpaddr1=PAGE + 128 >> 2, pmpaddr2=ONES)
+    scene.rig.set(pmpcfg0=0x1F << 16 | (8 | rights) << 8)
+    needed = 2 if name == "cbo.zero" else 1
+    for _ in range(2):
+        allowed = bool(rights & needed) and not part
+        for offset, good in ((0, True), (64, allowed), (100, allowed)):
+            found = scene.execute(f".word {word(name):#x}", ADDRESS + offset)
+            assert found.cause == (None if good else STORE_ACCESS), offset
+            if not good:
+                assert (found.tval, found.tval2, found.gva) == (ADDRESS + offset, 0, mode.virtual)
+
+
+@rule(
+    "cbo.device",
+    "A device's blocks may be managed, with no effect, but not zeroed; where nothing is, all of them are access faults",
+    section="Cache Management Operations (CMOs)",
+    cases=grid(name=CBO.keys(), mode=(M, HS, VS), where={"device": ACLINT + 0x4000, "nowhere": NOWHERE, "RAM": PAGE}),
+)
+def _(name: str, mode: Mode, where: int) -> None:
+    scene = Scene(mode, 0 if mode is M else 3, menvcfg=CBIE | CBCFE | CBZE)
+    scene.rig.set(henvcfg=CBIE | CBCFE | CBZE)
+    scene.first.map(ADDRESS, GPA if mode.virtual else where, LEAF)
+    scene.second.map(GPA, where, LEAF | USER)
+    scene.rig.hart.mtimecmp = 5
+    address = (where if mode is M else ADDRESS) + 3
+    found = scene.execute(f".word {word(name):#x}", address)
+    good = where == PAGE or (where != NOWHERE and name != "cbo.zero")
+    assert found.cause == (None if good else STORE_ACCESS)
+    assert good or found.tval == address
+    assert scene.rig.hart.mtimecmp == 5
 
 
 @rule(

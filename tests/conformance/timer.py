@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from rig import (
     HS,
+    ILLEGAL,
     INTERRUPT,
     ONES,
     SIE,
     STCE,
+    VIRTUAL,
     VS,
     VU,
     M,
@@ -18,6 +20,7 @@ from rig import (
 from emulator.hart import Mode
 from emulator.machine import ACLINT, INSTRUCTIONS_PER_TICK
 
+from .access import OPEN, Bench
 from .suite import grid, rule
 
 VSTIMECMP = "Virtual Supervisor Timer (vstimecmp) Register"
@@ -147,6 +150,32 @@ def _(mode: Mode) -> None:
     rig.run(1)
     assert rig.x("a0") == (222 if mode is VS else 111)
     assert (rig.csr("stimecmp"), rig.csr("vstimecmp")) == ((111, NOW + 5) if mode is VS else (NOW + 5, 222))
+
+
+GATES = ("menvcfg", "mcounteren", "henvcfg", "hcounteren")
+
+
+@rule(
+    "sstc.gates",
+    "STCE and TM of M-mode, and for a guest of HS-mode, open the comparators; no other bit beside them counts",
+    section=STIMECMP,
+    rows=(68,),
+    cases=grid(mode=(M, HS, VS), closed=("", *GATES), number=(0x14D, 0x24D), others=(True, False)),
+)
+def _(mode: Mode, closed: str, number: int, others: bool) -> None:
+    bench = Bench(OPEN)
+    for name in GATES:
+        bit = STCE if name.endswith("cfg") else 2
+        bench.rig.set(**{name: (ONES if others else bit) & ~(bit if name == closed else 0)})
+    if mode is M or (not closed and (mode is HS or number == 0x14D)):
+        expected = None
+    elif closed.startswith("m"):
+        expected = ILLEGAL
+    elif mode is HS:
+        expected = None
+    else:
+        expected = VIRTUAL
+    assert bench.read(mode, number) == bench.write(mode, number) == expected
 
 
 @rule(

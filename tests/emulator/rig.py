@@ -57,15 +57,14 @@ class Rig:
 
     def __init__(
         self, text: str = "", *, harts: int = 1, memory: int = 4 << 20, mode: Mode = M, guest_interrupts: int = 0,
-        **csrs: int,
+        isa: str = "max", **csrs: int,
     ) -> None:  # fmt: skip
-        self.machine = Machine(memory=memory, harts=harts, guest_interrupts=guest_interrupts)
+        self.machine = Machine(memory=memory, harts=harts, guest_interrupts=guest_interrupts, isa=isa)
         self.hart: Hart = self.machine.harts[0]
         for hart in self.machine.harts:
             hart.set_csr("pmpaddr0", ONES)
             hart.set_csr("pmpcfg0", 0x1F)  # NAPOT, RWX: everything
-            for name, at in (("mtvec", 0), ("stvec", 0x1000), ("vstvec", 0x2000)):
-                hart.set_csr(name, HANDLER + at)
+            hart.set_csrs({"mtvec": HANDLER, "stvec": HANDLER + 0x1000, "vstvec": HANDLER + 0x2000})
             hart.pc = BASE
         for at in (0, 0x1000, 0x2000):
             self.write(HANDLER + at, "self: j self")

@@ -243,3 +243,32 @@ def test_any_guest_is_survived_and_saved_exactly(steps: list[tuple[str, int, int
         assert act(one, step) == act(two, step)
     assert one.plic.state() == two.plic.state()
     assert all(one.raised(context) == two.raised(context) for context in range(4))
+
+
+def test_a_line_that_stays_up_asks_again_but_for_the_uarts_which_wants_an_edge(board: Board) -> None:
+    for source, again in ((9, True), (10, False)):
+        board.setup(source, 1, S0)
+        board.plic.set_source(source, True)
+        assert board.claim(S0) == source
+        board.complete(S0, source)
+        assert board.raised(S0) is again and board.pending(source) is again
+        board.plic.set_source(source, False)
+        if again:
+            assert board.claim(S0) == source
+            board.complete(S0, source)
+        assert not board.raised(S0)
+        board.plic.set_source(source, True)
+        assert board.claim(S0) == source
+        board.plic.set_source(source, False)
+        board.complete(S0, source)
+
+
+def test_an_edge_before_completion_is_kept_and_not_claimed_twice(board: Board) -> None:
+    board.setup(10, 1, S0, M0)
+    board.plic.set_source(10, True)
+    assert board.claim(S0) == 10
+    board.plic.set_source(10, False)
+    board.plic.set_source(10, True)
+    assert board.pending(10) and not board.raised(S0) and board.claim(M0) == 0
+    board.complete(S0, 10)
+    assert board.raised(S0) and board.claim(S0) == 10 and board.claim(S0) == 0

@@ -263,3 +263,31 @@ def test_any_guest_is_survived_and_saved_exactly(steps: list[tuple[str, int, int
         assert act(one, step) == act(two, step)
     assert one.uart.state() == two.uart.state() and one.console.state() == two.console.state()
     assert one.level == two.level
+
+
+def test_what_a_handler_leaves_makes_a_new_edge_when_it_touched_it() -> None:
+    console, rises, before = Console(), 0, False
+    uart = Uart(console)
+
+    def wire(level: bool) -> None:
+        nonlocal rises, before
+        rises, before = rises + (level and not before), level
+
+    uart.interrupt = wire
+    uart.write(FCR, 1, 1)
+    uart.write(IER, 1, 3)
+    assert rises == 1
+    for _ in range(3):  # as a handler that only looks whether input has come
+        assert uart.read(LSR, 1) == 0x60
+    assert rises == 1, "transmitter empty is told once"
+    uart.write(THR, 1, 0x41)
+    assert rises == 2, "and again when it is empty anew"
+    assert uart.read(IIR, 1) & 15 == 2 and not before
+    console.feed(b"abc")
+    assert rises == 3 and before
+    assert uart.read(RBR, 1) == 0x61 and rises == 4, "there is more"
+    assert uart.read(RBR, 1) == 0x62 and uart.read(RBR, 1) == 0x63
+    assert rises == 5 and not before
+    saved = uart.state()
+    uart.restore(saved)
+    assert rises == 5

@@ -17,7 +17,7 @@ from rig import BASE, DATA, Rig
 import snapshots
 from emulator.bus import Bus
 from emulator.console import OUTPUT_LIMIT
-from emulator.devices.virtio import Drive, Entropy, Function, Transport, VirtioConsole
+from emulator.devices.virtio import Drive, Entropy, Function, Transport, VirtioConsole, block
 from emulator.devicetree import parse
 from emulator.errors import ConfigurationError, StateError
 from emulator.machine import Machine
@@ -34,8 +34,10 @@ STATUS, NOTIFY, READY, INTERRUPTS, ACK = 0x70, 0x50, 0x44, 0x60, 0x64
 class Board:
     """A transport with 1 MiB of memory, and a driver for it that knows the layout from the specification."""
 
-    def __init__(self, function: Function | None = None, features: int = VERSION_1 | INDIRECTS, size: int = 8) -> None:
-        self.memory = Memory([Region("ram", RAM, 1 << 20), Region("rom", ROM, 0x1000, writable=False)])
+    def __init__(
+        self, function: Function | None = None, features: int = VERSION_1 | INDIRECTS, size: int = 8, ram: int = 1 << 20
+    ) -> None:
+        self.memory = Memory([Region("ram", RAM, ram), Region("rom", ROM, 0x1000, writable=False)])
         self.transport = Transport(self.memory, irq=1)
         if function is not None:
             self.transport.attach(function)
@@ -521,8 +523,8 @@ PAYLOAD = BUFFERS + 0x1000
 
 
 class Disk(Board):
-    def __init__(self, drive: Drive) -> None:
-        super().__init__(drive)
+    def __init__(self, drive: Drive, ram: int = 1 << 20) -> None:
+        super().__init__(drive, ram=ram)
         self.drive = drive
         self.start()
 
@@ -570,25 +572,22 @@ def test_requests_that_cannot_be(image: Path, kind: int, sector: int, length: in
     assert disk.problem == "" and disk.request(0, 0, 512)[0] == 0
 
 
-def test_a_request_is_as_long_as_its_segments_at_most(tmp_path: Path) -> None:
+def test_a_file_in_one_request_and_the_largest_there_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "large"
-    path.touch()
-    os.truncate(path, 64 << 20)
-    for extra, status in [(0, 0), (512, 1)]:
-        board = Disk(Drive(path))
-        board[STATUS] = 0
-        board.size = 128
-        board.start()
-        board.memory.write(RAM + 0x1_0000, struct.pack("<IIQ", 0, 0, 0))
-        board.describe(*[(RAM + 0x2_0000, 65536, WRITE | NEXT, n + 1) for n in range(1, 127)], at=1)
-        # Head, 126 segments, then a table for the rest.
-        board.describe((RAM + 0x1_0000, 16, NEXT, 1))
-        board.describe((RAM + 0x2_0000, extra, WRITE | NEXT, 1), (STATUS_AT, 1, WRITE, 0), table=BUFFERS + 0x2000)
-        board.describe((BUFFERS + 0x2000, 32, INDIRECT, 0), at=127)
-        board.memory.write_int(STATUS_AT, 1, 0xEE)
-        board.offer()
-        board[NOTIFY] = 0
-        assert board.problem == "" and board.memory.read_int(STATUS_AT, 1) == status
+    size = 9 << 20
+    contents = b"".join(n.to_bytes(8, "little") for n in range(size // 8))
+    path.write_bytes(contents)
+    disk = Disk(Drive(path), ram=size + (1 << 20))
+    disk.memory.write(HEADER, struct.pack("<IIQ", 0, 0, 1))
+    rows = (HEADER, 16, NEXT, 1), (PAYLOAD, size - 512, NEXT | WRITE, 2), (STATUS_AT, 1, WRITE, 0)
+    assert disk.send(*rows) == (0, size - 511)
+    assert disk.memory.read(PAYLOAD, size - 512) == contents[512:] and disk.memory.read_int(STATUS_AT, 1) == 0
+
+    disk.memory.write(HEADER, struct.pack("<IIQ", 1, 0, 0))
+    rows = (HEADER, 16, NEXT, 1), (PAYLOAD, size - 512, NEXT, 2), (STATUS_AT, 1, WRITE, 0)
+    assert disk.send(*rows) == (0, 1) and disk.drive.read_bytes(0, size) == contents[512:] + contents[-512:]
+    monkeypatch.setattr(block, "REQUEST_LIMIT", size - 1024)
+    assert disk.request(0, 0, size - 1024)[0] == 0 and disk.request(0, 0, size - 512)[0] == 1
 
 
 @pytest.mark.parametrize("rows", [[(HEADER, 15, NEXT, 1), (STATUS_AT, 1, WRITE, 0)], [(HEADER, 16, 0, 0)]])
@@ -727,6 +726,23 @@ def test_drives_that_cannot_be(tmp_path: Path, image: Path) -> None:
         Machine(memory=1 << 20).add_drive(image, readonly=True, writable=True)
     with pytest.raises(ConfigurationError, match="mode"):
         Drive(image, "rwx")
+
+
+def test_files_that_may_not_be_read_or_written(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def refuse(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if flags & os.O_RDWR or "secret" in str(path):
+            raise PermissionError(13, "Permission denied")
+        return real(path, flags, *rest, **more)
+
+    (secret := image.parent / "secret").write_bytes(bytes(512))
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(ConfigurationError, match="cannot be opened for writing: permission denied"):
+        Drive(image, "rw")
+    with pytest.raises(ConfigurationError, match="secret: cannot be read: permission denied"):
+        Drive(secret)
+    assert Disk(Drive(image)).request(0, 0, 512)[0] == 0
 
 
 def test_as_the_command_line_has_them(image: Path, tmp_path: Path) -> None:

@@ -16,8 +16,24 @@ from emulator.devices.finisher import Finisher
 from emulator.devices.plic import Plic
 from emulator.devices.rtc import Rtc
 from emulator.devices.uart import Uart
-from emulator.devicetree import DEPTH_LIMIT, Node, Tree, Value, encode, flatten, machine_tree, parse, quads
+from emulator.devicetree import (
+    DEPTH_LIMIT,
+    ISA_LIMIT,
+    SILENT,
+    Node,
+    Tree,
+    Value,
+    encode,
+    flatten,
+    isa_extensions,
+    machine_tree,
+    parse,
+    quads,
+    reservations,
+    with_room,
+)
 from emulator.errors import ConfigurationError, LoadError
+from emulator.isa import ISA, csrs
 
 RAM = 0x8000_0000
 
@@ -314,3 +330,22 @@ def plain(node: Node) -> object:
 @given(st.recursive(nodes(st.just([])), lambda below: nodes(st.lists(below, max_size=3)), max_leaves=12))
 def test_any_tree_round_trips(tree: Node) -> None:
     assert plain(parse(flatten(tree))) == plain(tree)
+
+
+def test_the_old_isa_string_is_short_and_names_all_that_can_be_used() -> None:
+    cpu = parse(flatten(machine())).find("cpus/cpu@0")
+    assert cpu is not None
+    old, new = cpu.strings("riscv,isa")[0], cpu.strings("riscv,isa-extensions")
+    assert len(old) <= ISA_LIMIT < 512, "U-Boot 2023.01 has a buffer of 512 bytes for it"
+    left_out = set(new) - set(isa_extensions(old))
+    assert left_out == SILENT & set(new) and set(isa_extensions(old)) <= set(new)
+    executed = {i.extension.lower() for i in (*ISA.instructions.values(), *ISA.compressed.values())}
+    assert not executed & SILENT and "zicboz" in executed
+    assert not SILENT & {f.extension.lower() for csr in csrs.BY_NAME.values() for f in csr.fields if f.extension}
+
+
+def test_room_at_the_end_of_a_blob() -> None:
+    blob = flatten(machine(), [(RAM, 4096)])
+    roomy = with_room(blob + b"trailing", 100)
+    assert len(roomy) == len(blob) + 100 == int.from_bytes(roomy[4:8], "big")
+    assert flatten(parse(roomy), reservations(roomy)) == blob and roomy[-100:] == bytes(100)

@@ -35,8 +35,8 @@ OFF = call(SRST, 0, 0, 0)
 class Bench:
     """A machine that was booted into a program in S-mode."""
 
-    def __init__(self, text: str, harts: int = 1) -> None:
-        self.machine = Machine(memory=64 * MIB, harts=harts)
+    def __init__(self, text: str, harts: int = 1, isa: str = "max") -> None:
+        self.machine = Machine(memory=64 * MIB, harts=harts, isa=isa)
         self.program: Program = assemble(START, text)
         code = self.program.code
         boot(self.machine, None, Image("kernel", "raw", START, [Segment(START, START, memoryview(code), len(code), 7)]))
@@ -60,10 +60,12 @@ ANSWERS: list[tuple[tuple[int, ...], tuple[int, int]]] = [
     ((0x10, 0), (SUCCESS, 2 << 24)),
     ((0x10, 1), (SUCCESS, 0x7276_7475)),
     ((0x10, 3, TIME), (SUCCESS, 1)),
+    # Suspend (SUSP), CPPC, NACL and STA are not there, nor what comes after SBI 2.0.
     ((0x10, 3, 8), (SUCCESS, 1)),
-    ((0x10, 3, 0x504D55), (SUCCESS, 0)),
+    ((0x10, 3, 0x504D55), (SUCCESS, 1)),
+    *[((0x10, 3, absent), (SUCCESS, 0)) for absent in (0x53555350, 0x43505043, 0x4E41434C, 0x535441, 0x535345, 9, ALL)],
+    *[((absent, 0), (NOT_SUPPORTED, 0)) for absent in (0x53555350, 0x43505043, 0x4E41434C, 0x535441)],
     ((0x10, 4), (SUCCESS, 0)),
-    ((0x504D55, 0), (NOT_SUPPORTED, 0)),
     ((TIME, 0, ALL), (SUCCESS, 0)),
     ((IPI, 0, 4, 0), (INVALID_PARAM, 0)),
     ((IPI, 0, 2, 0), (SUCCESS, 0)),
@@ -75,7 +77,10 @@ ANSWERS: list[tuple[tuple[int, ...], tuple[int, int]]] = [
     ((HSM, 0, 1, 0x4000_0000), (INVALID_ADDRESS, 0)),
     ((HSM, 2, 0), (SUCCESS, 0)),
     ((HSM, 2, 1), (SUCCESS, 1)),
-    ((HSM, 3, 0x8000_0000), (NOT_SUPPORTED, 0)),
+    ((HSM, 3, 0x9000_0000), (NOT_SUPPORTED, 0)),
+    ((HSM, 3, 0x8000_0001), (INVALID_PARAM, 0)),
+    ((HSM, 3, 0x8000_0000, 0x4000_0000), (INVALID_ADDRESS, 0)),
+    ((HSM, 3, 0x8000_0000, START + 1), (INVALID_ADDRESS, 0)),
     ((SRST, 0, 3, 0), (INVALID_PARAM, 0)),
     ((DBCN, 0, 4, UART, 0), (INVALID_PARAM, 0)),
     ((DBCN, 0, 4, RAM + 64 * MIB - 2, 0), (INVALID_PARAM, 0)),
@@ -127,7 +132,8 @@ def test_consoles() -> None:
     assert bench.machine.memory.read(START + 0x1000, 4) == b"yped"
 
 
-def test_the_timer_interrupts_when_it_is_due_and_not_before() -> None:
+@pytest.mark.parametrize("isa", ["max", "max,sstc=off"])
+def test_the_timer_interrupts_when_it_is_due_and_not_before(isa: str) -> None:
     bench = Bench(f"""
         la t0, handler; csrw stvec, t0
         li t0, {STIE}; csrw sie, t0
@@ -141,7 +147,7 @@ def test_the_timer_interrupts_when_it_is_due_and_not_before() -> None:
         {call(TIME, 0, ALL)}
         csrr s5, sip
         {OFF}
-    """)
+    """, isa=isa)  # fmt: skip
     assert bench.run().code == 0
     assert not bench.x(18) & STIE and not bench.x(21) & STIE
     assert bench.x(20) == 1 << 63 | 5
@@ -196,6 +202,39 @@ def test_a_suspended_hart_says_so_until_it_wakes() -> None:
     bench.run(60_000)
     assert (bench.x(9, 1), bench.x(18, 1)) == (4, 0)
     assert bench.x(18) == SUCCESS
+
+
+# As SUSPENDED, but hart 0 gives up its registers: with paging on and interrupts too it resumes at "back".
+LEFT = f"""
+        {call(HSM, 0, 1, "second", 0)}
+        la t0, root; li t1, 0x200000CF; sd t1, 16(t0); li t1, 0xC7; sd t1, 0(t0)
+        srli t0, t0, 12; li t1, 8; slli t1, t1, 60; or t0, t0, t1; csrw satp, t0
+        la t0, lost; csrw stvec, t0
+        li t0, {SSIE}; csrw sie, t0
+        csrsi sstatus, 2
+        li a0, 0xFFFFFFFF80000000; la a1, back; li a2, 0xBEE; li a6, 3; li a7, {HSM}; ecall
+    lost: j lost
+    back: mv s2, a0; mv s3, a1; csrr s4, satp; csrr s5, sstatus; csrr s6, sie; li s7, 1
+    first: j first
+    second: li t0, 3000
+    wait: addi t0, t0, -1; bnez t0, wait
+        {call(HSM, 2, 0)}; mv s1, a1
+        {call(IPI, 0, 1, 0)}
+        li t0, 3000
+    again: addi t0, t0, -1; bnez t0, again
+        {call(HSM, 2, 0)}; mv s2, a1
+    {DONE}
+    .align 4096
+    root: .dword 0
+    """
+
+
+def test_a_hart_that_suspends_without_its_registers_resumes_where_it_said() -> None:
+    bench = Bench(LEFT, harts=2)
+    bench.run(60_000)
+    assert (bench.x(9, 1), bench.x(18, 1)) == (4, 0)
+    assert [bench.x(register) for register in (18, 19, 20, 22, 23)] == [0, 0xBEE, 0, SSIE, 1]
+    assert not bench.x(21) & 2, "interrupts are off"
 
 
 def test_a_software_interrupt_keeps_no_other_pending() -> None:
@@ -320,7 +359,7 @@ def test_how_a_run_is_cut_changes_nothing(cut: int) -> None:
 
 def test_a_restored_machine_goes_on_the_same() -> None:
     """Also while a hart is suspended, which must still say so."""
-    for program, cut in ((SECOND, 20), (SECOND, 60), (SUSPENDED, 3000)):
+    for program, cut in ((SECOND, 20), (SECOND, 60), (SUSPENDED, 3000), (LEFT, 3000)):
         whole, half = Bench(program, harts=2), Bench(program, harts=2)
         whole.run(50_000)
         half.run(cut)

@@ -90,9 +90,13 @@ def text(vm: Vm) -> str:
     return bytes(vm.console.output).decode()
 
 
-def ran(code: bytes, budget: int = 1_000_000, **options: Any) -> Vm:
+TIMERS = pytest.mark.parametrize("isa", ["max", "max,sstc=off"])
+"""With vstimecmp in the hart, and with the hypervisor's own."""
+
+
+def ran(code: bytes, budget: int = 1_000_000, isa: str = "max", **options: Any) -> Vm:
     """A VM with `code`, after it ran alone for at most `budget` instructions."""
-    hypervisor = host()
+    hypervisor = host(isa=isa)
     vm = guest(hypervisor, code, **options)
     run(hypervisor, budget)
     return vm
@@ -378,10 +382,11 @@ def test_every_load_and_store_reaches_the_scratch_register() -> None:
         assert vm.vcpus[0].pc == RAM_BASE + len(code)
 
 
-def test_wfi_sleeps_until_the_timer() -> None:
+@TIMERS
+def test_wfi_sleeps_until_the_timer(isa: str) -> None:
     code = csrr("time", S0) + li(T0, 1 << 5) + csrw("sie", T0) + li(A7, TIME) + li(A6, 0)
     code += op("addi", rd=A0, rs1=S0, imm=2000) + op("ecall") + WFI + csrr("time", S1) + OFF
-    vm = ran(code, budget=10_000)
+    vm = ran(code, budget=10_000, isa=isa)
     began, ended = (vm.vcpus[0].get_reg(name) for name in ("x8", "x9"))
     assert began < 10, "the guest's time begins with the VM"
     assert began + 2000 <= ended < began + 2010
@@ -551,9 +556,10 @@ CALLS: list[tuple[tuple[int, ...], tuple[int, int]]] = [
     ((BASE, 3, TIME), (SUCCESS, 1)),
     ((BASE, 3, 0), (SUCCESS, 1)),
     ((BASE, 3, 9), (SUCCESS, 0)),
-    ((BASE, 3, 0x504D55), (SUCCESS, 0)),
+    ((BASE, 3, 0x504D55), (SUCCESS, 1)),
     ((BASE, 7), (NOT_SUPPORTED, 0)),
-    ((0x504D55, 0), (NOT_SUPPORTED, 0)),
+    ((0x504D55, 0), (SUCCESS, 18)),
+    ((0x53555350, 0), (NOT_SUPPORTED, 0)),
     (((1 << 64) - 1, 0), (NOT_SUPPORTED, 0)),
     ((TIME, 1), (NOT_SUPPORTED, 0)),
     ((IPI, 0, 1, 2), (INVALID_PARAM, 0)),
@@ -571,7 +577,8 @@ CALLS: list[tuple[tuple[int, ...], tuple[int, int]]] = [
     ((HSM, 2, 1), (SUCCESS, 1)),
     ((HSM, 2, 2), (INVALID_PARAM, 0)),
     ((HSM, 3, 1), (INVALID_PARAM, 0)),
-    ((HSM, 3, 0x8000_0000), (NOT_SUPPORTED, 0)),
+    ((HSM, 3, 0x9000_0000), (NOT_SUPPORTED, 0)),
+    ((HSM, 3, 0x8000_0000, NOWHERE), (INVALID_ADDRESS, 0)),
     ((SRST, 0, 3, 0), (INVALID_PARAM, 0)),
     ((SRST, 0, 0, 2), (INVALID_PARAM, 0)),
     ((SRST, 0, 0xF000_0000, 0), (NOT_SUPPORTED, 0)),
@@ -650,6 +657,23 @@ def test_suspended_vcpu_says_so() -> None:
     assert text(vm) == "a"
 
 
+def test_a_vcpu_that_suspends_without_its_registers_resumes_where_it_said() -> None:
+    second, back, table = 0x400, 0x800, RAM_BASE + MIB
+    code = li(T0, table) + li(T1, 0x2000_0000 | 0xCF) + op("sd", rs1=T0, rs2=T1, imm=16)
+    code += li(T0, PAGING | table >> 12) + csrw("satp", T0) + li(T0, 2) + csrw("sie", T0) + csrw("sstatus", T0)
+    code += call(HSM, 0, 1, RAM_BASE + second) + call(HSM, 3, 0x8000_0000, RAM_BASE + back, 0xBEE) + put("x") + SPIN
+    code = code.ljust(second, b"\0") + call(HSM, 2, 0) + op("addi", rd=T2, rs1=A1) + call(IPI, 0, 1, 0) + WFI
+    code = code.ljust(back, b"\0") + op("addi", rd=S0, rs1=A0) + op("addi", rd=S1, rs1=A1)
+    code += csrr("satp", T1) + csrr("sstatus", T2) + put("a") + OFF
+    hypervisor = host()
+    vm = guest(hypervisor, code, vcpus=2)
+    run(hypervisor)
+    assert text(vm) == "a" and vm.vcpus[1].get_reg("x7") == 4
+    first = vm.vcpus[0]
+    assert [first.get_reg(name) for name in ("x8", "x9", "x6", "vsie")] == [0, 0xBEE, 0, 2]
+    assert not first.get_reg("x7") & 2, "interrupts are off"
+
+
 def test_two_vcpus_of_one_vm_do_not_share_translations() -> None:
     """Both use ASID 1 with tables of their own, which show one address as two pages."""
     window, tables = 0xC000_0000, RAM_BASE + MIB
@@ -706,8 +730,9 @@ def test_debugger_may_give_a_vcpu_its_turn() -> None:
         hypervisor.give_turn(three.vcpus[0])
 
 
-def test_idle_vcpu_is_woken_by_its_timer_while_another_spins() -> None:
-    hypervisor = host()
+@TIMERS
+def test_idle_vcpu_is_woken_by_its_timer_while_another_spins(isa: str) -> None:
+    hypervisor = host(isa=isa)
     guest(hypervisor, SPIN, "spin")
     code = li(T0, 1 << 5) + csrw("sie", T0) + call(TIME, 0, 10_000) + WFI + csrr("time", S0) + OFF
     sleeper = guest(hypervisor, code, "sleep")
@@ -718,8 +743,9 @@ def test_idle_vcpu_is_woken_by_its_timer_while_another_spins() -> None:
     assert hypervisor.hart.idle == 0
 
 
-def test_a_timer_that_was_set_for_never_does_not_count() -> None:
-    hypervisor = host()
+@TIMERS
+def test_a_timer_that_was_set_for_never_does_not_count(isa: str) -> None:
+    hypervisor = host(isa=isa)
     vm = guest(hypervisor, li(T0, 1 << 5) + csrw("sie", T0) + call(TIME, 0, (1 << 64) - 1) + WFI)
     assert run(hypervisor).reason is ExitReason.IDLE
     assert vm.status == "idle"
@@ -795,8 +821,8 @@ BUSY = b"".join(
 )
 
 
-def busy() -> Hypervisor:
-    hypervisor = host(memory=32 * MIB)
+def busy(isa: str = "max") -> Hypervisor:
+    hypervisor = host(memory=32 * MIB, isa=isa)
     guest(hypervisor, BUSY, "one")
     guest(hypervisor, BUSY, "two", vcpus=2)
     echo = WFI + call(2) + li(A7, 1) + op("ecall")
@@ -817,8 +843,21 @@ def copy(hypervisor: Hypervisor) -> Hypervisor:
     return again.host
 
 
-def test_two_runs_are_equal_bit_for_bit_however_they_are_cut() -> None:
-    whole, parts = busy(), busy()
+@TIMERS
+def test_a_timer_interrupts_what_runs_when_it_is_due(isa: str) -> None:
+    """Not before, and at most a tick late: 100 instructions. Setting it anew takes the interrupt back."""
+    handler = csrr("time", S0) + csrr("scause", S1) + call(TIME, 0, 1 << 62) + csrr("sip", T2) + OFF
+    code = li(T0, RAM_BASE + 0x200) + csrw("stvec", T0) + li(T0, 1 << 5) + csrw("sie", T0) + call(TIME, 0, 700)
+    code += op("csrrsi", csr=BY_NAME["sstatus"].number, uimm=2) + SPIN
+    vm = ran(code.ljust(0x200, b"\0") + handler, isa=isa)
+    due, cause, pending = (vm.vcpus[0].get_reg(name) for name in ("x8", "x9", "x7"))
+    assert vm.exit_code == 0 and 700 <= due <= 701
+    assert (cause, pending & 1 << 5) == (1 << 63 | 5, 0)
+
+
+@TIMERS
+def test_two_runs_are_equal_bit_for_bit_however_they_are_cut(isa: str) -> None:
+    whole, parts = busy(isa), busy(isa)
     numbers = random.Random(7)
     for _ in range(12):
         steps = numbers.randrange(1, 120_000)
@@ -833,10 +872,11 @@ def test_two_runs_are_equal_bit_for_bit_however_they_are_cut() -> None:
     assert all(vm.events for vm in whole.vms)
 
 
-def test_a_restored_machine_continues_bit_for_bit() -> None:
+@TIMERS
+def test_a_restored_machine_continues_bit_for_bit(isa: str) -> None:
     numbers = random.Random(11)
-    straight = busy()
-    hopping = busy()
+    straight = busy(isa)
+    hopping = busy(isa)
     for _ in range(8):
         steps = numbers.randrange(1, 90_000)
         run(straight, steps)
@@ -866,8 +906,9 @@ def damaged(state: Any) -> Iterator[Any]:
         yield from (value for value in wrong if type(value) is not type(state) or value != state)
 
 
-def test_damaged_states_are_refused_in_one_line_or_harmless() -> None:
-    hypervisor = busy()
+@TIMERS
+def test_damaged_states_are_refused_in_one_line_or_harmless(isa: str) -> None:
+    hypervisor = busy(isa)
     run(hypervisor, 200_000)
     good = hypervisor.state()
     refused = 0

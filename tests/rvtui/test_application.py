@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from desk import FLOOD, RAM, SPIN, opened, with_page_features
+from desk import FLOOD, NOP, RAM, SPIN, jump, opened, with_page_features
 from textual import events
 
 import snapshots
 from emulator.hart import Access, Mode
 from emulator.isa import ABI_NAMES
+from emulator.machine import Machine
 from rvtui import machines
 from rvtui.application import NAMES
 from rvtui.panes.console import ConsolePane
@@ -180,6 +181,26 @@ async def test_looking_changes_nothing() -> None:
         desk.application.show_walk(0x8000_0000, Access.STORE, Mode.VU)
         await desk.settled()
         assert desk.state_hash() == before
+
+
+async def test_harts_that_lack_extensions_can_be_looked_at() -> None:
+    """What is off is not shown, and nothing asks for it."""
+    machine = Machine(memory=4 << 20, isa="max,h=off,f=off,sstc=off")
+    machine.memory.write(RAM, b"".join(word.to_bytes(4, "little") for word in (NOP, jump(-4))))
+    machine.boot(RAM)
+    async with opened(machine, (120, 40), running=False) as desk:
+        for name in NAMES:
+            if name != "console":
+                await desk.press(desk.pane(name).KEY)
+                await desk.settled()
+        await desk.press("4", "n", "s")
+        await desk.until(lambda: machine.executed == 2, "two steps")
+        rows = "\n".join(desk.lines("csrs"))
+        assert "stvec" in rows and "vstvec" not in rows and "stimecmp" not in rows
+        desk.application.carry_out("print hgatp")
+        await desk.until(lambda: "it needs H" in desk.application._keys.message, "why not")
+        desk.application.carry_out("walk 0x80000000 load VS")
+        await desk.shows("there is no VS-mode")
 
 
 async def test_step_moves_what_is_looked_at() -> None:
@@ -759,3 +780,10 @@ async def test_closing_in_the_middle_of_everything() -> None:
                 desk.application.carry_out("step 50")
             await desk.press("q")
     assert not desk.session._thread.is_alive()
+
+
+async def test_what_the_machine_warns_of_is_said_below() -> None:
+    async with opened(["ticker"]) as desk:
+        desk.machine.warnings.append("drive d.img: no space left on device; the guest sees errors")
+        await desk.shows("✗ drive d.img: no space left on device")
+        assert not desk.machine.warnings and desk.session.running

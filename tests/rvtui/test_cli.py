@@ -19,8 +19,9 @@ from desk import ECALL, FLOOD, NOP, RAM, SLEEP, SPIN, elf, failed, jump, li, lui
 
 import snapshots
 from emulator.devicetree import Node, flatten, parse
-from emulator.hart import Mode
-from rvtui import machines
+from emulator.hart import Exit, ExitReason, Mode
+from rvtui import headless, machines
+from rvtui.runner import Runner
 from rvtui.subjects import virtual_machines as machines_of
 
 Guest = Callable[..., Path]
@@ -150,6 +151,38 @@ def test_drives_of_several_guests(guest: Guest, tmp_path: Path) -> None:
         assert lines == [f"{name} | {each}14" for name, each in zip("abc", ids, strict=True)]
 
 
+RESET = (lui(5, 0x100), lui(6, 0x7), 0x7773_0313, 0x0062_A023, jump(0))
+"""Writes 0x7777, "reset", to it."""
+
+
+def test_a_machine_that_asks_for_a_reset_boots_again_unless_told_not_to(guest: Guest) -> None:
+    path = guest(b"".join(word.to_bytes(4, "little") for word in RESET), "reset.bin")
+    done = run("run", "--bare", path, "--headless", "--no-reboot")
+    assert (done.returncode, done.stderr) == (0, b"")
+    line = ["run", "--bare", path, "--headless", "--instructions", "1000"]
+    assert "stopped after 1,000 instructions" in failed(*line, code=3)
+
+
+def test_warnings_are_told_while_the_guest_runs(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    machine = machines.with_guests(["ticker"])
+    chunks = 0
+
+    def run(self: Runner, *_: object) -> Exit:
+        nonlocal chunks
+        chunks += 1
+        if chunks == 2:
+            raise KeyboardInterrupt
+        machine.warnings.append("drive d: no space left on device; the guest sees errors")
+        return Exit(ExitReason.BUDGET)
+
+    monkeypatch.setattr(Runner, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        headless.run(machine, limit=1000)
+    assert "warning: drive d: no space left" in capfd.readouterr().err and not machine.warnings
+
+
 def test_a_drive_that_changed_is_told(guest: Guest, tmp_path: Path) -> None:
     disk, saved = tmp_path / "disk.img", tmp_path / "s.rvs"
     disk.write_bytes(bytes(1024))
@@ -232,8 +265,10 @@ def test_dump_dtb() -> None:
     assert done.returncode == 0, done.stderr
     tree = Path("m.dtb").read_bytes()
     assert tree[:4] == b"\xd0\x0d\xfe\xed" and tree.count(b"cpu@") == 2
-    again = run("run", "--bare", "tiny-hypervisor", "--headless", "--dtb", "m.dtb", "--memory", "64M")
+    line = ["run", "--bare", "tiny-hypervisor", "--headless", "--dtb", "m.dtb", "--memory", "64M"]
+    again = run(*line, "--harts", "2")
     assert again.returncode == 0, again.stderr
+    assert "m.dtb: the device tree has cpu 1, but the harts are 0 to 0" in failed(*line)
 
 
 def test_dump_dtb_tells_of_the_kernels_command_line_and_initrd(tmp_path: Path) -> None:
@@ -310,7 +345,7 @@ BAD_LINES = [
     (["run", "--kernel", "text", "hello", "--headless"], "--kernel is for the bare machine"),
     (["run", "--initrd", "empty", "hello", "--headless"], "empty: the file is empty"),
     (["run", "--initrd", "nosuch", "hello", "--headless"], "nosuch"),
-    (["run", "--initrd", "large", "hello", "--headless", "--memory", "4M"], "initrd"),
+    (["run", "--initrd", "large", "hello", "--headless", "--memory", "4M"], "give it more memory"),
     (["run", "--bare", "tiny-hypervisor", "--initrd", "text", "--headless"], "name it with --kernel"),
     (["run", "--bare", "tiny-hypervisor", "--append", "x", "--headless"], "name it with --kernel"),
     (["run", "--bare", "tiny-hypervisor", "--kernel", "empty", "--headless"], "empty: the file is empty"),
@@ -331,8 +366,8 @@ BAD_LINES = [
     (["run", "--bare", "--kernel", "raw.bin", "--dtb", "no-cpu.dtb", "--headless"], "the device tree has no cpu"),
     (["run", "--bare", "--kernel", "raw.bin", "--dtb", "far.dtb", "--headless", "--memory", "64M"], "but RAM is"),
     (["run", "--bare", "--kernel", "raw.bin", "--dtb", "no-memory.dtb", "--headless"], "the device tree has no memory"),
-    (["run", "--bare", "--kernel", "raw.bin", "--dtb", "cpu-5.dtb", "--headless"], "only cpu 5"),
-    (["run", "--bare", "--kernel", "raw.bin", "--dtb", "cells.dtb", "--headless"], "cells"),
+    (["run", "--bare", "--kernel", "raw.bin", "--dtb", "cpu-5.dtb", "--headless"], "the device tree has cpu 5"),
+    (["run", "--bare", "--kernel", "raw.bin", "--dtb", "cells.dtb", "--headless"], "cells.dtb: "),
     (["run", "--bare", "--kernel", "raw.bin", "--dtb", "empty", "--headless"], "empty: the file is empty"),
     (["run", "--vcpus", "2", "--bare", "tiny-hypervisor", "--headless"], "--vcpus"),
     (["run", "--bare", "tiny-hypervisor", "--dtb", "text", "--headless"], "device tree"),
@@ -359,7 +394,7 @@ BAD_LINES = [
     (["snapshot", "verify", "empty"], "empty"),
     (["snapshot", "info", "."], "directory"),
     (["snapshot", "restore", "--headless", "text"], "not a snapshot"),
-    *[([name], f"{name}: not available yet") for name in ("monitor", "replay", "lint", "bench", "images", "lesson")],
+    *[([name], f"{name}: not available yet") for name in ("monitor", "replay", "lint", "bench", "lesson")],
     *[([name, "--any", "thing"], "not available yet") for name in ("compare", "serve", "share", "watch")],
     *[
         (["snapshot", name, "x"], "not available yet")
@@ -377,10 +412,15 @@ BAD_LINES = [
     (["run", "--network", "on", "hello"], "--network"),
     (["run", "--bare", "tiny-hypervisor", "--drive", "no-such.img", "--headless"], "no-such.img: cannot be read"),
     (["run", "--bare", "tiny-hypervisor", "--drive", "/dev/null,rw", "--headless"], "not a regular file"),
+    (["run", "--no-reboot", "hello"], "--no-reboot is for the bare machine"),
+    (["run", "--share", "nowhere", "hello", "--headless"], "nowhere: cannot be opened: no such"),
+    (["run", "--bare", "tiny-hypervisor", "--share", "nowhere", "--headless"], "nowhere: cannot be opened: no such"),
+    (["run", "--bare", "tiny-hypervisor", "--share", "text", "--headless"], "text: cannot be opened: not a directory"),
+    (["run", "--bare", "tiny-hypervisor", "--share", ".,tag=a/b", "--headless"], "tag 'a/b'"),
+    (["run", "--bare", "tiny-hypervisor", "--share", ".", "--share", ".,tag=share", "--headless"], "tag=NAME"),
     *[
         (["run", option, "x", "hello"], f"{option}: not available yet")
         for option in (
-            "--share",
             "--gdb",
             "--record",
             "--profile",

@@ -25,8 +25,10 @@ BLOCK: Final = 4096
 """Bytes of the pieces in which written data is kept."""
 QUEUE: Final = 128
 SEGMENT: Final = 64 << 10
-REQUEST_LIMIT: Final = (QUEUE - 2) * SEGMENT
-"""Bytes of the largest request: what `size_max` and `seg_max` allow."""
+REQUEST_LIMIT: Final = 1 << 30
+"""Bytes of the largest request. Drivers that did not accept `SIZE_MAX` load a whole file with one (U-Boot does)."""
+PIECE: Final = 1 << 20
+"""Bytes of a request that are dealt with at a time."""
 SAMPLE: Final = 1 << 20
 """Bytes at either end of the file by which it is known again."""
 MOST_BLOCKS: Final = 1 << 20
@@ -176,12 +178,15 @@ class Drive(Function):
     def _read(self, chain: Chain, sector: int, length: int) -> tuple[int, int]:
         if not self._fits(sector, length):
             return IOERR, 0
-        return OK, chain.write(0, self.read_bytes(sector * SECTOR, length))
+        for at in range(0, length, PIECE):
+            chain.write(at, self.read_bytes(sector * SECTOR + at, min(PIECE, length - at)))
+        return OK, length
 
     def _write(self, chain: Chain, sector: int, length: int) -> int:
         if self.mode == "ro" or not self._fits(sector, length):
             return IOERR
-        self.write_bytes(sector * SECTOR, chain.read(HEADER, length))
+        for at in range(0, length, PIECE):
+            self.write_bytes(sector * SECTOR + at, chain.read(HEADER + at, min(PIECE, length - at)))
         return OK
 
     def read(self, offset: int, size: int) -> int:

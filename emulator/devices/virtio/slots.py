@@ -14,10 +14,11 @@ from emulator.devices.virtio.entropy import Entropy
 from emulator.devices.virtio.function import Function
 from emulator.devices.virtio.net import Network
 from emulator.devices.virtio.queue import Space
+from emulator.devices.virtio.share import Share
 from emulator.devices.virtio.transport import Transport
 from emulator.errors import ConfigurationError, StateError
 
-KINDS: Final[dict[str, type[Function]]] = {kind.kind: kind for kind in (Drive, Entropy, Network, VirtioConsole)}
+KINDS: Final[dict[str, type[Function]]] = {kind.kind: kind for kind in (Drive, Entropy, Network, Share, VirtioConsole)}
 """By the name under which a configuration keeps them."""
 VIRTIO, VIRTIO_SLOTS = 0x1000_1000, 8
 """Transports, a page each, on sources 1 to 8."""

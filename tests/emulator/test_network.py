@@ -144,8 +144,9 @@ def dhcp(
     body += bytes((50, 4)) + ip(wanted) if wanted else b""
     body += bytes((54, 4)) + ip(server) if server else b""
     data = body + change.get("end", b"\xff")
-    source, target = (client, HERE) if client != NOBODY else (NOBODY, EVERYBODY)
-    return frame(udp(67, data, source, target), source=mac, target=ALL if target == EVERYBODY else HOST)
+    source, target = (client, change.get("to", HERE)) if client != NOBODY else (NOBODY, EVERYBODY)
+    to = ALL if target == EVERYBODY else HOST
+    return frame(udp(67, data, source, target), source=change.get("sender", mac), target=to)
 
 
 def reply(answers: list[bytes], mac: bytes = ME, target: bytes | None = None) -> tuple[str, str, dict[int, bytes]]:
@@ -174,7 +175,8 @@ def test_a_lease() -> None:
     assert reply(host.receive(dhcp(1, OTHER)), OTHER)[1] == "10.0.2.16"
     assert reply(host.receive(dhcp(1)))[1] == MINE, "the same MAC, the same address"
     assert reply(host.receive(dhcp(1, flags=0x8000)), target=ALL)[:2] == (EVERYBODY, MINE)
-    assert reply(host.receive(dhcp(3, client=MINE)))[:2] == (MINE, MINE), "renewed"
+    renewed = host.receive(dhcp(3, client=MINE))
+    assert reply(renewed)[:2] == (MINE, MINE) and renewed[0][54:58] == ip(MINE), "with its own address, ciaddr"
 
 
 def test_a_checksum_of_zero_is_sent_as_ones() -> None:
@@ -194,6 +196,7 @@ def test_leases_that_are_refused_or_none() -> None:
     assert (where, mine, options[53]) == ("10.0.2.200", NOBODY, b"\5") and 51 not in options
     assert OTHER not in host.leases
     for quiet in (dhcp(4), dhcp(7), dhcp(0), dhcp(3, server="10.0.2.3"), dhcp(1, operation=2), dhcp(1, ALL),
+                  dhcp(1, ALL, sender=ME), dhcp(8, client=MINE, to="10.0.2.9"),
                   dhcp(1, relay=MINE), dhcp(1, cookie=bytes(4)), dhcp(1, end=b"\xff", mac=OTHER)[:-60]):  # fmt: skip
         assert host.receive(quiet) == []
 
@@ -442,10 +445,17 @@ def test_connections_are_bounded() -> None:
     ((flags, *_),) = clients[0].send(ACK | PSH, b"GET / HTTP/1.0\r\n\r\n")
     assert flags == RST
     assert clients[-1].host.receive(clients[-1].segment(ACK, b"GET / HTTP/1.0\r\n\r\n"))
+    again = clients[-32]
+    again.sequence = 77
+    again.connect()
+    assert len(host.connections) == 32, "the same port anew costs nobody's place"
+    assert clients[-31].send(ACK) == [] and clients[-2].send(ACK) == []
+    assert again.send(ACK, b"GET /", port=81)[0][0] == RST, "another port is another connection"
     host = Host(lambda: "x" * (1 << 20))
     client = Client(host)
     client.connect()
-    assert len(client.get()) <= 64 << 10
+    head, _, body = client.get().partition(b"\r\n\r\n")
+    assert len(head) + 4 + len(body) <= 64 << 10 and b"Content-Length: %d\r\n" % len(body) in head
 
 
 # --- the hub ---

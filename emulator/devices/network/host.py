@@ -254,7 +254,7 @@ def _options(data: bytes) -> dict[int, bytes]:
             continue
         if at + 1 >= len(data) or at + 2 + data[at + 1] > len(data):
             break
-        found.setdefault(data[at], data[at + 2 : at + 2 + data[at + 1]])
+        found[data[at]] = data[at + 2 : at + 2 + data[at + 1]]
         at += 2 + data[at + 1]
     return found
 

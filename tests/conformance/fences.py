@@ -501,15 +501,36 @@ def _(what: str) -> None:
         roots.append((tables.atp, 8 * value))
     step = "jalr ra, 0(a1)\n" if what == "fetch" else "ld a2, 0(a1)\nadd a0, a0, a2\n"
     end = rig.write(BASE, "li a0, 0\n" + (step + "add a1, a1, a3\n") * 8 + "end: nop")["end"]
-    rig.put(a3=0x4_0000)  # every 64th page
     random = Random(11)
     for number in range(5000):
         root, expected = roots[number % 2]
         rig.set(satp=root | number << 44)
         rig.hart.pc, rig.hart.mode = BASE, HS
-        rig.put(a1=(16 + number // 2 % 64 << 12) + random.randrange(512) * 8)
+        stride = random.randrange(1, 64)
+        rig.put(a1=(random.randrange(16, 528 - 7 * stride) << 12) + random.randrange(512) * 8, a3=stride << 12)
         rig.run(1 + 8 * (4 if what == "fetch" else 3))
         assert (rig.x("a0"), rig.hart.pc) == (expected, end)
+
+
+@rule(
+    "space.loop",
+    "The same for a program that goes through thousands of address spaces by itself",
+    section=FENCES,
+    rows=(57,),
+    cases=grid(mode=(HS, VS)),
+)
+def _(mode: Mode) -> None:
+    scene = prepared(mode)
+    rig = scene.rig
+    scene.first.map(0, GPA if mode.virtual else PAGE, LEAF)
+    step = "csrw satp, a4\nld a2, 0(zero)\nadd a0, a0, a2\nadd a4, a4, a5\naddi a3, a3, -1"
+    end = rig.write(BASE, f"again: {step}\nbnez a3, again\nend: nop")["end"]
+    rig.store(PAGE, 3)
+    rig.set(mstatus=SUM, vsstatus=SUM)  # so that loads go another way than fetches
+    rig.put(a0=0, a3=2000, a4=scene.first.atp, a5=1 << 44)
+    rig.hart.pc, rig.hart.mode = BASE, mode
+    rig.run(12_000)
+    assert (rig.hart.pc, rig.x("a0")) == (end, 6000)
 
 
 @rule(

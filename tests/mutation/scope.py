@@ -282,6 +282,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("mmu.c", "find_context", "want.used = 2"): "used is 0 or not 0",
     ("mmu.c", "find_context", "if (1 || (data)) want.flags |= w->pmm"): _APART,
     ("mmu.c", "fence", "i <= TLB_SIZE"): "drops one more, of the next kind of access",
+    ("mmu.c", "guest_world", "((hstatus ) >> HSTATUS_HUPMM_SHIFT)"): "hstatus has nothing above HUPMM",
     ("mmu.c", "guest_world", "w.mxr ? 1 :"): "PMM 1 is reserved, and masks nothing",
     ("mmu.c", "guest_world", "if (hlvx) w.pmm = 1"): "PMM 1 is reserved, and masks nothing",
     ("mmu.c", "masking", "if (mxr) return 1"): "PMM 1 is reserved, and masks nothing",

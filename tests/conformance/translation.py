@@ -61,6 +61,8 @@ TWO_STAGES = "Two-Stage Address Translation"
 GPA_TRANSLATION = "Guest Physical Address Translation"
 PROCESS = "Virtual Address Translation Process"
 GUEST_FAULTS = "Guest-Page Faults"
+ELSE = (1 << 63 | 1 << 62 | 0xF0) & ~ADUE
+"""What menvcfg and henvcfg have besides ADUE and pointer masking."""
 RWX = [sum(bits) for bits in product((0, R), (0, W), (0, X))]
 
 
@@ -599,7 +601,8 @@ def _(stage: str, level: int, bits: int) -> None:
     section=PROCESS,
     rows=(18,),
     cases=grid(
-        mode=PAGED, kind=(*ACCESSES, "lr", "sc", "amo"), ad=(0, A, D, A | D), menvcfg=(0, ADUE), henvcfg=(0, ADUE)
+        mode=PAGED, kind=(*ACCESSES, "lr", "sc", "amo"), ad=(0, A, D, A | D), menvcfg=(0, ADUE, ELSE),
+        henvcfg=(0, ADUE, ELSE),
     ),
 )
 def _(mode: Mode, kind: str, ad: int, menvcfg: int, henvcfg: int) -> None:
@@ -609,7 +612,7 @@ def _(mode: Mode, kind: str, ad: int, menvcfg: int, henvcfg: int) -> None:
     slot = scene.first.map(ADDRESS, PAGE, V | R | W | X | ad | (0 if mode.privilege else USER))
     stores = kind in (STORE, "sc", "amo")
     needed = A | (D if stores else 0)
-    updates = menvcfg and (henvcfg or not mode.virtual)
+    updates = menvcfg & ADUE and (henvcfg & ADUE or not mode.virtual)
     found = scene.check(kind, ADDRESS)
     if needed & ~ad and not updates:
         assert found.cause == PAGE_FAULT[STORE if stores else kind if kind == FETCH else LOAD]
@@ -624,7 +627,9 @@ def _(mode: Mode, kind: str, ad: int, menvcfg: int, henvcfg: int) -> None:
     "A and D of the G-stage go by menvcfg.ADUE: a guest-page fault, or set by hardware",
     section=GPA_TRANSLATION,
     rows=(46,),
-    cases=grid(kind=(*ACCESSES, "lr", "sc", "amo"), ad=(0, A, D, A | D), menvcfg=(0, ADUE), henvcfg=(0, ADUE)),
+    cases=grid(
+        kind=(*ACCESSES, "lr", "sc", "amo"), ad=(0, A, D, A | D), menvcfg=(0, ADUE, ELSE), henvcfg=(0, ADUE, ELSE)
+    ),
 )
 def _(kind: str, ad: int, menvcfg: int, henvcfg: int) -> None:
     scene = Scene(VS, menvcfg=menvcfg)
@@ -634,7 +639,7 @@ def _(kind: str, ad: int, menvcfg: int, henvcfg: int) -> None:
     stores = kind in (STORE, "sc", "amo")
     needed = A | (D if stores else 0)
     found = scene.check(kind, ADDRESS)
-    if needed & ~ad and not menvcfg:
+    if needed & ~ad and not menvcfg & ADUE:
         assert found.cause == GUEST[STORE if stores else kind if kind == FETCH else LOAD]
         assert (found.tval2, scene.rig.load(slot) & (A | D)) == (GPA >> 2, ad)
     else:
@@ -748,6 +753,25 @@ def _(stage: str, kind: str) -> None:
 def protect(rig: Rig, base: int, rights: int, size: int = 4096) -> None:
     """PMP entry 0 for a naturally aligned range, entry 1 everything."""
     rig.set(pmpaddr0=base >> 2 | size // 8 - 1, pmpaddr1=ONES, pmpcfg0=0x1F << 8 | 0x18 | rights)
+
+
+@rule(
+    "translate.tables.pmp.update",
+    "Where PMP refuses the update of an entry, the access fails, though its guest-physical address is memory too",
+    section="Physical Memory Protection and Paging",
+    rows=(24, 46),
+    cases=grid(stage=("VS", "G"), kind=ACCESSES),
+)
+def _(stage: str, kind: str) -> None:
+    scene = Scene(VS, identity=0, menvcfg=ADUE)
+    scene.rig.set(henvcfg=ADUE)
+    gpa = PAGE + 0x3000
+    scene.first.map(ADDRESS, gpa, LEAF if stage == "G" else V | R | W | X)
+    scene.second.map(gpa, PAGE, (LEAF if stage == "VS" else V | R | W | X) | USER)
+    slot = scene.first.slot(ADDRESS) if stage == "VS" else scene.second.slot(gpa)
+    protect(scene.rig, slot & ~0xFFF, 1)
+    found = scene.attempt(kind, ADDRESS)
+    assert (found.cause, found.tval, found.tval2) == (ACCESS[kind], ADDRESS, 0)
 
 
 @rule(

@@ -153,6 +153,7 @@ _NEGATIVE = "whoever asks looks for a negative number"
 _TWELVE = "CSR numbers have 12 bits"
 _FLOAT = "with FS off there is no access"
 _SOONER = "the hart looks for interrupts sooner, or more often, than need be"
+_LATER = "asked for times to come alone"
 _LOW = "the low bits are the same"
 _READ = "what was executed can be read"
 _APART = "tells more contexts apart than need be"
@@ -254,6 +255,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("mmu.c", "find_region", "< r->size ) return r"): _WHOLE,
     ("mmu.c", "find_region", "r->size + (address"): _WHOLE,
     ("mmu.c", "find_region", "(address + r->base)"): _WHOLE,
+    ("mmu.c", "find_region", "address - r->base <= r->size"): "at the end there is no room for an access",
+    ("mmu.c", "reserved_leaf", "PTE_N && ( (PTE_PPN(pte) & 15) != 8)"): "a superpage of such a number is misaligned",
     ("mmu.c", "find_region", "i <= m->regions"): "one more, of size 0",
     ("mmu.c", "pmp_uniform", "low >= page + 4095"): "entries begin and end at multiples of 4",
     ("mmu.c", "pmp_uniform", "low > page + 0xffe"): "entries begin and end at multiples of 4",
@@ -300,6 +303,10 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("csr.c", "hart_next_interrupt", "if (0 && (!ready))"): "of none, none is taken",
     ("csr.c", "highest", "i = 0; ; i++"): "it is asked where there is one",
     ("csr.c", "highest", "i <= sizeof priority"): "it is asked where there is one",
+    ("machine.c", "hart_clock_at_time", "if (0 && (time <= now))"): _LATER,
+    ("machine.c", "hart_clock_at_time", "if (time < now)"): _LATER,
+    ("machine.c", "hart_clock_at_time", "return 0 && (h->clock)"): _LATER,
+    ("machine.c", "hart_clock_at_time", "if (ticks >= (NEVER"): "no clock comes so far",
     ("csr.c", "entry_of", "csr_index[number ]"): _TWELVE,
     ("system.c", "do_csr_write", "number = (u32)csr ;"): _TWELVE,
     ("system.c", "modify_csr", "number = (u32)csr ;"): _TWELVE,

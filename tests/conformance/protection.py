@@ -74,7 +74,6 @@ def _(mode: Mode, part: tuple[int, int], place: int, permits: bool, kind: str) -
     page = PAGE + 0x1000
     scene.second.map(GPA, page, LEAF | USER)
     scene.first.map(ADDRESS, GPA if mode.virtual else page, LEAF)
-    rig.machine.memory.write(page, b"\x01\x00" * 2048)
     address = page if mode is M else ADDRESS
     rig.set(pmpcfg0=0, pmpcfg2=0)
     shown = {f"pmpaddr{place}": page + low >> 2, f"pmpaddr{place + 1}": page + high >> 2}
@@ -85,10 +84,19 @@ def _(mode: Mode, part: tuple[int, int], place: int, permits: bool, kind: str) -
     rig.set(pmpcfg0=value & ONES, pmpcfg2=value >> 64)
     inside, outside = max(low, 0) & 0xFFF, 0xC00 if low <= 0 else 0x7F0
     good, bad = (inside, outside) if permits else (outside, inside)
+    # Everything by one run of a program, so that nothing is forgotten in between.
+    rig.machine.memory.write(page, b"\x82\x80" * 2048)  # c.jr ra
+    step = {"load": "ld a0, 0({})", "store": "sd a0, 0({})", "fetch": "jalr ra, 0({})"}[kind]
+    lines = [step.format(at) for at in ("a1", "a1", "a3", "a4", "a1", "a4")]
+    rig.write(BASE, "\n".join(f"{line}\naddi a5, a5, 1" for line in lines))
+    rig.put(a0=0x8082_8082_8082_8082, a1=address + good, a3=address + good, a4=address + bad, a5=0)
+    rig.hart.pc, rig.hart.mode = BASE, mode
+    rig.run(30)
     fault = {"fetch": 1, "load": 5, "store": 7}[kind]
-    for offset, cause in ((good, None), (good, None), (bad, fault), (good, None), (bad, fault)):
-        assert scene.attempt(kind, address + offset).cause == cause
+    assert (rig.csr("mcause"), rig.csr("mtval"), rig.x("a5")) == (fault, address + bad, 3)
+    for offset, cause in ((good, None), (bad, fault)):
         rig.machine.memory.write(page + offset, b"\x01\x00" * 2)
+        assert scene.attempt(kind, address + offset).cause == cause
 
 
 @rule(

@@ -545,6 +545,7 @@ def _(mode: Mode, kind: str, offset: int) -> None:
             assert found.value == value if kind == LOAD else rig.load(PAGE + offset) == STORED
         else:
             assert (found.cause, found.tval) == (4 if kind == "lr" else 6, ADDRESS + offset)
+            assert found.tinst == scene.tinst(kind)  # or 0 elsewhere; this hart says what it was
             assert rig.load(PAGE + offset) == 0
 
 

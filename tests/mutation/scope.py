@@ -111,6 +111,7 @@ LINES: dict[tuple[str, str], str] = {
     ("first_stage", "walk_step *s = step("): _SHOWN,
     ("first_stage", "step(k, 0, levels - 1"): _SHOWN,
     ("translate", "k->bits = 63"): _SHOWN,
+    ("translate", "k->span = 12"): "what Bare translates, no fence for an address is about",
     ("find_context", "u64 hash"): "where in the table of contexts: any place will do",
     ("find_context", "want.flags |= (u32)(c->h.csr.menvcfg"): _FENCED,
     ("find_context", "want.flags |= (u32)(c->h.csr.henvcfg"): _FENCED,
@@ -153,6 +154,7 @@ _NEGATIVE = "whoever asks looks for a negative number"
 _TWELVE = "CSR numbers have 12 bits"
 _FLOAT = "with FS off there is no access"
 _SOONER = "the hart looks for interrupts sooner, or more often, than need be"
+_NOT_ACCESS = "of instructions that do not access memory nothing is kept, and those that were not fetched are 0"
 _LATER = "asked for times to come alone"
 _LOW = "the low bits are the same"
 _READ = "what was executed can be read"
@@ -251,6 +253,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("mmu.c", "first_stage", "(1 || (missing & PTE_A)) ? WALK_ACC"): _SHOWN,
     ("mmu.c", "first_stage", "result = missing ? WALK_ACC"): _SHOWN,
     ("mmu.c", "first_stage", "result = PTE_A ? WALK_ACC"): _SHOWN,
+    ("mmu.c", "first_stage", "if ( missing && !update)"): "for which of its faults an entry faults is for display",
+    ("mmu.c", "first_stage", "leaf_address(pte, level, k->given)"): _LOW,
     ("mmu.c", "gstage", "if ( missing && !(c->h.csr.menvcfg"): "for which of its faults an entry faults is for display",
     ("mmu.c", "find_region", "< r->size ) return r"): _WHOLE,
     ("mmu.c", "find_region", "r->size + (address"): _WHOLE,
@@ -303,6 +307,9 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("csr.c", "hart_next_interrupt", "if (0 && (!ready))"): "of none, none is taken",
     ("csr.c", "highest", "i = 0; ; i++"): "it is asked where there is one",
     ("csr.c", "highest", "i <= sizeof priority"): "it is asked where there is one",
+    ("machine.c", "describe_instruction", "else if ( 1 && !c->trap.tinst)"): _NOT_ACCESS,
+    ("machine.c", "describe_instruction", "else if (ACCESSES >> cause && !c->trap.tinst)"): _NOT_ACCESS,
+    ("machine.c", "describe_instruction", "else if ( !c->trap.tinst)"): _NOT_ACCESS,
     ("machine.c", "hart_clock_at_time", "if (0 && (time <= now))"): _LATER,
     ("machine.c", "hart_clock_at_time", "if (time < now)"): _LATER,
     ("machine.c", "hart_clock_at_time", "return 0 && (h->clock)"): _LATER,

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from test_devices_virtio import BUFFERS, NEXT, RAM, WRITE, Board
 
 import snapshots
-from emulator.devices.virtio import Share
+from emulator.devices.virtio import VIRTIO, Share
 from emulator.devices.virtio.share import MOST_FIDS, MOST_OPEN
 from emulator.errors import ConfigurationError, StateError
-from emulator.machine import VIRTIO, Machine
+from emulator.machine import Machine
 
 ASK, REPLY, ROOM = BUFFERS, BUFFERS + 0x4_0000, 0x4_0000
 NONE = 0xFFFF_FFFF

@@ -36,9 +36,9 @@ def _field_changes(csr: Csr, field: Field) -> Iterator[tuple[str, Field]]:
         if field.width > 1:
             yield "lowest bit read-only", replace(field, align=field.align + 1)
             yield "highest bit missing", replace(field, width=field.width - 1)
-    if field.kind is Kind.FIXED:
-        yield "writable", replace(field, kind=Kind.RW)
-        yield f"value {field.value ^ 1}", replace(field, value=field.value ^ 1)
+    if field.kind is Kind.FIXED:  # and whatever it is part of
+        yield "writable", replace(field, kind=Kind.RW, extension=None)
+        yield f"value {field.value ^ 1}", replace(field, value=field.value ^ 1, extension=None)
     if field.kind is Kind.LIVE:
         yield "writable", replace(field, kind=Kind.RW)
         yield "missing", replace(field, width=0)

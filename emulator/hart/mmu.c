@@ -622,7 +622,7 @@ static enum status device_access(walk *k, u32 size, u64 *value) {
     }
     if (c->mmio == MMIO_DONE) {
         c->mmio = MMIO_NONE;
-        if (!store) *value = size == 8 ? c->mmio_value : c->mmio_value & ((1ull << 8 * size) - 1);
+        if (!store) *value = c->mmio_value; /* of which the access takes its bytes */
         return c->status = OK;
     }
     c->mmio = MMIO_WAITING;

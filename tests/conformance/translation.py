@@ -547,6 +547,12 @@ def _(mode: Mode, kind: str, offset: int) -> None:
             assert (found.cause, found.tval) == (4 if kind == "lr" else 6, ADDRESS + offset)
             assert found.tinst == scene.tinst(kind)  # or 0 elsewhere; this hart says what it was
             assert rig.load(PAGE + offset) == 0
+    if kind == STORE:  # and by one run of a program
+        rig.write(BASE, "sd a2, 0(a1)\nsd a3, 0(a1)\nld a4, 0(a1)\nsd a2, 0(a1)\nld a5, 0(a1)")
+        rig.hart.pc, rig.hart.mode = BASE, mode
+        rig.put(a1=ADDRESS + offset, a2=STORED, a3=VALUE)
+        rig.run(5)
+        assert (rig.x("a4"), rig.x("a5"), rig.load(PAGE + offset)) == (VALUE, STORED, STORED)
 
 
 @rule(

@@ -211,7 +211,9 @@ def _reserved_cbie(difference: Difference, context: Context) -> bool:
     word = context.word
     if word is None or word & 0x7F != 0x73 or _ENVIRONMENTS.get(word >> 20) != difference.name:
         return False
-    return not (difference.ours ^ difference.spike) & ~(3 << 4) and difference.spike >> 4 & 3 == 0
+    # One write may give PMM its reserved value too (see _reserved_masking).
+    differ, fields = difference.ours ^ difference.spike, (3 << 4, 3 << 32)
+    return not differ & ~sum(fields) and all(not difference.spike & field for field in fields if differ & field)
 
 
 def _cache_block(context: Context) -> int | None:

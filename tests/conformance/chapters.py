@@ -4,6 +4,7 @@ from __future__ import annotations
 
 CHAPTERS = (
     "fields",
+    "bits",
     "access",
     "entry",
     "returns",

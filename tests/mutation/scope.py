@@ -316,6 +316,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("machine.c", "hart_clock_at_time", "if (time < now)"): _LATER,
     ("machine.c", "hart_clock_at_time", "return 0 && (h->clock)"): _LATER,
     ("machine.c", "hart_clock_at_time", "if (ticks >= (NEVER"): "no clock comes so far",
+    ("csr.c", "hart_next_interrupt", "*mode = 4;"): "take_trap knows M, HS and the rest, which is VS",
     ("csr.c", "entry_of", "csr_index[number ]"): _TWELVE,
     ("system.c", "do_csr_write", "number = (u32)csr ;"): _TWELVE,
     ("system.c", "modify_csr", "number = (u32)csr ;"): _TWELVE,

@@ -61,6 +61,19 @@ REGISTERS: dict[str, tuple[int, int]] = {
 
 
 @rule(
+    "csr.henvcfg.kept",
+    "Of henvcfg, menvcfg takes away ADUE, PBMTE and STCE alone, at once",
+    section="Hypervisor Environment Configuration Register (henvcfg)",
+)
+def _() -> None:
+    rig = Rig(menvcfg=ONES)
+    rig.set(henvcfg=ONES)
+    assert rig.csr("henvcfg") == bits(*ENVCFG, 61, 62, 63)
+    rig.set(menvcfg=0)
+    assert rig.csr("henvcfg") == bits(*ENVCFG)
+
+
+@rule(
     "csr.bits",
     "Every bit of a register is fixed or keeps what is written, as its section says",
     section="CSR Field Specifications",

@@ -21,7 +21,7 @@ INHIBIT = {M: 1 << 62, HS: 1 << 61, U: 1 << 60, VS: 1 << 59, VU: 1 << 58}
     "scountovf shows OF of every mhpmevent: in M-mode all, below those of mcounteren, in a guest of hcounteren too",
     section=SECTION,
     rows=(82,),
-    cases=grid(mode=MODES, m=(0, 0x28), h=(0, 0x48)),
+    cases=grid(mode=MODES, m=(0, 0xA8, ONES), h=(0, 0xC8, ONES)),
 )
 def _(mode: Mode, m: int, h: int) -> None:
     rig = Rig("csrr a0, scountovf", mcounteren=m, hcounteren=h, mcause=0)

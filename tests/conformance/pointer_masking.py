@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rig import HS, HU, LEAF, MPRV, MPV, MXR, SPVP, USER, VS, VU, M, U
+from rig import BASE, HS, HU, LEAF, MPRV, MPV, MXR, SPVP, USER, VS, VU, M, U
 
 from emulator.hart import Mode
 
@@ -93,6 +93,28 @@ def _(mode: Mode, pmm: int, kind: str) -> None:
         assert scene.execute("sfence.vma a1, zero", ADDRESS).cause is None
         assert scene.attempt(kind, ADDRESS | tag).cause == (13 if kind == "load" else 15)
         rig.store(slot, entry)
+
+
+@rule(
+    "mask.change.program",
+    "A program in M-mode that ends the masking of another mode's pointers has MPRV's accesses unmasked at once",
+    section=SECTION,
+    cases=grid(mode={"HS": HS, "U": U, "VS": VS, "VU": VU}, kind=("ld a0, 0(a1)", "sd a0, 0(a1)")),
+)
+def _(mode: Mode, kind: str) -> None:
+    scene = Scene(M, guest=True)
+    if not mode.virtual:
+        scene.rig.set(satp=scene.first.atp, vsatp=0, hgatp=0)
+    scene.first.map(ADDRESS, GPA if mode.virtual else PAGE, LEAF | (0 if mode.privilege else USER))
+    scene.second.map(GPA, PAGE, LEAF | USER)
+    own = {HS: "menvcfg", VS: "henvcfg", U: "senvcfg", VU: "senvcfg"}[mode]
+    rig = scene.rig
+    rig.set(mstatus=MPRV | mode.privilege << 11 | MPV * mode.virtual)
+    rig.write(BASE, f"csrw {own}, a4\n{kind}\n{kind}\ncsrw {own}, zero\naddi a5, a5, 1\n{kind}\naddi a5, a5, 1")
+    rig.put(a1=ADDRESS | 0x2A << 57, a4=2 << PMM, a5=0)
+    rig.hart.pc, rig.hart.mode = BASE, M
+    rig.run(7)
+    assert (rig.csr("mcause"), rig.csr("mtval"), rig.x("a5")) == (13 if kind.startswith("l") else 15, rig.x("a1"), 1)
 
 
 @rule(
@@ -226,12 +248,15 @@ def _(mode: Mode, on: str) -> None:
     "PMM and HUPMM take 0, 2 and 3; a write of 1 leaves a legal value",
     section="Hypervisor Environment Configuration Register (henvcfg)",
     rows=(12,),
-    cases=grid(name=("menvcfg", "henvcfg", "senvcfg", "mseccfg", "hstatus"), value=(0, 1, 2, 3), before=(0, 3)),
+    cases=grid(
+        name=("menvcfg", "henvcfg", "senvcfg", "mseccfg", "hstatus"), value=(0, 1, 2, 3), before=(0, 3),
+        above=(0, 1 << 40),
+    ),
 )
-def _(name: str, value: int, before: int) -> None:
+def _(name: str, value: int, before: int, above: int) -> None:
     low = HUPMM if name == "hstatus" else PMM
     scene = Scene(HS, 0)
     scene.rig.set(**{name: before << low})
-    scene.rig.set(**{name: value << low})
+    scene.rig.set(**{name: value << low | (above if name != "hstatus" else 0)})
     found = scene.rig.csr(name) >> low & 3
     assert found == value if value != 1 else found in PMLEN

@@ -138,6 +138,25 @@ def _(lock: int, entry: int, before: int) -> None:
 
 
 @rule(
+    "smepmp.rlb",
+    "With RLB 1 locked entries can be written and removed, with RLB 0 they cannot, whatever else is set",
+    section=SECTION,
+    cases=grid(entry=(0, 5, 15), rlb=(0, RLB), others=(0, MMWP, MML | MMWP), kind={"TOR": 8, "NAPOT": 0x18}),
+)
+def _(entry: int, rlb: int, others: int, kind: int) -> None:
+    rig = Scene(M).rig
+    rig.set(pmpcfg0=0, pmpcfg2=0, mseccfg=rlb | others)
+    config, shift = f"pmpcfg{entry // 8 * 2}", entry % 8 * 8
+    rig.set(**{f"pmpaddr{i}": 0x100 + i for i in range(16)})
+    rig.set(**{config: (0x80 | kind | 1) << shift})
+    rig.set(**{f"pmpaddr{i}": 0x777 for i in range(16)})
+    kept = set() if rlb else {entry, entry - 1 if kind == 8 else entry}
+    assert {i for i in range(16) if rig.csr(f"pmpaddr{i}") != 0x777} == kept - {-1}
+    rig.set(**{config: 0})
+    assert bool(rig.csr(config)) == (not rlb)
+
+
+@rule(
     "smepmp.add",
     "Under MML no entry is taken that lets M-mode execute, but with RLB",
     section=SECTION,

@@ -111,6 +111,8 @@ LINES: dict[tuple[str, str], str] = {
     ("first_stage", "walk_step *s = step("): _SHOWN,
     ("first_stage", "step(k, 0, levels - 1"): _SHOWN,
     ("translate", "k->bits = 63"): _SHOWN,
+    ("csr_write", "h->clock -= 1"): "the run sets the clock anew behind its instructions",
+    ("csr_after_henvcfg", "hart_timer_changed"): "deadlines are computed before every run",
     ("atomic_host", "c->status = OK"): "it is OK already: whatever else it becomes ends the turn",
     ("slow_load", "c->status = OK"): "it is OK already: whatever else it becomes ends the turn",
     ("translate", "k->span = 12"): "what Bare translates, no fence for an address is about",

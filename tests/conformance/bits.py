@@ -56,8 +56,51 @@ REGISTERS: dict[str, tuple[int, int]] = {
     "mscratch": (0, ONES), "sscratch": (0, ONES), "vsscratch": (0, ONES),
     "mtval": (0, ONES), "stval": (0, ONES), "vstval": (0, ONES), "htval": (0, ONES), "mtval2": (0, ONES),
     "htimedelta": (0, ONES), "stimecmp": (0, ONES), "vstimecmp": (0, ONES),
+    "mcause": (0, ONES), "scause": (0, ONES), "vscause": (0, ONES), "mtinst": (0, ONES), "htinst": (0, ONES),
     "mvendorid": (0, 0), "mconfigptr": (0, 0), "hgeip": (0, 0), "hgeie": (0, 0),
 }  # fmt: skip
+
+
+SV39, SV48, SV57 = 8 << 60, 9 << 60, 10 << 60
+PPN = bits(span(43, 0))
+ADDRESS = bits(span(63, 2))
+# (what is written, what is read) in turn; legal values of fields that take not all.
+WRITTEN: dict[str, list[tuple[int, int]]] = {
+    **{
+        name: [(ADDRESS, ADDRESS), (1, 1), (ADDRESS | 1, ADDRESS | 1), (0, 0), (2, 0), (1, 1), (3, 1), (2, 1)]
+        for name in ("mtvec", "stvec", "vstvec")
+    },
+    "satp": [(0, 0)] + [(mode | bits(span(59, 0)),) * 2 for mode in (SV39, SV48, SV57)],
+    "vsatp": [(0, 0)] + [(mode | bits(span(59, 0)),) * 2 for mode in (SV39, SV48, SV57)],
+    # VMID has 14 bits, and the root is 16 KiB.
+    "hgatp": [(0, 0)] + [(mode | ONES >> 4, mode | bits(span(57, 44)) | PPN & ~3) for mode in (SV39, SV48, SV57)],
+    "fflags": [(ONES, 0x1F), (0, 0)], "frm": [(ONES, 7), (0, 0)], "fcsr": [(ONES, 0xFF), (0, 0)],
+    **{
+        name: [(cbie << 4, cbie << 4) for cbie in (1, 3, 0)] + [(pmm << 32, pmm << 32) for pmm in (2, 3, 0)]
+        for name in ("menvcfg", "senvcfg", "henvcfg")
+    },
+    # A value that is not legal leaves the rest of the write as it is.
+    **{f"{name} and others": [(2 << 4 | 1, 1), (1 << 32 | 0xC0, 0xC0)] for name in ("menvcfg", "senvcfg", "henvcfg")},
+    "hstatus": [(VSXL64 | 2 << 48, VSXL64 | 2 << 48), (VSXL64 | 1 << 48 | 1 << 7, VSXL64 | 2 << 48 | 1 << 7)],
+    "mstatus": [
+        (mpp << 11 | UXL64 | SXL64, mpp << 11 | UXL64 | SXL64) for mpp in (3, 0, 1)
+    ] + [(2 << 11 | UXL64 | SXL64 | 1 << 17, 1 << 11 | UXL64 | SXL64 | 1 << 17)],
+}  # fmt: skip
+
+
+@rule(
+    "csr.legal",
+    "A field keeps every value that is legal, and its former one where another is written; the others take theirs",
+    section="CSR Field Specifications",
+    cases=grid(name=WRITTEN.keys()),
+)
+def _(name: str) -> None:
+    rig = Rig(mstatus=bits(FS), menvcfg=ONES if name.startswith("henvcfg") else 0)
+    csr = name.partition(" ")[0]
+    rig.set(**{csr: 0})
+    for written, expected in WRITTEN[name]:
+        rig.set(**{csr: written})
+        assert rig.csr(csr) == expected, f"{written:#x}: {rig.csr(csr):#x}"
 
 
 @rule(

@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from itertools import product
 
-from rig import HS, ILLEGAL, LEAF, ONES, STORE_ACCESS, STORE_GUEST, STORE_PAGE, TW, USER, VIRTUAL, VS, VTW, VU, M, U
+from rig import (
+    BASE,
+    HS,
+    ILLEGAL,
+    LEAF,
+    ONES,
+    STORE_ACCESS,
+    STORE_GUEST,
+    STORE_PAGE,
+    TW,
+    USER,
+    VIRTUAL,
+    VS,
+    VTW,
+    VU,
+    M,
+    U,
+)
 
 from emulator.hart import Mode
 from emulator.isa.csrs import BY_NAME
@@ -91,6 +108,18 @@ def _(offset: int) -> None:
         memory.write(PAGE, b"\xff" * 256)
         assert scene.execute(f".word {word('cbo.zero'):#x}", ADDRESS + offset).cause is None
         assert memory.read(PAGE, 256) == b"\xff" * start + bytes(64) + b"\xff" * (192 - start)
+    # By one run of a program, so that the page stays known.
+    memory.write(PAGE, b"\xff" * 256)
+    rig = scene.rig
+    zero = f".word {word('cbo.zero'):#x}\n"
+    rig.write(BASE, f"{zero}sd a2, 0(a3)\nsd a2, 56(a3)\naddi a1, a1, 7\n{zero}")
+    rig.put(a1=ADDRESS + offset, a2=ONES, a3=ADDRESS + start)
+    rig.hart.pc, rig.hart.mode = BASE, VS
+    rig.run(5)
+    rest = start + 64 if (offset + 7) & ~63 == start else start
+    kept = bytes(64) if rest != start else bytearray(b"\xff" * 8 + bytes(48) + b"\xff" * 8)
+    assert memory.read(PAGE + start, 64) == kept
+    assert memory.read(PAGE + start + 64, 64) == (b"\xff" * 64 if rest != start else bytes(64))
 
 
 @rule(

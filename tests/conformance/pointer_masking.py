@@ -160,6 +160,22 @@ def _(mode: Mode, bare: bool, pmm: int, kind: str) -> None:
 
 
 @rule(
+    "mask.depth",
+    "However deep the table is, masked bits choose none of its entries",
+    section=SECTION,
+    cases=grid(mode=(HS, VS), levels=(3, 4, 5), pmm=(2, 3), tag=(0x7F << 57, 0xFF << 49, 1 << 48)),
+)
+def _(mode: Mode, levels: int, pmm: int, tag: int) -> None:
+    scene = Scene(mode, levels)
+    scene.first.map(ADDRESS, GPA if mode.virtual else PAGE, LEAF)
+    scene.second.map(GPA, PAGE, LEAF | USER)
+    scene.rig.set(**{"menvcfg" if mode is HS else "henvcfg": pmm << PMM})
+    masked = tag >> 64 - PMLEN[pmm] << 64 - PMLEN[pmm] == tag
+    found = scene.attempt("load", ADDRESS | tag)
+    assert (found.cause, found.value) == ((None, VALUE) if masked else (13, None))
+
+
+@rule(
     "mask.xtval",
     "xtval holds the address after masking, htval the guest-physical address that it leads to",
     section=SECTION,

@@ -164,7 +164,7 @@ int hart_csr_write(hart *h, uint32_t number, uint64_t value)
 void csr_after_menvcfg(hart *h)
 {
     h->csr.henvcfg &= h->csr.menvcfg | ~HENVCFG_GATED;
-    csr_after_henvcfg(h);
+    hart_context_changed(h);
 }
 
 /* The same of hstateen under mstateen. sstateen is read-only zero: its bits are of what this hart has not. */
@@ -178,12 +178,6 @@ void csr_after_mstateen(hart *h)
 void csr_after_mideleg(hart *h)
 {
     h->csr.hideleg &= h->csr.mideleg;
-}
-
-void csr_after_henvcfg(hart *h)
-{
-    hart_context_changed(h);
-    hart_timer_changed(h);
 }
 
 /* Writing fcsr dirties the unit, in both status registers when V=1. A debugger may write it while the unit is off. */

@@ -65,7 +65,6 @@ const hart_isa *isa_of(hart *h);
 static inline bool hart_has(hart *h, unsigned feature) { return isa_has(isa_of(h), feature); }
 void hart_context_changed(hart *h); /* something that translation or decoding of accesses depends on was written */
 void hart_pmp_changed(hart *h);
-void hart_timer_changed(hart *h);   /* hart_next_timer may have changed */
 
 /* --- The generated table --- */
 
@@ -111,7 +110,6 @@ void csr_write_pmpaddr(hart *h, unsigned number, uint64_t value);
 void csr_write_mseccfg(hart *h, unsigned number, uint64_t value);
 void csr_after_mseccfg(hart *h);
 void csr_after_menvcfg(hart *h);
-void csr_after_henvcfg(hart *h);
 void csr_after_mstateen(hart *h);
 void csr_after_mideleg(hart *h);
 void csr_after_fcsr(hart *h);

@@ -158,7 +158,7 @@ struct core {
     block *block;     /* that the interpreter is in */
     u32 fp;           /* 0 off, 1 on, 2 on and dirty */
     u64 limit;        /* the clock when the present slice is used up */
-    enum status status; /* of the last slow access: why it did not complete */
+    enum status status; /* OK from the beginning of a turn until something ends it: what did */
     trap_info trap;
     bool single;      /* one instruction from the scratch block: stores to code and watched ranges may complete */
     bool redo;        /* the next instruction must run so */
@@ -271,6 +271,5 @@ enum status do_csr_clear(core *c, u64 csr, u64 value, u64 source, u64 rd);
 /* Called by csr.c after a write. */
 void hart_context_changed(hart *h);
 void hart_pmp_changed(hart *h);
-void hart_timer_changed(hart *h);
 
 #endif

@@ -190,8 +190,6 @@ uint64_t hart_clock_at_time(hart *h, uint64_t time) {
     return (base + ticks) * m->instructions_per_tick;
 }
 
-void hart_timer_changed(hart *h) { (void)h; /* deadlines are computed before every run */ }
-
 void machine_schedule(machine *m, uint64_t out[5]) {
     out[0] = m->round;
     out[1] = m->turn;

@@ -576,10 +576,10 @@ enum status fetch_page(core *c, u64 address, code_page **out) {
     *out = code_page_of(c->m, r, k.physical & PAGE_MASK);
     if (!pmp_uniform(c, k.physical & PAGE_MASK)) {
         *out = NULL;
-        return c->status = OK;
+        return OK;
     }
     c->fetch[slot_of(address)] = (tlb_entry){.tag = (address & PAGE_MASK) | k.tag, .addend = (u64)(uintptr_t)*out};
-    return c->status = OK;
+    return OK;
 }
 
 /* Two bytes of code at a virtual address, without any effect. -1 when they cannot be read. What was executed came through
@@ -623,7 +623,7 @@ static enum status device_access(walk *k, u32 size, u64 *value) {
     if (c->mmio == MMIO_DONE) {
         c->mmio = MMIO_NONE;
         if (!store) *value = c->mmio_value; /* of which the access takes its bytes */
-        return c->status = OK;
+        return OK;
     }
     c->mmio = MMIO_WAITING;
     c->mmio_address = k->physical;
@@ -701,7 +701,7 @@ static enum status access_page(walk *k, u32 size, void *data, bool cache) {
     if (!host) return c->status;
     if (k->access == ACCESS_STORE) memcpy(host, data, size);
     else memcpy(data, host, size);
-    return c->status = OK;
+    return OK;
 }
 
 static enum status trapped_behind(core *c, const walk *k, u32 offset) {
@@ -731,7 +731,7 @@ static enum status access_memory(core *c, const world *w, u32 access, u64 tag, u
         memcpy(bytes, a, room);
         memcpy(bytes + room, b, size - room);
     }
-    return c->status = OK;
+    return OK;
 }
 
 /* A misaligned access inside a page that the lookaside knows: the tag speaks for the page. NULL: not so. */
@@ -746,7 +746,6 @@ u64 slow_load(core *c, u64 address, u32 size) {
     const u8 *host = misaligned_hit(c->load, c->load_tag, address, size);
     if (host) {
         memcpy(&value, host, size);
-        c->status = OK;
         return value;
     }
     const world w = data_world(c);
@@ -758,7 +757,7 @@ enum status slow_store(core *c, u64 address, u64 value, u32 size) {
     u8 *host = misaligned_hit(c->store, c->store_tag, address, size);
     if (host) {
         memcpy(host, &value, size);
-        return c->status = OK;
+        return OK;
     }
     const world w = data_world(c);
     return access_memory(c, &w, ACCESS_STORE, c->store_tag, address, size, &value);
@@ -773,7 +772,6 @@ static u8 *atomic_host(core *c, u32 access, u64 address, u32 size, u64 *physical
     } else if (reach(&k, size)) {
         *physical = k.physical;
         if (find_region(c->m, k.physical, size)) {
-            c->status = OK;
             return ram(&k, size, true);
         }
         access_fault(&k);
@@ -851,7 +849,7 @@ static enum status manage_block(core *c, u64 address, u64 field) {
         k.trap.cause += EXCEPTION_STORE_ACCESS - EXCEPTION_LOAD_ACCESS; /* the same distance for all three */
         return trapped(c, &k);
     }
-    return c->status = OK;
+    return OK;
 }
 
 enum status cbo_inval(core *c, u64 address) { return manage_block(c, address, MENVCFG_CBIE); }
@@ -869,7 +867,7 @@ enum status cbo_zero(core *c, u64 address) {
         if (!host) return c->status;
     }
     memset(host, 0, CACHE_BLOCK);
-    return c->status = OK;
+    return OK;
 }
 
 /* The tag of HLV's, HSV's or HLVX's translations. Where the table of contexts is crowded they go without: to begin it anew

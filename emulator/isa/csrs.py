@@ -702,7 +702,7 @@ def _machine_registers() -> Iterator[Csr]:
     )
     bits = _interrupt_bits("E", tuple(INTERRUPTS), tuple(INTERRUPTS))
     yield Csr(
-        0x304, "mie", g, "interrupts enabled", bits, storage="mie", after="hart_timer_changed",
+        0x304, "mie", g, "interrupts enabled", bits, storage="mie",
         gate=Gate("mideleg", 1 << SGEI),
     )
     yield Csr(0x305, "mtvec", g, "trap handler of M-mode", _tvec("M-mode"), storage="mtvec")
@@ -781,7 +781,7 @@ def _supervisor_registers() -> Iterator[Csr]:
     doc = "when `time` reaches it, STI becomes pending"
     yield Csr(
         0x14D, "stimecmp", g, doc, _whole("TIME", doc, reset=(1 << XLEN) - 1), extension="Sstc", since="1.12",
-        storage="stimecmp", v_alias="vstimecmp", guard="stimecmp", after="hart_timer_changed",
+        storage="stimecmp", v_alias="vstimecmp", guard="stimecmp",
     )
 
     g = "supervisor translation"
@@ -838,12 +838,10 @@ def _hypervisor_registers() -> Iterator[Csr]:
     g = "hypervisor configuration"
     yield row(
         0x60A, "henvcfg", "environment when V=1", _HENVCFG, "h1.0", storage="henvcfg",
-        gate=Gate("menvcfg", _WITHHELD), after="csr_after_henvcfg", guard="envcfg",
+        gate=Gate("menvcfg", _WITHHELD), after="hart_context_changed", guard="envcfg",
     )
     doc = "what VS-mode's time is ahead of `time`, modulo 2^64"
-    yield row(
-        0x605, "htimedelta", doc, _whole("DELTA", doc), "h0.4+", storage="htimedelta", after="hart_timer_changed"
-    )
+    yield row(0x605, "htimedelta", doc, _whole("DELTA", doc), "h0.4+", storage="htimedelta")
 
     g = "hypervisor translation"
     yield row(
@@ -880,7 +878,7 @@ def _virtual_supervisor_registers() -> Iterator[Csr]:
     doc = "when `time` + htimedelta reaches it, VSTI becomes pending"
     yield row(
         0x24D, "vstimecmp", doc, _whole("TIME", doc, reset=(1 << XLEN) - 1), storage="vstimecmp", guard="vstimecmp",
-        after="hart_timer_changed", former=(), extension="Sstc H", h_since="h1.0",
+        former=(), extension="Sstc H", h_since="h1.0",
     )
     yield row(0x280, "vsatp", "VS-stage address translation", _SATP, storage="vsatp", after="hart_context_changed")
 

@@ -149,13 +149,21 @@ def _other_page_first(difference: Difference, context: Context) -> bool:
 _ADDRESS_REGISTERS = {csrs.BY_NAME["vsatp"].number: "vsatp", csrs.BY_NAME["hgatp"].number: "hgatp"}
 
 
-def _reserved_masking(difference: Difference, context: Context) -> bool:
-    """A field PMM that this hart kept, which Spike made 0."""
-    low = 48 if difference.name == "hstatus" else 32
-    if difference.name not in ("menvcfg", "henvcfg", "senvcfg", "mseccfg", "hstatus") or context.word is None:
+_CBIE, _PMM, _HUPMM = 3 << 4, 3 << 32, 3 << 48
+_WITH_RESERVED = {
+    **dict.fromkeys(("menvcfg", "henvcfg", "senvcfg"), (_CBIE, _PMM)), "mseccfg": (_PMM,), "hstatus": (_HUPMM,),
+}  # fmt: skip
+
+
+def _reserved_value(difference: Difference, context: Context) -> bool:
+    """Fields with a reserved value that this hart kept, when the register was written, and Spike made 0."""
+    fields, word = _WITH_RESERVED.get(difference.name, ()), context.word
+    if word is None or word & 0x7F != 0x73 or not word >> 12 & 3:
         return False
-    is_csr = context.word & 0x7F == 0x73 and context.word >> 12 & 3 != 0
-    return is_csr and not (difference.ours ^ difference.spike) & ~(3 << low) and not difference.spike >> low & 3
+    differ = difference.ours ^ difference.spike
+    kept = [field for field in fields if differ & field]
+    same = kept and word >> 20 == csrs.BY_NAME[difference.name].number
+    return bool(same) and not differ & ~sum(kept) and not difference.spike & sum(kept)
 
 
 def _conditional_masking(difference: Difference, context: Context) -> bool:
@@ -204,18 +212,6 @@ def _overflow_first(difference: Difference, context: Context) -> bool:
     return bool(ready >> _LCOFI & 1) and context.csr("scause") in {_INTERRUPT | code for code in (2, 6, 10)}
 
 
-_ENVIRONMENTS = {csrs.BY_NAME[name].number: name for name in ("menvcfg", "senvcfg", "henvcfg")}
-
-
-def _reserved_cbie(difference: Difference, context: Context) -> bool:
-    word = context.word
-    if word is None or word & 0x7F != 0x73 or _ENVIRONMENTS.get(word >> 20) != difference.name:
-        return False
-    # One write may give PMM its reserved value too (see _reserved_masking).
-    differ, fields = difference.ours ^ difference.spike, (3 << 4, 3 << 32)
-    return not differ & ~sum(fields) and all(not difference.spike & field for field in fields if differ & field)
-
-
 def _cache_block(context: Context) -> int | None:
     """The address that a cache-block operation was given."""
     word = context.word
@@ -251,11 +247,6 @@ RULES: tuple[Rule, ...] = (
         '"Hypervisor Interrupt (hvip, hip, and hie) Registers": SEI, SSI, STI, SGEI, VSEI, VSSI, VSTI, LCOFI',
         _overflow_first,
         ends=True,
-    ),
-    Rule(
-        "CBIE written with its reserved value 2",
-        '"Machine Environment Configuration Register": a WARL field; this hart keeps the former value, Spike takes 0',
-        _reserved_cbie,
     ),
     Rule(
         "Spike reports the beginning of the block that CBO.ZERO could not write",
@@ -294,10 +285,10 @@ RULES: tuple[Rule, ...] = (
         _unsupported_mode,
     ),
     Rule(
-        "the reserved value of PMM written",
-        '"Machine Environment Configuration (menvcfg) Register": PMM is WARL; here it stays as it was, on Spike it'
+        "the reserved value of CBIE, PMM or HUPMM written",
+        '"Machine Environment Configuration (menvcfg) Register": they are WARL; here each stays as it was, on Spike it'
         " becomes 0",
-        _reserved_masking,
+        _reserved_value,
     ),
     Rule(
         "Spike writes the address of a failing SC as it was before pointer masking",

@@ -68,8 +68,6 @@ def _(mode: Mode, entry: tuple[int, int, int, int], size: int, permits: bool) ->
 def _(mode: Mode, part: tuple[int, int], place: int, permits: bool, kind: str) -> None:
     """Either the part alone is denied or it alone is permitted, locked, so that it binds M-mode too."""
     scene = Scene(mode, 0 if mode is M else 3)
-    scene.first.map(ADDRESS, GPA if mode.virtual else PAGE, LEAF)
-    scene.second.map(GPA, PAGE, LEAF | USER)
     rig, (low, high) = scene.rig, part
     page = PAGE + 0x1000
     scene.second.map(GPA, page, LEAF | USER)
@@ -87,9 +85,9 @@ def _(mode: Mode, part: tuple[int, int], place: int, permits: bool, kind: str) -
     # Everything by one run of a program, so that nothing is forgotten in between.
     rig.machine.memory.write(page, b"\x82\x80" * 2048)  # c.jr ra
     step = {"load": "ld a0, 0({})", "store": "sd a0, 0({})", "fetch": "jalr ra, 0({})"}[kind]
-    lines = [step.format(at) for at in ("a1", "a1", "a3", "a4", "a1", "a4")]
+    lines = [step.format(at) for at in ("a1", "a1", "a1", "a2")]
     rig.write(BASE, "\n".join(f"{line}\naddi a5, a5, 1" for line in lines))
-    rig.put(a0=0x8082_8082_8082_8082, a1=address + good, a3=address + good, a4=address + bad, a5=0)
+    rig.put(a0=0x8082_8082_8082_8082, a1=address + good, a2=address + bad, a5=0)
     rig.hart.pc, rig.hart.mode = BASE, mode
     rig.run(30)
     fault = {"fetch": 1, "load": 5, "store": 7}[kind]

@@ -181,11 +181,8 @@ def test_a_second_hart_starts_interrupts_the_first_and_stops() -> None:
     assert [hart.halted for hart in bench.machine.harts] == [False, True]
 
 
-SUSPENDED = f"""
-        {call(HSM, 0, 1, "second", 0)}
-        li t0, {SSIE}; csrw sie, t0
-        {call(HSM, 3, 0)}; mv s2, a0
-    first: j first
+# Hart 1 sees what hart 0 says before and after it is woken.
+WATCHING = f"""
     second: li t0, 3000
     wait: addi t0, t0, -1; bnez t0, wait
         {call(HSM, 2, 0)}; mv s1, a1
@@ -194,6 +191,13 @@ SUSPENDED = f"""
     again: addi t0, t0, -1; bnez t0, again
         {call(HSM, 2, 0)}; mv s2, a1
     {DONE}
+    """
+SUSPENDED = f"""
+        {call(HSM, 0, 1, "second", 0)}
+        li t0, {SSIE}; csrw sie, t0
+        {call(HSM, 3, 0)}; mv s2, a0
+    first: j first
+    {WATCHING}
     """
 
 
@@ -216,14 +220,7 @@ LEFT = f"""
     lost: j lost
     back: mv s2, a0; mv s3, a1; csrr s4, satp; csrr s5, sstatus; csrr s6, sie; li s7, 1
     first: j first
-    second: li t0, 3000
-    wait: addi t0, t0, -1; bnez t0, wait
-        {call(HSM, 2, 0)}; mv s1, a1
-        {call(IPI, 0, 1, 0)}
-        li t0, 3000
-    again: addi t0, t0, -1; bnez t0, again
-        {call(HSM, 2, 0)}; mv s2, a1
-    {DONE}
+    {WATCHING}
     .align 4096
     root: .dword 0
     """

@@ -205,6 +205,8 @@ class Application(App[int]):
         self._label = Static(id="label")
         self._asking = Horizontal(self._label, self._prompt, id="asking")
         self._wanted = "console"
+        self._gone = self._gone_before = 0
+        """How often the user went to a pane, by now and when the last command was given."""
         self._zoomed: str | None = None
         self._subscribed: set[str] = set()
         self._sequence = -1
@@ -429,6 +431,10 @@ class Application(App[int]):
 
     def goto(self, name: str) -> None:
         """Make a pane visible and focus it."""
+        self._gone += 1
+        self._show(name).focus()
+
+    def _show(self, name: str) -> Pane:
         pane = self._panes[name]
         if self._zoomed is not None and self._zoomed != name:
             self._zoomed = name
@@ -438,7 +444,7 @@ class Application(App[int]):
         if not pane.display:
             self._wanted = name
             self._arrange()
-        pane.focus()
+        return pane
 
     def leave_console(self) -> None:
         """Ctrl-]: the keys are the application's again."""
@@ -454,7 +460,9 @@ class Application(App[int]):
     def show_walk(self, address: int, access: Access, mode: Mode | None) -> None:
         pane = self._panes["walk"]
         assert isinstance(pane, WalkPane)
-        self.goto("walk")
+        self._show("walk")
+        if self._gone == self._gone_before:  # else the user has gone elsewhere since, and types there
+            pane.focus()
         pane.ask(address, access, mode)
 
     # Commands.
@@ -464,6 +472,7 @@ class Application(App[int]):
 
     def carry_out(self, line: str) -> None:
         """Run a command line; what it says appears in the bar below."""
+        self._gone_before = self._gone
         future = commands.invoke(self._commanding, line)
         future.add_done_callback(lambda done: self.post_message(self.Finished(line, done)))
 

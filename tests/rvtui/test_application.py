@@ -527,6 +527,16 @@ async def test_keys_that_come_all_at_once_go_where_they_belong(tmp_path: Path) -
         await desk.until(lambda: any("0x80001000  load in VS" in line for line in desk.lines("walk")))
 
 
+async def test_a_walk_that_comes_late_leaves_the_keys_where_the_user_went() -> None:
+    async with opened(DEMONSTRATION, (120, 40)) as desk:
+        await desk.shows("echo>")
+        desk.application.carry_out("walk 0x80000000 load VS")
+        desk.application.goto("console")  # before the worker can have answered
+        await desk.until(lambda: any("0x80000000  load in VS" in line for line in desk.lines("walk")))
+        await desk.settled()
+        assert isinstance(desk.application.focused, ConsolePane)
+
+
 async def test_the_walk_is_the_harts() -> None:
     async with opened(DEMONSTRATION, (120, 40)) as desk:
         await desk.shows("echo>")

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -23,6 +23,7 @@ from rvtui.application import Application
 from rvtui.panes.base import Pane
 from rvtui.session import Session
 
+T = TypeVar("T")
 RAM = 0x8000_0000
 
 # A shell starts background jobs with SIGINT ignored, and they pass that on: the programs under test must hear it.
@@ -223,9 +224,13 @@ class Desk:
         self.session.pause().result(5)
         await self.settled()
 
+    def ask(self, question: Callable[[Machine], T]) -> T:
+        """Asked of the machine by the worker, between what else it reads: a look at a virtual CPU that is away borrows
+        its hart, so that two looks at once would put back each other's registers."""
+        return self.session.call(question).result(20)
+
     def state_hash(self) -> str:
-        """Taken by the worker, between what else it reads."""
-        return self.session.call(lambda machine: machine.state_hash()).result(20)
+        return self.ask(Machine.state_hash)
 
     async def settled(self) -> None:
         """The screen shows the latest view of a machine that stands still."""

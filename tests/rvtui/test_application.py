@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,11 @@ async def test_stopping_takes_less_than_50_ms_as_a_rule(guest: Callable[[bytes],
         assert sorted(waits)[5] < 0.05, waits
 
 
+def csrs_of(machine: Machine, subject: Subject) -> dict[str, int]:
+    names = ("hstatus", "hgatp", "hideleg", "vsstatus", "vstvec", "vsatp", "vstimecmp", "sstatus", "vsie")
+    return {name: hart_of(machine, subject).csr(name) for name in names}
+
+
 @pytest.mark.parametrize("size", SIZES, ids=str)
 async def test_what_is_shown_is_what_the_machine_says(size: tuple[int, int]) -> None:
     async with opened(DEMONSTRATION, size) as desk:
@@ -150,8 +156,8 @@ async def test_what_is_shown_is_what_the_machine_says(size: tuple[int, int]) -> 
             await desk.press("4")
             await desk.settled()
             words = " ".join(desk.lines("csrs")).replace("*", " ").split()
-            for name in ("hstatus", "hgatp", "hideleg", "vsstatus", "vstvec", "vsatp", "vstimecmp", "sstatus", "vsie"):
-                assert int(words[words.index(name) + 1], 16) == face.csr(name), name
+            for name, value in desk.ask(partial(csrs_of, subject=subject)).items():
+                assert int(words[words.index(name) + 1], 16) == value, name
             vm = desk.machine.host.vms[subject.vm]
             row = next(line for line in desk.lines("vms") if vm.name in line)
             assert Mode(vm.vcpus[0].mode).label in row and f"{face.pc:x}" in row
@@ -545,7 +551,7 @@ async def test_the_walk_is_the_harts() -> None:
         await desk.type("0x80000000 load VS")
         await desk.press("enter")
         await desk.until(lambda: any("physical" in line for line in desk.lines("walk")))
-        walk = hart_of(desk.machine, desk.session.subject).walk(RAM, Access.LOAD, Mode.VS)
+        walk = desk.ask(lambda machine: hart_of(machine, desk.session.subject).walk(RAM, Access.LOAD, Mode.VS))
         text = "\n".join(desk.lines("walk"))
         assert f"physical {walk.physical:#x}" in text and f"{len(walk.steps)} reads" in text
         for step in walk.steps:
@@ -555,7 +561,7 @@ async def test_the_walk_is_the_harts() -> None:
         await desk.press("enter")
         await desk.until(lambda: any("guest-page fault" in line for line in desk.lines("walk")))
         text = "\n".join(desk.lines("walk"))
-        walk = hart_of(desk.machine, desk.session.subject).walk(0x9000_0000, Access.STORE, Mode.VS)
+        walk = desk.ask(lambda machine: hart_of(machine, desk.session.subject).walk(0x9000_0000, Access.STORE, Mode.VS))
         assert walk.cause == 23 and f"gpa {walk.tval2 << 2:#x}" in text and "✗" in text
 
 
@@ -650,8 +656,8 @@ async def test_memory_that_is_not_mapped_yet_can_be_seen() -> None:
         await desk.settled()
         assert any("_start" in line for line in desk.lines("code"))
         before = desk.state_hash()
-        face = hart_of(desk.machine, desk.session.subject)
-        assert face.read_virtual(RAM + 4090, 12) == desk.machine.host.vms[0].memory.read(RAM + 4090, 12)
+        seen = desk.ask(lambda machine: hart_of(machine, desk.session.subject).read_virtual(RAM + 4090, 12))
+        assert seen == desk.machine.host.vms[0].memory.read(RAM + 4090, 12)
         assert desk.state_hash() == before, "looking mapped nothing"
 
 

@@ -181,7 +181,7 @@ class Application(App[int]):
     class Finished(Message):
         """A command is done."""
 
-        def __init__(self, line: str, future: Future[str | None]) -> None:
+        def __init__(self, line: str, future: Future[commands.Answer]) -> None:
             super().__init__()
             self.line = line
             self.future = future
@@ -484,9 +484,11 @@ class Application(App[int]):
     def on_application_finished(self, message: Finished) -> None:
         error = message.future.exception()
         if error is None:
-            text = message.future.result()
-            if isinstance(text, str):
-                self.say(text)
+            answer = message.future.result()
+            if isinstance(answer, commands.Report):
+                self.say(answer.lines[0] if answer.lines else "nothing")
+            elif isinstance(answer, str):
+                self.say(answer)
         elif isinstance(error, EmulatorError | OSError):
             self.say(str(error), error=True)
         else:

@@ -151,19 +151,21 @@ def _(mode: Mode, bits: int, at: int) -> None:
     "pmp.fetch.page",
     "That a part of a page was executed says nothing about another part",
     section=PMP,
-    cases=grid(mode=(HS, VS, M), denied={"lower": (0, 0x800), "upper": (0x800, 0x1000), "middle": (0x7FC, 0x804)}),
+    cases=grid(
+        mode=(HS, VS, M), denied={"lower": (0, 0x800), "upper": (0x800, 0x1000), "middle": (0x7F0, 0x800)}, place=(0, 3)
+    ),
 )
-def _(mode: Mode, denied: tuple[int, int]) -> None:
+def _(mode: Mode, denied: tuple[int, int], place: int) -> None:
     """One run of a program that executes on both sides of it first."""
     scene = Scene(mode, 0 if mode is M else 3)
     rig, page, (low, high) = scene.rig, PAGE + 0x1000, denied
     scene.second.map(GPA, page, LEAF | USER)
     scene.first.map(ADDRESS, GPA if mode.virtual else page, LEAF)
-    rig.set(pmpcfg0=0, pmpaddr0=page + low >> 2, pmpaddr1=page + high >> 2, pmpaddr2=ONES)
-    rig.set(pmpcfg0=EVERYTHING << 16 | (TOR | LOCK | R | W) << 8)
+    rig.set(pmpcfg0=0, **{f"pmpaddr{place}": page + low >> 2 | (high - low) // 8 - 1, f"pmpaddr{place + 1}": ONES})
+    rig.set(pmpcfg0=(EVERYTHING << 8 | NAPOT | LOCK | R | W) << 8 * place)
     rig.machine.memory.write(page, b"\x82\x80" * 2048)  # c.jr ra
     base = page if mode is M else ADDRESS
-    good = [base + at for at in (0x7F8, 0x900, 0, 0xFF0) if not low <= at < high]
+    good = [base + at for at in (0x7E8, 0x900, 0, 0xFF0) if not low <= at < high]
     rig.write(BASE, "\n".join(f"jalr ra, 0({name})\naddi a5, a5, 1" for name in ("a1", "a2", "a1", "a3")))
     rig.put(a1=good[0], a2=good[-1], a3=base + (low + high) // 2, a5=0)
     rig.hart.pc, rig.hart.mode = BASE, mode

@@ -311,8 +311,8 @@ class Killers:
 
 
 class Engine:
-    """Tries `mutants`, at most `jobs` at a time; of each rule at most `most` cases. `first`: cases to begin with; `known`:
-    the case that killed a mutant before, by its file, function and change: it is tried before all others."""
+    """Tries `mutants`, at most `jobs` at a time; of each rule at most `most` cases. `first`: cases to begin with;
+    `known`: the case that killed a mutant before, by its file, function and change: it is tried before all others."""
 
     def __init__(
         self,

@@ -84,6 +84,26 @@ def _(stce: int, compare: int) -> None:
 
 
 @rule(
+    "sstc.stip.kept",
+    "While stimecmp gives STIP, writes of mip leave the bit that software wrote, and henvcfg has no say in it",
+    section="Machine Interrupt (mip and mie) Registers",
+    cases=grid(before=(0, STI), written=(0, ONES), henvcfg=(0, STCE), others=(0, ONES & ~STCE)),
+)
+def _(before: int, written: int, henvcfg: int, others: int) -> None:
+    rig = at_time(NOW, "csrw mip, a0\ncsrw mip, a0", stimecmp=ONES, menvcfg=0)
+    rig.set(mip=before)
+    rig.set(menvcfg=STCE | others)
+    rig.set(henvcfg=henvcfg)
+    rig.put(a0=written)
+    rig.run(1)
+    assert not rig.csr("mip") & (STI | 1)
+    rig.set(menvcfg=others)
+    assert rig.csr("mip") & STI == before
+    rig.run(1)
+    assert rig.csr("mip") & STI == written & STI
+
+
+@rule(
     "sstc.stip.stce",
     "With menvcfg.STCE 0 the comparator gives no signal, whatever else is enabled",
     section=STIMECMP,

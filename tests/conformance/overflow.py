@@ -7,12 +7,14 @@ from collections import Counter
 from rig import BASE, DATA, HANDLER, HS, ILLEGAL, INTERRUPT, MPV, ONES, SIE, VIRTUAL, VS, VU, M, Rig, U
 
 from emulator.hart import Mode
+from emulator.isa.csrs import EVENTS
+from emulator.machine import INSTRUCTIONS_PER_TICK
 
 from .suite import grid, rule
 
 SECTION = "Sscofpmf Extension for Count Overflow and Mode-Based Filtering"
 MODES = (M, HS, U, VS, VU)
-OF, LCOFI = 1 << 63, 1 << 13
+OF, LCOFI, MTI = 1 << 63, 1 << 13, 1 << 7
 INHIBIT = {M: 1 << 62, HS: 1 << 61, U: 1 << 60, VS: 1 << 59, VU: 1 << 58}
 
 
@@ -138,6 +140,25 @@ def _(through: Mode, inhibited: Mode, which: str, deleg: tuple[int, int]) -> Non
     rig.run(spent.total() + 1)
     assert (rig.hart.mode, rig.hart.pc) == (last, handler + 20)
     assert rig.csr(which) - before == spent.total() - spent[inhibited]
+
+
+@rule(
+    "lcofi.wakes",
+    "A counter of cycles that overflows while the hart waits ends the wait, where LCOFI is enabled; then, and not before",
+    section=SECTION,
+    cases=grid(event=("CYCLES", "INSTRUCTIONS"), enabled=(0, LCOFI), timer=(50, 5000), distance=(100, 1000)),
+)
+def _(event: str, enabled: int, timer: int, distance: int) -> None:
+    """Beside mtimecmp, `timer` ticks ahead. Instructions do not count while the hart waits."""
+    rig = Rig("wfi\nnop", mie=enabled | MTI, mstatus=0)
+    (code,) = (code for code, (name, _) in EVENTS.items() if name == event)
+    start = rig.hart.time
+    rig.hart.mtimecmp = start + timer
+    rig.set(mhpmevent3=code, mhpmcounter3=-distance * INSTRUCTIONS_PER_TICK & ONES)
+    rig.run(2)
+    woken = event == "CYCLES" and enabled and distance < timer
+    assert (rig.hart.pc, rig.hart.time - start) == (BASE + 8, distance if woken else timer)
+    assert bool(rig.csr("mip") & LCOFI) == (event == "CYCLES" and distance < timer)
 
 
 @rule(

@@ -303,7 +303,7 @@ def _(order: tuple[str, ...], enabled: tuple[str, ...], late: bool, closed: str)
         due[order[0]] = NOW - 1
     rig.hart.mtimecmp = due["m"]
     rig.set(stimecmp=due["s"], vstimecmp=due["vs"] + 500, mie=sum(COMPARATORS[name] for name in enabled))
-    rig.set(**{{"s": "menvcfg", "vs": "henvcfg"}[closed]: 0} if closed else {})
+    rig.set(**{{"s": "menvcfg", "vs": "henvcfg"}[closed]: ONES & ~STCE} if closed else {})
     rig.run(5)
     # menvcfg's bit is the guest's too.
     awake = set(enabled) - ({"s", "vs"} if closed == "s" else {closed})

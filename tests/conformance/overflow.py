@@ -144,7 +144,7 @@ def _(through: Mode, inhibited: Mode, which: str, deleg: tuple[int, int]) -> Non
 
 @rule(
     "lcofi.wakes",
-    "A counter of cycles that overflows while the hart waits ends the wait, where LCOFI is enabled; then, and not before",
+    "A counter of cycles that overflows while the hart waits ends the wait where LCOFI is enabled, then and not before",
     section=SECTION,
     cases=grid(event=("CYCLES", "INSTRUCTIONS"), enabled=(0, LCOFI), timer=(50, 5000), distance=(100, 1000)),
 )

@@ -52,6 +52,7 @@ _COUNTED = "statistics and the ring of events, for display"
 _KEPT = "watchpoints, decoded code, dirty pages: the caller's bookkeeping, tests/emulator/test_hart_engine"
 _SHOWN = "the record of a walk, for display"
 
+_TURNS = "whose turn it is of several harts, and how one alone sleeps: tests/emulator/test_machine"
 _FENCED = "software must fence behind a change of ADUE or PBMTE; here it need not"
 
 LINES: dict[tuple[str, str], str] = {
@@ -137,6 +138,12 @@ LINES: dict[tuple[str, str], str] = {
     ("take_turn", "if (UNLIKELY(c->watch_hit))"): "watchpoints",
     ("take_turn", "c->watch_hit"): "watchpoints",
     ("take_turn", "if (slice > CHUNK)"): "how often stops are looked for",
+    ("take_turn", "if (h->clock >= end)"): _TURNS,
+    ("take_turn", "if (alarm >= end)"): _TURNS,
+    ("take_turn", "c->redo = false"): _KEPT,
+    ("take_turn", "c->single = false"): _KEPT,
+    ("take_turn", "block *b = alone"): "a block is cut to the slice, however it is found",
+    ("trap", "return true"): "traps that the caller plays: tests/emulator/test_vmm",
 }
 
 _TRUE = "V, and a wait, are 0 or not 0"
@@ -309,6 +316,15 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("machine.c", "describe_instruction", "else if ( 1 && !c->trap.tinst)"): _NOT_ACCESS,
     ("machine.c", "describe_instruction", "else if (ACCESSES >> cause && !c->trap.tinst)"): _NOT_ACCESS,
     ("machine.c", "describe_instruction", "else if ( !c->trap.tinst)"): _NOT_ACCESS,
+    ("machine.c", "take_turn", "interrupt > 0"): "no interrupt has number 0",
+    ("machine.c", "take_turn", "interrupt >= 1"): "no interrupt has number 0",
+    ("machine.c", "take_turn", "if (b ) b = scratch"): "a block of its own for each run is slower, and nothing else",
+    ("machine.c", "take_turn", "b->n >= slice"): "a block of its own for each run is slower, and nothing else",
+    ("machine.c", "take_turn", "if (1 || (alone)) slice"): "one instruction at a time is slower, and nothing else",
+    ("machine.c", "take_turn", "if (1 || (alarm - h->clock < slice)"): "other limits follow; and how long a turn is",
+    ("machine.c", "sleep_until", "if (0 && (clock <="): "there is nothing to sleep",
+    ("machine.c", "sleep_until", "if (clock < c->h.clock)"): "there is nothing to sleep",
+    ("machine.c", "sleep_until", "if (1 || (UNLIKELY(c->armed)))"): "of none, none overflows",
     ("csr_table.c", "marchid", "value 1"): "it names the implementation",
     ("csr_table.c", "mimpid", "value 1"): "it names the implementation",
     ("csr_table.c", "sstatus", ": writable"): "a view: mstatus has the last word",

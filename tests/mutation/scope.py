@@ -325,6 +325,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("machine.c", "sleep_until", "if (0 && (clock <="): "there is nothing to sleep",
     ("machine.c", "sleep_until", "if (clock < c->h.clock)"): "there is nothing to sleep",
     ("machine.c", "sleep_until", "if (1 || (UNLIKELY(c->armed)))"): "of none, none overflows",
+    ("csr_table.c", "mideleg", "SGEI: missing"): "csr_fit gives it to harts that have guest external interrupts",
+    **{
+        ("csr_table.c", "mip", change): "csr_write_mip and pending say what each bit is"
+        for change in ("VSSIP: read-only", "VSTIP: missing", "VSEIP: missing", "SGEIP: missing", "LCOFIP: read-only")
+    },
     ("csr_table.c", "marchid", "value 1"): "it names the implementation",
     ("csr_table.c", "mimpid", "value 1"): "it names the implementation",
     ("csr_table.c", "sstatus", ": writable"): "a view: mstatus has the last word",
@@ -334,7 +339,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("machine.c", "hart_clock_at_time", "if (time == NEVER || ticks >= (NEVER"): "no clock comes so far",
     ("machine.c", "hart_clock_at_time", "if ( ticks > (NEVER"): "no clock comes so far",
     ("csr.c", "guest_external", "return h->guest_lines ;"): "a wire that the hart has not is refused before",
-    ("csr.c", "csr_write_mseccfg", "h->csr.mseccfg = (value & mask)"): "for a reserved PMM any legal one may stand",
     ("csr.c", "hart_next_interrupt", "*mode = 4;"): "take_trap knows M, HS and the rest, which is VS",
     ("csr.c", "entry_of", "csr_index[number ]"): _TWELVE,
     ("system.c", "do_csr_write", "number = (u32)csr ;"): _TWELVE,

@@ -339,6 +339,15 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         ("csr_table.c", "mseccfg", f"{bit}: read-only"): "csr_write_mseccfg says what can be written"
         for bit in ("MML", "MMWP", "RLB", "PMM")
     },
+    **{
+        ("csr_table.c", name, f"{bit}: read-only"): "the register's own write function says what can be written"
+        for name in ("mcyclecfg", "minstretcfg", "mhpmevent3", "mhpmevent15", "mhpmevent31")
+        for bit in ("MINH", "SINH", "UINH", "VSINH", "VUINH", *["OF"] * name.startswith("mhpm"))
+    },
+    **{
+        ("csr_table.c", f"hpmcounter{n}", "COUNT: missing"): "csr_read_counter says what is read"
+        for n in (3, 15, 31)
+    },
     ("csr_table.c", "stimecmp", "other value at reset"): "what it holds at reset is not specified",
     ("csr_table.c", "vstimecmp", "other value at reset"): "what it holds at reset is not specified",
     ("csr_table.c", "hstatus", "no after"): "HLV asks for what it goes by, SPVP and HUPMM, each time",

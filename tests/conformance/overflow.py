@@ -90,7 +90,7 @@ def _(hideleg: int) -> None:
 
 @rule(
     "lcofi.write",
-    "LCOFIP and LCOFIE are written through sip and sie where mideleg has bit 13, through vsip and vsie where hideleg too",
+    "sip and sie write LCOFIP and LCOFIE where mideleg has bit 13, vsip and vsie where hideleg has it too",
     section="Virtual Supervisor Interrupt (vsip and vsie) Registers",
     rows=(74,),
     cases=grid(deleg={"none": (0, 0), "HS": (LCOFI, 0), "VS": (LCOFI, LCOFI)}, names=(("sip", "mip"), ("sie", "mie"))),

@@ -345,7 +345,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         for bit in ("MINH", "SINH", "UINH", "VSINH", "VUINH", *["OF"] * name.startswith("mhpm"))
     },
     **{
-        ("csr_table.c", f"hpmcounter{n}", "COUNT: missing"): "csr_read_counter says what is read"
+        ("csr_table.c", f"hpmcounter{n}", "COUNT: missing"): "a view: mhpmcounter has the last word"
         for n in (3, 15, 31)
     },
     ("csr_table.c", "stimecmp", "other value at reset"): "what it holds at reset is not specified",

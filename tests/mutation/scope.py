@@ -360,6 +360,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("machine.c", "hart_clock_at_time", "return 0 && (h->clock)"): _LATER,
     ("machine.c", "hart_clock_at_time", "if (time == NEVER || ticks >= (NEVER"): "no clock comes so far",
     ("machine.c", "hart_clock_at_time", "if ( ticks > (NEVER"): "no clock comes so far",
+    ("machine.c", "hart_clock_at_time", "- base - 2)"): "no clock comes so far",
     ("csr.c", "guest_external", "return h->guest_lines ;"): "a wire that the hart has not is refused before",
     ("csr.c", "hart_next_interrupt", "*mode = 4;"): "take_trap knows M, HS and the rest, which is VS",
     ("csr.c", "entry_of", "csr_index[number ]"): _TWELVE,

@@ -46,6 +46,10 @@ NOT_MUTATED: dict[tuple[str, str], str] = {
     ("counters.c", "count_trap"): _EVENT,
     ("system.c", "record"): "the ring of events, for display",
     ("system.c", "settle"): "instructions by mode and guest, for display",
+    ("system.c", "trap_begins"): "the log of traps, for display: tests/emulator/test_traps",
+    ("system.c", "trap_ended"): "the log of traps, for display: tests/emulator/test_traps",
+    ("system.c", "move_of"): "changes of mode, for display: tests/emulator/test_traps",
+    ("csr.c", "hart_interrupts"): "interrupts as the monitor explains them: tests/emulator/test_interrupts",
 }
 
 _COUNTED = "statistics and the ring of events, for display"
@@ -58,6 +62,10 @@ LINES: dict[tuple[str, str], str] = {
     # (function, beginning of the line): why
     ("take_trap", "h->traps["): _COUNTED,
     ("take_trap", "record("): _COUNTED,
+    ("take_trap", "hart_trap *noted"): _COUNTED,
+    ("take_trap", "h->moves["): _COUNTED,
+    ("take_trap", "trap_ended("): _COUNTED,
+    ("returned", "c->h.moves["): _COUNTED,
     ("take_trap", "const u32 prv = h->prv, v = h->v, from"): _COUNTED,
     ("returned", "const u32 from"): _COUNTED,
     ("returned", "record("): _COUNTED,

@@ -201,17 +201,23 @@ def _bit(now: int, code: int, text: str) -> Iterator[Source]:
         yield Source(True, text)
 
 
-def _wire(now: Interrupts, code: int, controllers: list[Controller], active: bool) -> Iterator[Source]:
+def _wire(code: int, controllers: list[Controller], active: bool, other: str = "") -> Iterator[Source]:
+    """Sources of the PLIC that drives the bit; `other`: what to say where it is driven, and by none of these."""
+    alone = active
     for controller in controllers:
         if controller.code != code:
             continue
         for request in controller.plic.requests(controller.context):
             name = controller.names.get(request.source, "")
-            text = f"PLIC source {request.source}{f' ({name})' if name else ''}"
             if request.masked:
-                yield Source(False, f"{text}: {request.masked}", blocked=True)
+                who = f"PLIC source {request.source}{f', {name}' if name else ''}"
+                yield Source(False, f"{request.masked} ({who})", blocked=True)
             else:
-                yield Source(active, f"{text}: priority {request.priority} > threshold {request.threshold}")
+                alone = False
+                who = f"PLIC source {request.source}{f' ({name})' if name else ''}"
+                yield Source(active, f"{who}: priority {request.priority} > threshold {request.threshold}")
+    if alone and other:
+        yield Source(True, other)
 
 
 def _timer(now: Interrupts, code: int, name: str, ticks: int | None) -> Iterator[Source]:
@@ -229,7 +235,7 @@ def _left(compare: int, time: int) -> int | None:
 
 
 def _mei(machine: Machine, hart: Hart, now: Interrupts, controllers: list[Controller]) -> Iterator[Source]:
-    yield from _wire(now, MEI, controllers, bool(now.wired >> MEI & 1))
+    yield from _wire(MEI, controllers, bool(now.wired >> MEI & 1), "its wire")
 
 
 def _msi(machine: Machine, hart: Hart, now: Interrupts, controllers: list[Controller]) -> Iterator[Source]:
@@ -244,11 +250,11 @@ def _mti(machine: Machine, hart: Hart, now: Interrupts, controllers: list[Contro
 
 def _sei(machine: Machine, hart: Hart, now: Interrupts, controllers: list[Controller]) -> Iterator[Source]:
     yield from _bit(now.stored, SEI, "mip.SEIP, which M-mode has written")
-    yield from _wire(now, SEI, controllers, bool(now.wired >> SEI & 1))
+    yield from _wire(SEI, controllers, bool(now.wired >> SEI & 1), "its wire")
 
 
 def _ssi(machine: Machine, hart: Hart, now: Interrupts, controllers: list[Controller]) -> Iterator[Source]:
-    yield from _bit(now.stored, SSI, "sip.SSIP=1")
+    yield from _bit(now.stored, SSI, "mip.SSIP=1")
 
 
 def _sti(machine: Machine, hart: Hart, now: Interrupts, controllers: list[Controller]) -> Iterator[Source]:
@@ -273,7 +279,7 @@ def _vsei(machine: Machine, hart: Hart, now: Interrupts, controllers: list[Contr
     yield from _bit(now.injected, VSEI, "hvip.VSEIP=1")
     number = csrs.BY_NAME["hstatus"].field("VGEIN").extract(hart.csr("hstatus"))
     yield from _bit(now.guests, VSEI, f"hgeip.{number}=1, and hstatus.VGEIN={number}")
-    yield from _wire(now, VSEI, controllers, bool(now.injected >> VSEI & 1))
+    yield from _wire(VSEI, controllers, bool(now.injected >> VSEI & 1))
 
 
 def _vssi(machine: Machine, hart: Hart, now: Interrupts, controllers: list[Controller]) -> Iterator[Source]:

@@ -206,7 +206,7 @@ def guest_physical(trap: TrapRecord) -> int | None:
 
 
 def changes(trap: TrapRecord, hypervisor: bool = True) -> tuple[Change, ...]:
-    """What each CSR received, and by which rule; empty where it is not known. `hypervisor`: the H extension is there."""
+    """What each CSR received, and by which rule; empty where it is not known. `hypervisor`: the hart has H."""
     if trap.entry is None:
         return ()
     return tuple(c for c in _changes(trap, trap.entry) if hypervisor or not _is_of_h(c))

@@ -51,8 +51,8 @@ class InterruptsPane(Pane):
     CURSOR = True
     HELP = (
         "Each interrupt of the hart by priority: its bits in mip (pending), mie (enabled), mideleg and hideleg, whose"
-        " it is by these, whether that mode takes it now, and the verdict: ▶ taken next, … ready behind another, ✗ pending"
-        " and not taken, because of what is said. Enter shows what makes it pending, or does not: sources of the PLIC"
+        " it is by these, whether that mode takes it now, and the verdict: ▶ taken next, … ready behind another, ✗"
+        " pending and not taken, because of what is said. Enter shows what makes it pending, or does not: sources of the PLIC"
         " with priority, threshold and enable, comparators with the ticks left, hvip and hgeip."
     )
 
@@ -74,7 +74,7 @@ class InterruptsPane(Pane):
         lines: list[Line] = [headline(board)]
         if board.note:
             lines.append(((clean(board.note, width), "warn"),))
-        lines.append(_HEAD)
+        lines.append(_head(width))
         rows: list[int | None] = [None] * len(lines)
         for row in board.standings:
             lines.append(_row(row, row.code in self._opened, width))
@@ -90,12 +90,18 @@ class InterruptsPane(Pane):
             self.redraw()
 
 
-_HEAD: Line = ((f"{'':<7}bit mip mie deleg to {'there':<15}  verdict", "dim"),)
+GATES_FROM = 100
+"""Columns from which on it stands in each row whether that mode takes interrupts now."""
+
+
+def _head(width: int) -> Line:
+    there = f"{'there':<15}" if width >= GATES_FROM else ""
+    return ((f"{'':<7}bit mip mie deleg to {there}  verdict", "dim"),)
 
 
 def table(board: Board, width: int) -> list[Line]:
     """All of it, with what makes each interrupt pending under its row."""
-    lines: list[Line] = [_HEAD]
+    lines: list[Line] = [_head(width)]
     for row in board.standings:
         lines.append(_row(row, False, width)[1:])
         lines += [((f"{'':<11}", ""), ("● " if each.active else "○ ", ""), (each.text, "")) for each in row.sources]
@@ -126,7 +132,7 @@ def _row(row: Standing, opened: bool, width: int) -> tuple[Span, ...]:
         (f"{int(row.enabled):>3} ", "" if row.enabled else "dim"),
         (f" {row.delegated[0]} {row.delegated[1]}  ", "label"),
         (f"{level:<2} ", level),
-        (f"{fit(row.gate, 15)}", "" if row.open else "dim"),
+        (fit(row.gate, 15) if width >= GATES_FROM else "", "" if row.open else "dim"),
         (f"{mark} ", style),
         (clean(row.text, max(20, width)), style if row.verdict is not Verdict.IDLE else "label" if row.text else "dim"),
     )

@@ -45,7 +45,7 @@ _FIELDS = {
     ),
     Mode.HS: (
         ("hstatus", "SPV", "V before the trap", HSTATUS),
-        ("hstatus", "SPVP", "the guest's mode, as SPP; kept where V was 0", HSTATUS),
+        ("hstatus", "SPVP", "the guest's mode before the trap", HSTATUS),
         ("hstatus", "GVA", "stval is an address of a guest", HSTATUS),
         ("sstatus", "SPP", "mode before the trap", ENTRY),
         ("sstatus", "SPIE", "SIE as it was", STACK),
@@ -188,7 +188,7 @@ def _guest_address(trap: TrapRecord, entry: TrapEntry) -> bool:
 def value_meaning(trap: TrapRecord) -> str:
     """What xtval holds: "sd a0, 0(a1)" for the bits of an instruction, and so on."""
     if trap.interrupt or (trap.cause not in ACCESSES and trap.cause not in (*_INSTRUCTIONS, _BREAKPOINT)):
-        return "nothing to say of this cause" if not trap.tval else ""
+        return "0: nothing to say of this cause"
     if trap.cause in _INSTRUCTIONS:
         decoded = decode(trap.tval)
         return decoded.text if decoded is not None else "no instruction"
@@ -230,11 +230,10 @@ def _changes(trap: TrapRecord, entry: TrapEntry) -> Iterator[Change]:
     renamed = f", as VS-mode sees {csrs.INTERRUPTS[bit_of(trap)][0]}" if bit_of(trap) != trap.cause else ""
     yield Change(f"{prefix}cause", "", None, cause, "the cause" + renamed, f"{owner} Cause ({prefix}cause) Register",
                  f"{trap.name} ({trap.cause})")  # fmt: skip
-    rule = "instruction bits" if trap.cause in _INSTRUCTIONS else "address" if trap.cause in ACCESSES else "0"
-    if trap.interrupt or (rule == "0" and trap.tval):
-        rule = "0" if trap.interrupt else "address"
-    yield Change(f"{prefix}tval", "", None, trap.tval, rule, f"{owner} Trap Value ({prefix}tval) Register",
-                 value_meaning(trap), rule == "address")  # fmt: skip
+    meaning = value_meaning(trap)
+    bits = not trap.interrupt and trap.cause in _INSTRUCTIONS
+    yield Change(f"{prefix}tval", "", None, trap.tval, "bits of the instruction" if bits else meaning,
+                 f"{owner} Trap Value ({prefix}tval) Register", meaning if bits else "", not bits)  # fmt: skip
     if target in _SECOND:
         second, section, instruction = _SECOND[target]
         gpa = guest_physical(trap)
@@ -243,12 +242,14 @@ def _changes(trap: TrapRecord, entry: TrapEntry) -> Iterator[Change]:
             rule = "guest-physical address 0"
         yield Change(second, "", None, entry.tval2, rule, section, f"gpa {gpa:#x}" if gpa is not None else "")
         pseudo = entry.tinst in csrs.PSEUDO_INSTRUCTIONS
-        rule = "the walk's own access" if pseudo else "the instruction, transformed" if entry.tinst else "0: none"
+        rule = "the walk's own access" if pseudo else "the instruction that trapped" if entry.tinst else "0: none"
         yield Change(instruction, "", None, entry.tinst, rule, _TINST,
                      csrs.MEANINGS["tinst"](entry.tinst) if entry.tinst else "")  # fmt: skip
     for register, field, rule, section in _FIELDS[target]:
         stored = "mstatus" if register == "sstatus" else register
         pair = entry.hstatus if register == "hstatus" else entry.status
+        if field == "SPVP" and not trap.from_mode.virtual:
+            rule = "kept: V was 0"
         described = csrs.BY_NAME[stored].field(field)
         before, after = (described.extract(value) for value in pair)
         meaning = described.meaning(after) if described.values else ""

@@ -156,7 +156,7 @@ def _row(entry: Entry, opened: bool, width: int) -> Line:
     origin, target = trap.from_mode.label, trap.to_mode.label
     spans: list[Span] = [
         ("▾ " if opened else "▸ ", "accent"),
-        ("⚡ " if trap.interrupt else "! ", "accent" if trap.interrupt else "warn"),
+        ("⚡" if trap.interrupt else "! ", "accent" if trap.interrupt else "warn"),
         (f"{origin:>2}", origin),
         ("→", "faint"),
         (f"{target:<2} ", target),
@@ -225,7 +225,7 @@ def explained(entry: Entry, width: int) -> list[Line]:
             spans += [*hex64(change.after), ("  ", "")]
             used = 37
         meaning = entry.where(change.after) if change.address and change.after in entry.names else change.meaning
-        text = change.rule + (f": {meaning}" if meaning else "")
+        text = change.rule + (f": {meaning}" if meaning and not change.rule.startswith("kept") else "")
         spans.append((clean(text, max(8, width - used)), "dim" if not meaning else ""))
         lines.append((*spans, *_section(change.section, used + len(text), width)))
     return lines

@@ -8,7 +8,9 @@ from random import Random
 import pytest
 from rig import HS, MIE, ONES, SIE, STCE, VS, VU, M, Rig, U
 
+from emulator import Hypervisor
 from emulator.devices.plic import CONTEXT, ENABLE, Plic
+from emulator.guests import path
 from emulator.hart import Mode
 from emulator.interrupts import Verdict, standings
 from emulator.isa import csrs
@@ -222,6 +224,28 @@ def test_what_the_plic_says_of_its_sources_is_what_it_does() -> None:
                 assert request.priority > request.threshold
                 assert plic.read(CONTEXT + 0x1000 * context + 4, 4) == request.source
     assert notified > 50
+
+
+def test_the_plic_of_a_vm_drives_its_vsei() -> None:
+    machine = Machine(memory=64 << 20)
+    machine.host = hypervisor = Hypervisor(machine)
+    vm = hypervisor.create_vm("hello", memory=8 << 20)
+    vm.load_elf(path("hello"))
+    machine.run(1000)
+    vcpu, hart = vm.vcpus[0], machine.harts[0]
+    assert vcpu.hart is hart
+    vm.plic.write(4 * 10, 4, 2)
+    vm.plic.write(ENABLE, 4, 1 << 10)
+    vm.plic.write(CONTEXT, 4, 2)
+    vm.plic.set_source(10, True)
+    rows = {row.name: row for row in standings(machine, hart, vcpu)}
+    assert rows["VSEI"].text == "masked by PLIC threshold 2 >= priority 2 (PLIC source 10, uart)"
+    vm.plic.write(CONTEXT, 4, 1)
+    rows = {row.name: row for row in standings(machine, hart, vcpu)}
+    assert rows["VSEI"].pending and [source.text for source in rows["VSEI"].sources] == [
+        "hvip.VSEIP=1", "PLIC source 10 (uart): priority 2 > threshold 1",
+    ]  # fmt: skip
+    assert not rows["SEI"].pending
 
 
 def test_guest_external_interrupts_come_by_their_number() -> None:

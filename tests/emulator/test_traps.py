@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -195,7 +196,7 @@ def test_the_log_keeps_the_last_256() -> None:
     assert len(log) == 256 and rig.hart.event_count == 601, "the first event is the mode that was set"
     assert [trap.number for trap in log] == list(range(601 - 2 * 256, 601, 2))
     assert [trap.number for trap in rig.hart.trap_log(3)] == [595, 597, 599]
-    assert all(b.clock - a.clock == 6 - 1 for a, b in zip(log, log[1:], strict=False))
+    assert all(b.clock - a.clock == 6 - 1 for a, b in pairwise(log))
 
 
 def test_moves_are_counted_by_what_they_were() -> None:

@@ -52,8 +52,8 @@ class InterruptsPane(Pane):
     HELP = (
         "Each interrupt of the hart by priority: its bits in mip (pending), mie (enabled), mideleg and hideleg, whose"
         " it is by these, whether that mode takes it now, and the verdict: ▶ taken next, … ready behind another, ✗"
-        " pending and not taken, because of what is said. Enter shows what makes it pending, or does not: sources of the"
-        " PLIC with priority, threshold and enable, comparators with the ticks left, hvip and hgeip."
+        " pending and not taken, because of what is said. Enter shows what makes it pending, or does not: sources of"
+        " the PLIC with priority, threshold and enable, comparators with the ticks left, hvip and hgeip."
     )
 
     def __init__(self) -> None:

@@ -68,8 +68,8 @@ class WorldsPane(Pane):
     HELP = (
         "The supervisor's registers twice: HS-mode's own, and the VS bank that takes their names while V=1; ▶ marks the"
         " bank that sstatus, stvec and so on reach now, ≠ registers that differ. Enter shows a register's fields in"
-        " both. Above, the five modes, the present one marked ▶, and each way that was taken between them, how often and"
-        " by what; * are those since the view before. x counts anew. Enter folds and unfolds."
+        " both. Above, the five modes, the present one marked ▶, and each way that was taken between them, how often"
+        " and by what; * are those since the view before. x counts anew. Enter folds and unfolds."
     )
     BINDINGS: ClassVar[list[BindingType]] = [Binding("x", "count_anew", "count anew", show=False)]
 

@@ -84,6 +84,8 @@ def test_what_is_noted_is_what_the_registers_say(text: str) -> None:
             for change in changes:
                 assert change.after == named(rig, change.name), change
                 assert change.before == (before[change.name] if change.field else None), change
+                if change.name == "hstatus.SPVP":
+                    assert change.rule.startswith("kept") == (not origin.virtual)
             for stop in traps.route(trap):
                 register, bit = stop.what.split(".")
                 assert stop.value in (None, bits[register] >> int(bit) & 1), stop

@@ -409,12 +409,10 @@ static int32_t highest(uint64_t interrupts)
 /* M, HS and VS, as mode indices. */
 static const uint8_t levels[] = {0, 1, 3};
 
-/* Whose interrupts these are. Section "Trap Entry". */
-static uint64_t of_level(const hart *h, unsigned mode)
+/* Of what reaches a level, what it does not pass on. Section "Trap Entry". */
+static uint64_t kept_by(const hart *h, unsigned mode)
 {
-    if (mode == 0)
-        return ~h->csr.mideleg;
-    return h->csr.mideleg & (mode == 1 ? ~h->csr.hideleg : h->csr.hideleg);
+    return mode == 0 ? ~h->csr.mideleg : mode == 1 ? ~h->csr.hideleg : UINT64_MAX;
 }
 
 /* Does that level interrupt the present mode? A level does always below its mode, never above, and in it by xIE: HS-level
@@ -440,8 +438,9 @@ static int32_t next_interrupt(hart *h, uint32_t *mode)
     const uint64_t ready = pending(h, h->csr.mie) & h->csr.mie;
     if (!ready)
         return -1;
+    /* A level that does not interrupt the present mode leaves none below it that does. */
     for (unsigned i = 0; i < sizeof levels; i++) {
-        const uint64_t taken = ready & of_level(h, levels[i]);
+        const uint64_t taken = ready & kept_by(h, levels[i]);
         if (taken && interrupts_for(h, levels[i])) {
             *mode = levels[i];
             return highest(taken);
@@ -463,8 +462,8 @@ void hart_interrupts(hart *h, interrupt_record *out)
         .stored = s.stored, .wired = s.wired, .injected = s.injected, .guests = s.guests, .timers = s.timers,
         .pending = all_of(s), .enabled = h->csr.mie,
     };
-    for (unsigned i = 0; i < sizeof levels; i++) {
-        out->level[i] = of_level(h, levels[i]);
+    for (uint64_t i = 0, left = UINT64_MAX; i < sizeof levels; i++, left &= ~out->level[i - 1]) {
+        out->level[i] = left & kept_by(h, levels[i]);
         out->open[i] = interrupts_for(h, levels[i]);
     }
     out->next = next_interrupt(h, &out->mode);
@@ -480,31 +479,22 @@ static uint64_t next_timer(hart *h)
 {
     uint64_t enabled = h->csr.mie;
     uint64_t time, next = UINT64_MAX;
-    bool any = false;
     if (!(enabled & (MIP_MTIP | MIP_STIP | MIP_VSTIP)))
         return UINT64_MAX;
     time = hart_time(h);
-    if (enabled & MIP_MTIP && time < h->mtimecmp) {
+    if (enabled & MIP_MTIP && time < h->mtimecmp)
         next = h->mtimecmp;
-        any = true;
-    }
-    if (enabled & MIP_STIP && h->csr.menvcfg & MENVCFG_STCE && time < h->csr.stimecmp) {
-        if (h->csr.stimecmp < next)
-            next = h->csr.stimecmp;
-        any = true;
-    }
+    if (enabled & MIP_STIP && h->csr.menvcfg & MENVCFG_STCE && time < h->csr.stimecmp && h->csr.stimecmp < next)
+        next = h->csr.stimecmp;
     if (enabled & MIP_VSTIP && h->csr.henvcfg & HENVCFG_STCE) {
         uint64_t guest = time + h->csr.htimedelta;
         if (guest < h->csr.vstimecmp) {
             uint64_t ahead = h->csr.vstimecmp - guest;
-            if (ahead <= UINT64_MAX - time) {
-                if (time + ahead < next)
-                    next = time + ahead;
-                any = true;
-            }
+            if (ahead < next - time)
+                next = time + ahead;
         }
     }
-    return any ? hart_clock_at_time(h, next) : UINT64_MAX;
+    return hart_clock_at_time(h, next);
 }
 
 uint64_t hart_next_timer(hart *h)

@@ -124,16 +124,17 @@ class Plic(Device):
     def requests(self, context: int) -> list[Request]:
         """Sources that are pending, or claimed and not completed, by number: what becomes of each at a context."""
         wanted, found = self.pending | self.claimed, []
+        candidates, best = self._candidates(context), self._best(context)
         while wanted:
             source = (wanted & -wanted).bit_length() - 1
             wanted &= wanted - 1
-            masked = self._masked(context, source)
+            masked = self._masked(context, source, bool(candidates >> source & 1), best)
             found.append(Request(source, self.priority[source], self.threshold[context], masked))
         return found
 
-    def _masked(self, context: int, source: int) -> str:
-        priority, best = self.priority[source], self._best(context)
-        if not self._candidates(context) >> source & 1:
+    def _masked(self, context: int, source: int, candidate: bool, best: int) -> str:
+        priority = self.priority[source]
+        if not candidate:
             claimed = self.claimed >> source & 1
             return "claimed, and not completed yet" if claimed else "not enabled for this context"
         if not priority:

@@ -105,6 +105,21 @@ def _(name: str) -> None:
 
 
 @rule(
+    "csr.fcsr",
+    "fflags is bits 4 to 0 of fcsr, frm bits 7 to 5: what is written to one shows in the other",
+    section="Floating-Point Control and Status Register",
+    cases=grid(frm=range(8), fflags=(0, 1, 16, 31)),
+)
+def _(frm: int, fflags: int) -> None:
+    rig = Rig(mstatus=bits(FS))
+    rig.set(fcsr=0)
+    rig.set(frm=frm, fflags=fflags)
+    assert rig.csr("fcsr") == frm << 5 | fflags
+    rig.set(fcsr=0xFF & ~(frm << 5 | fflags))
+    assert (rig.csr("frm"), rig.csr("fflags")) == (7 & ~frm, 31 & ~fflags)
+
+
+@rule(
     "csr.henvcfg.kept",
     "Of henvcfg, menvcfg takes away ADUE, PBMTE and STCE alone, at once",
     section="Hypervisor Environment Configuration Register (henvcfg)",

@@ -43,8 +43,8 @@ LITERAL_LIMIT: Final = 64 << 10
 
 @dataclass
 class Item:
-    """Bytes under a key. `path` and `digest` (SHA-256): the file that they are, and what it must be still. `size` of the
-    item in bytes; that of a file, unless it is compressed. `name`: in the directory of files."""
+    """Bytes under a key. `path` and `digest` (SHA-256): the file that they are, and what it must still be. `size` in
+    bytes: that of the file, unless it is compressed. `name`: in the directory of files."""
 
     key: int
     size: int

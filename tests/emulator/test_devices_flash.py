@@ -115,8 +115,8 @@ def test_the_query_describes_the_bank() -> None:
 
 
 def test_identity() -> None:
-    assert perform(machine_of(), (DATA, both(0x90)), DATA, DATA + 4, DATA + 8, DATA + 12) == [
-        both(0x89), both(0x18), 0, 0,
+    assert perform(machine_of(), DATA, (DATA, both(0x90)), DATA, DATA + 4, DATA + 8, DATA + 12) == [
+        0xFFFF_FFFF, both(0x89), both(0x18), 0, 0,
     ]  # fmt: skip
 
 

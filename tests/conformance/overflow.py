@@ -223,7 +223,9 @@ def _(number: int, event: str) -> None:
     "overflow.write",
     "Overflow never results from writes of a counter or of its event selector, only from counting",
     section=CONTROL,
-    cases=grid(number=(3, 31), event=tuple(COUNTED), values=((0,), (1,), (-9, 0), (-9, 2), (-9, 1 << 63), (-9, -70), (7, 0))),
+    cases=grid(
+        number=(3, 31), event=tuple(COUNTED), values=((0,), (1,), (-9, 0), (-9, 2), (-9, 1 << 63), (-9, -70), (7, 0))
+    ),
 )
 def _(number: int, event: str, values: tuple[int, ...]) -> None:
     rig = Rig(f"{5 * COUNTED[event]}csrw mhpmevent{number}, a0\n", mie=LCOFI, mstatus=MIE)
@@ -242,7 +244,7 @@ ORDERS = {"-".join(order): order for order in permutations(("mhpmcounter", "mhpm
 
 @rule(
     "overflow.order",
-    "Whether the counter, its event or its bit of mcountinhibit is written last: from then on it counts to its overflow",
+    "Whether the counter, its event or its bit of mcountinhibit is written last: from there it counts to its overflow",
     section=CONTROL,
     cases=grid(order=ORDERS, number=NUMBERS, event=tuple(COUNTED)),
 )

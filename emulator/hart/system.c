@@ -34,13 +34,15 @@ void settle(core *c, u64 now) {
 
 /* `retired`: instructions of the old mode that clock does not count yet. */
 void enter_mode(core *c, u32 prv, u32 v, u64 retired) {
-    const u64 now = c->h.clock - c->h.idle + retired;
+    c->h.clock += retired;
+    const u64 now = c->h.clock - c->h.idle;
     settle(c, now);
     if (v && !c->h.v) guest_entered(c, now);
-    if (UNLIKELY(c->filtered)) counters_leave(c, retired);
+    if (UNLIKELY(c->filtered)) counters_leave(c);
     c->h.prv = prv;
     c->h.v = v;
-    if (UNLIKELY(c->filtered)) counters_enter(c, retired);
+    if (UNLIKELY(c->filtered)) counters_enter(c);
+    c->h.clock -= retired;
     hart_context_changed(&c->h);
 }
 

@@ -42,7 +42,6 @@ NOT_MUTATED: dict[tuple[str, str], str] = {
     ("csr.c", "place_of"): _LACKING,
     ("csr.c", "implemented"): _LACKING,
     ("csr.c", "csr_fit"): "how a machine is made: tests/emulator/test_guest_interrupts",
-    ("counters.c", "count_event"): _EVENT,
     ("counters.c", "count_trap"): _EVENT,
     ("system.c", "record"): "the ring of events, for display",
     ("system.c", "settle"): "instructions by mode and guest, for display",
@@ -56,8 +55,10 @@ _COUNTED = "statistics and the ring of events, for display"
 _KEPT = "watchpoints, decoded code, dirty pages: the caller's bookkeeping, tests/emulator/test_hart_engine"
 _SHOWN = "the record of a walk, for display"
 
+_ANEW = "the run sets the clock anew behind its instructions"
 _TURNS = "whose turn it is of several harts, and how one alone sleeps: tests/emulator/test_machine"
 _FENCED = "software must fence behind a change of ADUE or PBMTE; here it need not"
+_MORE = "more counters are looked at than need be, which changes nothing of them"
 
 LINES: dict[tuple[str, str], str] = {
     # (function, beginning of the line): why
@@ -120,8 +121,10 @@ LINES: dict[tuple[str, str], str] = {
     ("first_stage", "walk_step *s = step("): _SHOWN,
     ("first_stage", "step(k, 0, levels - 1"): _SHOWN,
     ("translate", "k->bits = 63"): _SHOWN,
-    ("csr_write", "h->clock -= 1"): "the run sets the clock anew behind its instructions",
+    ("csr_write", "h->clock -= 1"): _ANEW,
+    ("enter_mode", "c->h.clock -= retired"): _ANEW,
     ("translate", "k->span = 12"): "what Bare translates, no fence for an address is about",
+    ("counters_changed", "c->filtered = c->counting = 0"): _MORE,
     ("find_context", "u64 hash"): "where in the table of contexts: any place will do",
     ("find_context", "want.flags |= (u32)(c->h.csr.menvcfg"): _FENCED,
     ("find_context", "want.flags |= (u32)(c->h.csr.henvcfg"): _FENCED,
@@ -412,6 +415,14 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("csr.c", "sources_of", "if (wanted )"): "more is computed than is asked for",
     ("csr.c", "hart_mip", "~UINT64_C(1)"): "bit 0 of mip is 0",
     ("csr.c", "csr_check", "BIT(number )"): _SHIFT,
+    ("counters.c", "count_event", "overflowed = true;"): _SLOWER,
+    ("counters.c", "will_overflow", "i >= FIRST_COUNTER && !(event & OVERFLOWED)"): _SOONER,
+    ("counters.c", "counters_changed", "( EVENT_MASK) != COUNT_NONE"): _MORE,
+    ("counters.c", "counters_changed", "(event ) != COUNT_NONE"): _MORE,
+    ("counters.c", "counters_changed", "if (1 || (event & INHIBIT_MASK))"): _MORE,
+    ("counters.c", "counters_changed", "if ( INHIBIT_MASK)"): _MORE,
+    ("counters.c", "counters_changed", "if (event )"): _MORE,
+    ("counters.c", "csr_write_counter_setup", ": *event & 0;"): "for a reserved event any legal one may stand",
     ("system.c", "raise_illegal", "EXCEPTION_ILLEGAL_INSTRUCTION, 1)"): _REFILLED,
     ("system.c", "access_csr", "(u64)*refused, 1)"): _REFILLED,
     ("system.c", "access_csr", "*refused <= 0"): "csr_check gives -1, 2 or 22",

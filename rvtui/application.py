@@ -31,6 +31,7 @@ from rvtui import commands
 from rvtui.bars import Bar, KeyBar, Prompt, key_line, top_line
 from rvtui.helpscreen import HelpScreen
 from rvtui.layout import MINIMUM, Workspace, arrange
+from rvtui.mapping import Wanted
 from rvtui.panes.base import Pane
 from rvtui.panes.code import CodePane
 from rvtui.panes.console import ConsolePane, OtherConsolePane
@@ -38,6 +39,7 @@ from rvtui.panes.csrs import CsrsPane
 from rvtui.panes.events import EventsPane
 from rvtui.panes.exits import ExitsPane
 from rvtui.panes.gstage import GStagePane
+from rvtui.panes.map import MapPane
 from rvtui.panes.registers import RegistersPane
 from rvtui.panes.vms import Overview, VmsPane, read_overview
 from rvtui.panes.walk import WalkPane
@@ -61,6 +63,7 @@ PANES: tuple[type[Pane], ...] = (
     CodePane,
     GStagePane,
     WalkPane,
+    MapPane,
     ExitsPane,
     EventsPane,
     OtherConsolePane,
@@ -109,6 +112,12 @@ class _ScreenPort:
 
     def walk(self, address: int, access: Access, mode: Mode | None) -> None:
         self._post(partial(self._application.show_walk, address, access, mode))
+
+    def map(self, wanted: Wanted) -> None:
+        self._post(partial(self._application.show_map, wanted))
+
+    def seek(self, address: int) -> None:
+        self._post(partial(self._application.seek_in_map, address))
 
     def zoom(self) -> None:
         self._post(self._application.action_zoom)
@@ -465,6 +474,20 @@ class Application(App[int]):
             pane.focus()
         pane.ask(address, access, mode)
 
+    def _map(self) -> MapPane:
+        pane = self._panes["map"]
+        assert isinstance(pane, MapPane)
+        self._show("map")
+        if self._gone == self._gone_before:
+            pane.focus()
+        return pane
+
+    def show_map(self, wanted: Wanted) -> None:
+        self._map().ask(wanted)
+
+    def seek_in_map(self, address: int) -> None:
+        self._map().seek(address)
+
     # Commands.
 
     def say(self, text: str, *, error: bool = False) -> None:
@@ -570,11 +593,9 @@ class Application(App[int]):
         self.ask("NAME=VALUE, for example a0=sp+16 or sstatus=sstatus|2", "set ", f"{name}=" if name else "")
 
     def action_ask_walk(self) -> None:
-        tree = self._panes["gstage"]
-        assert isinstance(tree, GStagePane)
-        address = tree.selected if tree.display and tree.has_focus else None
-        if address is not None:
-            self.carry_out(f"walk {address:#x} load VS")
+        focused = self.focused
+        if isinstance(focused, Pane) and (line := focused.walk_command()):
+            self.carry_out(line)
             return
         self.ask("walk which address? ADDRESS [fetch|load|store] [M|HS|U|VS|VU]", "walk ")
 

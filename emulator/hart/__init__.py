@@ -18,16 +18,19 @@ if TYPE_CHECKING:
         GuestCount,
         Hart,
         Mode,
+        Refused,
         Registers,
         Step,
+        Trap,
         Walk,
         WalkResult,
+        World,
         compiler,
     )
 
 __all__ = [
-    "Access", "Event", "EventKind", "Exit", "ExitCount", "ExitReason", "GuestCount", "Hart", "Mode", "Registers",
-    "Step", "Walk", "WalkResult", "compiler",
+    "Access", "Event", "EventKind", "Exit", "ExitCount", "ExitReason", "GuestCount", "Hart", "Mode", "Refused",
+    "Registers", "Step", "Trap", "Walk", "WalkResult", "World", "compiler",
 ]  # fmt: skip
 
 

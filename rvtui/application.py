@@ -113,6 +113,9 @@ class _ScreenPort:
     def walk(self, address: int, access: Access, mode: Mode | None) -> None:
         self._post(partial(self._application.show_walk, address, access, mode))
 
+    def walk_physical(self, address: int, access: Access) -> None:
+        self._post(partial(self._application.show_walk, address, access, None, True))
+
     def map(self, wanted: Wanted) -> None:
         self._post(partial(self._application.show_map, wanted))
 
@@ -466,13 +469,13 @@ class Application(App[int]):
                 pane.redraw()
         self._bars()
 
-    def show_walk(self, address: int, access: Access, mode: Mode | None) -> None:
+    def show_walk(self, address: int, access: Access, mode: Mode | None, physical: bool = False) -> None:
         pane = self._panes["walk"]
         assert isinstance(pane, WalkPane)
         self._show("walk")
         if self._gone == self._gone_before:  # else the user has gone elsewhere since, and types there
             pane.focus()
-        pane.ask(address, access, mode)
+        pane.ask(address, access, mode, physical)
 
     def _map(self) -> MapPane:
         pane = self._panes["map"]

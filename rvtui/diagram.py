@@ -132,7 +132,7 @@ def picture(walk: Walk, verdict: Verdict | None, width: int, chosen: int | None 
     for row in rows:
         spans: list[Span] = [
             (fit(row.label, 4), "bold" if row.label == "gpa" else "VS" if first == "VS" else "HS"),
-            (fit(f"{row.at:x}", at_width), ""),
+            (fit("" if row.own is not None and walk.steps[row.own].unread else f"{row.at:x}", at_width), ""),
         ]
         at = left
         ended = False
@@ -244,7 +244,7 @@ def ending(found: Examined, width: int) -> list[Line]:
             words.append(f"{register} {after:#x}" + (f" ({meaning})" if meaning else ""))
         else:
             words.append(f"{register} {after:#x}")
-    lines += _wrapped("   ".join(words), width, "label")
+    lines += _flowed(words, width)
     words = []
     for register, (before, after) in trap.csrs.items():
         for bit in STATUS_BITS.get(register, ()):
@@ -252,9 +252,9 @@ def ending(found: Examined, width: int) -> list[Line]:
             words.append(f"{bit}={now}" + (f" (was {was})" if now != was else ""))
         if register in STATUS_BITS:
             words[-len(STATUS_BITS[register])] = f"{register} " + words[-len(STATUS_BITS[register])]
-    words.append(f"pc {trap.pc:#x}")
-    lines += _wrapped("  ".join(words), width, "label")
-    return lines
+    vector = {Mode.M: "mtvec", Mode.HS: "stvec"}.get(trap.mode, "vstvec")
+    words.append(f"pc {trap.pc:#x} ({vector})")
+    return [*lines, *_flowed(words, width)]
 
 
 def _where(walk: Walk) -> str:
@@ -279,6 +279,17 @@ def _wrapped(text: str, width: int, style: str) -> list[Line]:
         (("  " + part, style),)
         for part in textwrap.wrap(clean(text, 600), max(20, width - 3), subsequent_indent="  ", break_on_hyphens=False)
     ]
+
+
+def _flowed(words: Iterable[str], width: int) -> list[Line]:
+    """Words, each kept whole, over as many lines as they need."""
+    lines: list[str] = []
+    for word in words:
+        if lines and len(lines[-1]) + 2 + len(word) <= width:
+            lines[-1] += "  " + word
+        else:
+            lines.append("  " + word)
+    return [((line, "label"),) for line in lines]
 
 
 def entry_line(walk: Walk, index: int, verdict: Verdict | None, chosen: bool = False) -> Line:
@@ -325,7 +336,7 @@ def explained(walk: Walk, index: int, verdict: Verdict | None, width: int) -> li
     used = 0
     for name, meaning, mask in bits_of(step):
         bad = bool(blame & mask)
-        text = f"{'✗' if bad else ''}{name} {meaning}"
+        text = f"{'✗ ' if bad else ''}{name} {meaning}"
         if used and used + len(text) + 4 > width:
             lines.append(tuple(row))
             row, used = [], 0

@@ -11,7 +11,7 @@ from emulator.hart import Access, Mode
 from emulator.isa import pages
 from rvtui.commands.registry import Answer, Argument, CommandError, Context, Report, command
 from rvtui.commands.values import ADDRESS, value_of
-from rvtui.diagram import plain, whole
+from rvtui.diagram import Examined, plain, whole
 from rvtui.mapping import MARKS, Shown, Wanted, data, head_line, mark, named, row_line, show
 from rvtui.panes.walk import examine
 from rvtui.text import line_width
@@ -26,6 +26,7 @@ WIDTH = 100
 class MapScreen(Protocol):
     """A screen that has the map pane."""
 
+    def walk_physical(self, address: int, access: Access) -> None: ...
     def map(self, wanted: Wanted) -> None: ...
     def seek(self, address: int) -> None: ...
 
@@ -88,7 +89,29 @@ def _pagewalk(context: Context, address: str, access: str = "load", mode: str = 
     kind, world = _access(access), _mode(mode)
     if kind is Access.HLVX and world is not None and not world.virtual:
         raise CommandError(f"HLVX is for VS and VU, not for {world.label}")
-    found = examine(session.machine, session.subject, value_of(context, address), kind, world)
+    return _walked(examine(session.machine, session.subject, value_of(context, address), kind, world))
+
+
+@command(
+    "gwalk",
+    "the walk of guest-physical ADDRESS through the G-stage alone",
+    ADDRESS,
+    Argument("ACCESS", "access", "fetch, load or store", True),
+    example="gwalk 0x80000000",
+)
+def _gwalk(context: Context, address: str, access: str = "load") -> Answer:
+    session = context.session
+    kind, value = _access(access), value_of(context, address)
+    if kind is Access.HLVX:
+        raise CommandError("HLVX takes a guest-virtual address: pagewalk ADDRESS hlvx")
+    found = examine(session.machine, session.subject, value, kind, physical=True)
+    if isinstance(context.screen, MapScreen):
+        context.screen.walk_physical(value, kind)
+        return None
+    return _walked(found)
+
+
+def _walked(found: Examined) -> Report:
     walk = found.walk
     drawn = whole(found, WIDTH)
     width = max(line_width(line) for line in drawn.lines)

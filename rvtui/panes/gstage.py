@@ -204,7 +204,7 @@ class GStagePane(Pane):
         return row.gpa if isinstance(row, Node) else None
 
     def walk_command(self) -> str:
-        return f"walk {self.selected:#x} load VS" if self.selected is not None else ""
+        return f"gwalk {self.selected:#x}" if self.selected is not None else ""
 
     def draw(self, view: View) -> list[Line] | None:
         trees = view.get("gstage")

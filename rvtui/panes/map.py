@@ -130,7 +130,6 @@ class MapPane(Pane):
 
     def on_focus(self) -> None:
         self._again = True  # a command may have written to memory
-        super().on_focus()
         self.redraw()
 
     def _want(self, wanted: Wanted) -> None:
@@ -233,7 +232,7 @@ class MapPane(Pane):
         if stage == "satp":
             return f"walk {run.start:#x} {access} {'U' if bits & 16 else 'HS'}"
         if stage == "hgatp":
-            return f"walk {run.start:#x} {access} VS"
+            return f"gwalk {run.start:#x} {access}"
         return f"walk {run.start:#x} {access} {'VU' if bits & 16 else 'VS'}"
 
     def choose(self, row: int) -> None:
@@ -300,5 +299,3 @@ class MapPane(Pane):
         offset = event.get_content_offset(self)
         if offset is not None and offset.y == 0 and self.wanted.kind == "map":
             self.action_order()  # the names of the columns
-            return
-        super().on_click(event)

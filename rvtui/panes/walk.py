@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
 
-from emulator.errors import EmulatorError
+from emulator.errors import EmulatorError, TranslationError
 from emulator.hart import Access, Hart, Mode, Walk
 from emulator.machine import Machine
 from emulator.verdict import culprit, reason
 from rvtui.diagram import Examined, heading, table_lines, whole
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
-from rvtui.subjects import GuestFace, Subject, standing
+from rvtui.subjects import GuestFace, Subject, borrowed, standing
 from rvtui.text import Line
 
 PAGE = 4096
@@ -32,14 +33,23 @@ def examine(
     mode: Mode | None = None,
     asked: Mapping[str, bool] | None = None,
     table: int | None = None,
+    physical: bool = False,
 ) -> Examined:
     """The walk of `address`, or of pc as a fetch where no address was asked for. `asked`: other bits than the hart's,
-    by name of BITS; `table`: the step of which the table is wanted. On the session's worker only."""
-    with standing(machine, subject) as (hart, face):
+    by name of BITS; `table`: the step of which the table is wanted; `physical`: `address` is guest-physical, walked by
+    the G-stage alone. On the session's worker only."""
+    with (
+        standing(machine, subject) as (hart, face),
+        borrowed(hart, {"hgatp": hart.hgatp}) if physical else nullcontext(),
+    ):
+        if physical and not hart.hgatp >> 60:
+            raise TranslationError("hgatp is Bare: guest-physical addresses are physical")
         where, kind = (face.pc, Access.FETCH) if address is None else (address, access)
         of = "of pc" if address is None else ""
         if isinstance(face, GuestFace):
             of += f" of {face.guest.name}" if face.whole else f" guest-physical: {face.guest.name} is on no hart"
+        if physical:
+            of, mode = "guest-physical", Mode.VS
         world = mode if isinstance(face, Hart) or mode is not None else face.mode
         if kind is Access.HLVX and world is not None and not world.virtual:
             world = None
@@ -92,6 +102,8 @@ class WalkPane(Pane):
         self.address: int | None = None
         self.access = Access.FETCH
         self.mode: Mode | None = None
+        self.physical = False
+        """The address is guest-physical."""
         self.asked: dict[str, bool] = {}
         self.chosen: int | None = None
         """The step that was chosen; None: the one that the walk ends at."""
@@ -100,14 +112,20 @@ class WalkPane(Pane):
         self._places: list[tuple[int, int, int, int]] = []
 
     def readers(self) -> Mapping[str, tuple[Reader, float]]:
-        address, access, mode, asked = self.address, self.access, self.mode, dict(self.asked)
+        address, access, mode, asked, physical = self.address, self.access, self.mode, dict(self.asked), self.physical
         table = self._at if self.table else None
         return {
-            "walk": (lambda machine, subject: examine(machine, subject, address, access, mode, asked, table), 0.2),
+            "walk": (
+                lambda machine, subject: examine(machine, subject, address, access, mode, asked, table, physical),
+                0.2,
+            ),
         }
 
-    def ask(self, address: int | None, access: Access = Access.LOAD, mode: Mode | None = None) -> None:
-        self.address, self.access, self.mode = address, access, mode
+    def ask(
+        self, address: int | None, access: Access = Access.LOAD, mode: Mode | None = None, physical: bool = False
+    ) -> None:
+        """`physical`: the address is guest-physical."""
+        self.address, self.access, self.mode, self.physical = address, access, mode, physical
         self.asked, self.chosen, self.table = {}, None, False
         self.top = 0
         self.application.resubscribe(self)

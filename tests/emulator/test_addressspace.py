@@ -61,25 +61,21 @@ def test_the_map_is_what_the_walker_says(levels: int, glevels: int) -> None:
     """Random tables, random pages: mapped exactly where a load or fetch in either mode gets to, and there."""
     chance = random.Random(levels * 8 + glevels)
     scene = Scene(levels, glevels)
-    flags = [LEAF, LEAF | U, READ, V | X | A, LEAF | N, LEAF & ~V, V | W | A, LEAF | 1 << 60, LEAF | 1 << 61, GUEST]
-    pages = [chance.randrange(1 << 9) << 12 | chance.choice((0, 1 << 30, 1 << 37)) for _ in range(120)]
-    for address in pages:
-        level = chance.choice((0, 0, 0, 1))
-        try:
-            scene.first.map(
-                address & -(4096 << 9 * level), chance.randrange(64) << 12 | (level and 0), chance.choice(flags), level
-            )
-        except Exception:  # a leaf is above: as it is
-            continue
-    for gpa in {chance.randrange(64) << 12 for _ in range(48)}:
-        scene.guest.map(gpa, RAM + (chance.randrange(8) << 12), chance.choice([*flags, GUEST, GUEST, GUEST]))
+    flags = [
+        LEAF, LEAF, LEAF, LEAF | U, LEAF | U, READ, V | X | A, LEAF & ~V, LEAF & ~A, V | W | A,
+        LEAF | 1 << 60, LEAF | 1 << 61,
+    ]  # fmt: skip
+    pages = [chance.randrange(1 << 9) << 12 | chance.choice((0, 1 << 30, 1 << 37)) for _ in range(200)]
+    for address in pages[:-20]:
+        scene.first.map(address, chance.randrange(64) << 12, chance.choice(flags))
+    for gpa in range(56):
+        gflags = chance.choice([GUEST, GUEST, GUEST, *(each | U for each in flags), LEAF])
+        scene.guest.map(gpa << 12, RAM + (chance.randrange(8) << 12), gflags)
     before = scene.machine.state_hash()
     merged = read(scene, "merged")
     assert scene.machine.state_hash() == before, "nothing was written"
     seen = 0
     for address in pages:
-        if address >> 38 & 1 and levels == 3:
-            continue
         run = merged.at(address)
         walks = [
             scene.hart.walk(address, access, mode, sum=True)
@@ -92,8 +88,8 @@ def test_the_map_is_what_the_walker_says(levels: int, glevels: int) -> None:
             assert {run.output + address - run.start} == reached
             seen += 1
         elif run is not None and run.output is not None:
-            assert not run.gbits & U or not run.gbits & A or not run.bits & A or not run.gbits & (R | X)
-    assert seen > 3
+            assert not (run.gbits & U and run.bits & run.gbits & A and run.bits & run.gbits & (R | X))
+    assert seen > 25
 
 
 def test_contiguous_entries_are_one_range() -> None:
@@ -331,7 +327,8 @@ def test_reading_can_be_stopped_and_left() -> None:
     scene = Scene(5)
     loop(scene, scene.first)
     reading = Tables(scene.memory).read_stage(spaces_of_hart(scene.hart), "merged")
-    assert [next(reading) for _ in range(5)] == sorted(next(reading) - 5 + index for index in range(5))
+    told = [next(reading) for _ in range(5)]
+    assert told == sorted(set(told))
     reading.close()
 
 
@@ -378,8 +375,10 @@ def test_a_vm_and_its_vcpu_wherever_it_is() -> None:
         vm = hypervisor.create_vm(name, memory=8 << 20)
         vm.load_elf(path(name))
     pages, ticker = hypervisor.vms
-    while not pages.vcpus[0].get_reg("vsatp"):
-        machine.run(20_000)
+    for _ in range(3000):
+        if pages.vcpus[0].get_reg("vsatp") and list(pages.tables.leaves()) and list(ticker.tables.leaves()):
+            break
+        machine.run(50)
     for vm in (pages, ticker):
         spaces = spaces_of_vcpu(machine, vm.vcpus[0])
         assert spaces["hgatp"].value == vm.hgatp and spaces["hgatp"].number == vm.vmid

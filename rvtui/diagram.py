@@ -179,6 +179,8 @@ def _cell(step: Step, verdict: Verdict | None, width: int, chosen: bool, wide: b
         extent = "64K" if step.pte & pages.N else SHORT_SIZES[step.level]
         flags = pages.flags(step.pte).lower()[::-1]
         text = f"■ {extent} {flags[1:4]}"
+        if len(text) >= width:
+            text = f"■ {extent}"
         style = "good"
         more = f"{flags[4:]}{f' {high}' if high else ''}"
         if len(text) + 1 + len(more) < width:

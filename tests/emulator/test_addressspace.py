@@ -117,6 +117,26 @@ def test_both_stages_merged_with_holes() -> None:
     assert [bool(run.gbits & W) for run in runs] == [True, False, False, True]
 
 
+def test_a_superpage_over_small_pages_is_as_many() -> None:
+    scene = Scene()
+    scene.first.map(0, 0, LEAF, 1)
+    scene.guest.map(0, RAM, GUEST, 0, 0x3000)
+    mapped, hole = read(scene, "merged").runs
+    assert (mapped.length, mapped.page, mapped.leaves) == (0x3000, 4096, 3)
+    assert (hole.start, hole.output, hole.end) == (0x3000, None, 1 << 21)
+
+
+@pytest.mark.parametrize("flags", [GUEST & ~U, GUEST & ~(R | W)], ids=["no U", "no R"])
+def test_tables_that_the_g_stage_does_not_let_be_read(flags: int) -> None:
+    """As the hart: the VS-stage's own reads need U and R of the G-stage."""
+    scene = Scene()
+    scene.first.map(0x1000, RAM)
+    scene.guest.map(RAM, RAM, flags, 1, MEMORY)
+    assert scene.hart.walk(0x1000, Access.LOAD, Mode.VS).cause == 21
+    found = read(scene, "vsatp")
+    assert not found.runs and "no page to read" in found.problems[0]
+
+
 def test_a_stage_that_is_bare() -> None:
     scene = Scene()
     scene.hart.set_csr("vsatp", 0)
@@ -219,6 +239,8 @@ def test_who_maps_a_page() -> None:
     assert [run.start for run in holders(merged, RAM + 0xA000)] == [0x6000, HIGH]
     assert [run.start for run in holders(merged, 0x5000, side="gpa")] == [0x6000, HIGH]
     assert holders(merged, RAM + 0x100_0000) == []
+    around = [Run(page << 12, page + 1 << 20, 4096, V | R, 4096, 1) for page in range(3)]
+    assert holders(around, (2 << 20) - 4096) == [] and holders(around, (2 << 20) + 4096) == []
 
 
 def test_differences() -> None:

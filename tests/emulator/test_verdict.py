@@ -103,6 +103,19 @@ def test_mxr_of_the_host_counts_in_both_stages_the_guests_in_one() -> None:
     assert (found := reason(fault)) is not None and "sstatus.MXR=0" in found.text
 
 
+def test_each_stage_has_its_own_memory_types() -> None:
+    """PBMTE of menvcfg rules the G-stage: there NC is no fault where henvcfg has it off, and N is to blame."""
+    scene = Scene()
+    scene.hart.set_csr("menvcfg", PBMTE)
+    scene.first.map(AT, 0)
+    scene.guest.map(0, RAM, GUEST | 1 << 61 | N)
+    found = reason(scene.hart.walk(AT, LOAD, Mode.VS))
+    assert found is not None and found.bits == N | 15 << 10
+    scene.first.map(AT, 0, LEAF | 1 << 61)
+    found = reason(scene.hart.walk(AT, LOAD, Mode.VS))
+    assert found is not None and found.text.startswith("PBMT=NC, and henvcfg.PBMTE=0")
+
+
 def test_mxr_does_not_count_for_entries() -> None:
     """The VS-stage's own reads are implicit: an execute-only page cannot hold its tables, whatever MXR says."""
     scene = Scene()

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
         ExitReason,
         GuestCount,
         Hart,
+        Interrupts,
         Mode,
+        Move,
         Refused,
         Registers,
         Step,
         Trap,
+        TrapEntry,
+        TrapRecord,
         Walk,
         WalkResult,
         World,
@@ -29,8 +33,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "Access", "Event", "EventKind", "Exit", "ExitCount", "ExitReason", "GuestCount", "Hart", "Mode", "Refused",
-    "Registers", "Step", "Trap", "Walk", "WalkResult", "World", "compiler",
+    "Access", "Event", "EventKind", "Exit", "ExitCount", "ExitReason", "GuestCount", "Hart", "Interrupts",
+    "Mode", "Move", "Refused", "Registers", "Step", "Trap", "TrapEntry", "TrapRecord", "Walk", "WalkResult", "World",
+    "compiler",
 ]  # fmt: skip
 
 

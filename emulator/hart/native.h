@@ -96,6 +96,8 @@ uint32_t hart_trap_csrs(hart *h, uint32_t mode, uint64_t cause, const walk_recor
 
 /* The interrupt that would be taken now, or -1; `mode` receives the mode index that takes it. */
 int32_t hart_next_interrupt(hart *h, uint32_t *mode);
+/* What that follows from, for each interrupt. */
+void hart_interrupts(hart *h, interrupt_record *out);
 
 /* cffi: end */
 

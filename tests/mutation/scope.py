@@ -21,6 +21,10 @@ _EVENT = "the manual leaves events to the platform: tests/emulator/test_counters
 NOT_MUTATED: dict[tuple[str, str], str] = {
     # (file, function): why nothing that it does is architectural
     ("mmu.c", "hart_walk"): "the walk as the monitor shows it; programs never see it",
+    **{
+        ("mmu.c", name): "the walk as the monitor shows it: tests/emulator/test_verdict"
+        for name in ("hart_look", "asked_world", "refusal", "why_refused", "hart_trap_csrs")
+    },
     ("mmu.c", "step"): "the record of a walk, for display",
     ("mmu.c", "check_watch"): "watchpoints belong to the debugger",
     ("mmu.c", "mark_written"): "dirty pages and decoded code: the caller's bookkeeping",
@@ -189,7 +193,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("mmu.c", "hart_context_changed", "mine == MSTATUS_FS && (!h->v )"): _WRITES,
     ("mmu.c", "hart_context_changed", "(0 && (mine == MSTATUS_FS"): _WRITES,
     ("mmu.c", "hart_context_changed", "? 3 : 1"): _WRITES,
-    ("mmu.c", "pmp_allows", "i <= c->pmp_count"): _OFF,
+    ("mmu.c", "pmp_entry", "i <= c->pmp_count"): _OFF,
     ("mmu.c", "pmp_uniform", "i <= c->pmp_count"): _OFF,
     ("mmu.c", "pmp_uniform", "u32 i = 0; ; i++"): _CUT,
     ("mmu.c", "pmp_uniform", "if (0 && ("): _CUT,

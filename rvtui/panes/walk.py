@@ -11,7 +11,7 @@ from emulator.machine import Machine
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
 from rvtui.subjects import GuestFace, Subject, walker_of
-from rvtui.text import MODE_NAMES, Line, Span, clean, size
+from rvtui.text import Line, Span, clean, size
 
 
 def read_walk(address: int | None, access: Access, mode: Mode | None) -> Reader:
@@ -59,63 +59,68 @@ class WalkPane(Pane):
         value = view.get("walk")
         if not isinstance(value, tuple):
             return None
-        of, address, access, mode, walk = value
+        of, _, _, mode, walk = value
         self.entitle(of)
-        name = MODE_NAMES[mode]
-        head: list[Span] = [
-            (f"{address:#x}", "bold"),
-            (f"  {access.name.lower()} in ", "label"),
-            (name, f"{name} bold"),
-        ]
-        lines: list[Line] = [tuple(head)]
-        first = "VS" if Mode(mode).virtual or any(step.stage for step in walk.steps) else "S"
-        reads = 0
-        place: object = None
-        for step in walk.steps:
-            reads += 1
-            nested = step.stage == 1 and step.nested is not None
-            if step.stage == 1 and place != (step.nested, step.input):
-                if nested:
-                    lines.append(
-                        (("│  ", "faint"), (f"┌ G-stage: the VS-stage entry is at gpa {step.input:#x}", "dim"))
-                    )
-                elif reads > 1:
-                    lines.append((("│", "faint"),))
-                    lines.append(
-                        (
-                            ("├─ ", "faint"),
-                            (f"guest-physical {step.input:#x}", "bold"),
-                            ("  through the G-stage", "label"),
-                        )
-                    )
-            place = (step.nested, step.input) if step.stage == 1 else None
-            lines.append(_step(step, nested, first))
-        if walk.cause is not None:
-            lines.append((("└─ ", "faint"), (f"✗ {csrs.cause_name(walk.cause, False)} ({walk.cause})", "bad bold")))
-            trap: list[Span] = [("   tval ", "label"), (f"{walk.tval:#x}", "")]
-            if walk.tval2:
-                trap += [("  htval ", "label"), (f"{walk.tval2:#x}", ""), (f"  gpa {walk.tval2 << 2:#x}", "dim")]
-            if walk.tinst:
-                trap += [("  htinst ", "label"), (f"{walk.tinst:#x}", "")]
-            lines.append(tuple(trap))
-            if walk.tinst:
-                lines.append((("   " + csrs.MEANINGS["tinst"](walk.tinst), "dim"),))
-            for part in textwrap.wrap(clean(walk.explain, 400), max(20, self.columns - 3)):
-                lines.append((("   " + part, "italic label"),))
-        else:
-            how = f"  {size(1 << walk.page_bits)} page" if walk.steps else "  no translation in this mode"
-            kind = _memory_type(walk)
-            if kind:
-                how += f", {pages.MEMORY_TYPES[kind]} memory"
-            lines.append(
-                (
-                    ("└─ ", "faint"),
-                    (f"✓ physical {walk.physical:#x}", "good bold"),
-                    (how, "label"),
-                    (f"  {reads} reads" if reads else "", "dim"),
+        return walk_lines(walk, Mode(mode), self.columns)
+
+
+def walk_lines(walk: Walk, mode: Mode, columns: int) -> list[Line]:
+    """What each step of a walk in `mode` found, and how it ended; sentences are wrapped at `columns`."""
+    name = mode.label
+    head: list[Span] = [
+        (f"{walk.address:#x}", "bold"),
+        (f"  {walk.access.name.lower()} in ", "label"),
+        (name, f"{name} bold"),
+    ]
+    lines: list[Line] = [tuple(head)]
+    first = "VS" if mode.virtual or any(step.stage for step in walk.steps) else "S"
+    reads = 0
+    place: object = None
+    for step in walk.steps:
+        reads += 1
+        nested = step.stage == 1 and step.nested is not None
+        if step.stage == 1 and place != (step.nested, step.input):
+            if nested:
+                lines.append(
+                    (("│  ", "faint"), (f"┌ G-stage: the VS-stage entry is at gpa {step.input:#x}", "dim"))
                 )
+            elif reads > 1:
+                lines.append((("│", "faint"),))
+                lines.append(
+                    (
+                        ("├─ ", "faint"),
+                        (f"guest-physical {step.input:#x}", "bold"),
+                        ("  through the G-stage", "label"),
+                    )
+                )
+        place = (step.nested, step.input) if step.stage == 1 else None
+        lines.append(_step(step, nested, first))
+    if walk.cause is not None:
+        lines.append((("└─ ", "faint"), (f"✗ {csrs.cause_name(walk.cause, False)} ({walk.cause})", "bad bold")))
+        trap: list[Span] = [("   tval ", "label"), (f"{walk.tval:#x}", "")]
+        if walk.tval2:
+            trap += [("  htval ", "label"), (f"{walk.tval2:#x}", ""), (f"  gpa {walk.tval2 << 2:#x}", "dim")]
+        if walk.tinst:
+            trap += [("  htinst ", "label"), (f"{walk.tinst:#x}", "")]
+        lines.append(tuple(trap))
+        if walk.tinst:
+            lines.append((("   " + csrs.MEANINGS["tinst"](walk.tinst), "dim"),))
+        for part in textwrap.wrap(clean(walk.explain, 400), max(20, columns - 3)):
+            lines.append((("   " + part, "italic label"),))
+    else:
+        how = f"  {size(1 << walk.page_bits)} page" if walk.steps else "  no translation in this mode"
+        kind = _memory_type(walk)
+        if kind:
+            how += f", {pages.MEMORY_TYPES[kind]} memory"
+        lines.append(
+            (
+                ("└─ ", "faint"),
+                (f"✓ physical {walk.physical:#x}", "good bold"),
+                (how, "label"),
+                (f"  {reads} reads" if reads else "", "dim"),
             )
-        return lines
+        )
+    return lines
 
 
 def _step(step: Step, nested: bool, first: str) -> Line:

@@ -144,11 +144,13 @@ class Place:
                 walks.append(walk)
                 gpa = walk.guest_physical
                 if walk.physical is None and vm is not None:
-                    gpa = face.unmapped(walk)
+                    gpa = face.missing(walk)
                 if vm is not None and gpa is not None and (piece := self._slot(vm, gpa, _rest(walk))) is not None:
                     return piece
                 if walk.physical is not None:
                     return self._walked([walk])
+        if vm is not None and (gpa := face.missing(walks[0])) is not None and (found := vm.bus.find(gpa)) is not None:
+            raise _device(f"{self.spelt()} is guest-physical {gpa:#x}, in device {found[1].name} of {vm.name}")
         return self._walked(walks[:1])
 
     def _walked(self, walks: list[Walk]) -> Piece:

@@ -32,7 +32,7 @@ _COLUMNS = {1: 8, 2: 8, 4: 4, 8: 2}
     "examine memory, as GDB does",
     FORMAT,
     Argument("ADDRESS", "place", PLACE.help + "; goes on after the last look if not given", True),
-    example="x/8gx sp\nx/5i main\nx/4wx hello:gpa:0x80000000",
+    example="until main\nx/8gx sp\nx/5i main\nx/4wx hello:gpa:0x80000000",
     aliases=("examine",),
     again="x",
 )

@@ -224,7 +224,8 @@ def named(line: str) -> tuple[Command, str, str]:
 
 
 def split(text: str, most: int) -> list[str]:
-    """At most `most` words of `text`, the last of which is its rest. Blanks in quotes, () and [] part no words."""
+    """At most `most` words of `text`, the last of which is its rest. Blanks in quotes, () and [] part no words.
+    CommandError where a quote of a word before the last is never closed."""
     words: list[str] = []
     text = text.strip()
     while text and len(words) < most - 1:
@@ -239,6 +240,8 @@ def split(text: str, most: int) -> list[str]:
                 break
             else:
                 depth = max(0, depth + (each in "([") - (each in ")]"))
+        if quote:
+            raise CommandError(f"{text[:40]}: no closing {quote}")
         words.append(text[:end])
         text = text[end:].lstrip()
     return [*words, text] if text else words
@@ -301,10 +304,10 @@ def candidates(context: Context, line: str) -> list[Candidate]:
         return [Candidate(head + topic, each.help) for topic, each in known.items() if topic.startswith(rest)]
     try:
         found, _, rest = named(line)
+        arguments = found.arguments[1:] if found.formatted else found.arguments
+        words = split(rest, len(arguments))
     except CommandError:
         return []
-    arguments = found.arguments[1:] if found.formatted else found.arguments
-    words = split(rest, len(arguments))
     if not words or (line[-1].isspace() and len(words) < len(arguments)):
         words.append("")
     if len(words) > len(arguments):

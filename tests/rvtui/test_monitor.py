@@ -61,14 +61,13 @@ def test_guests_print_line_by_line_after_their_names() -> None:
 
 
 def test_a_run_ends_where_everything_waits(guest: Guest) -> None:
-    done = run("monitor", "-c", "run", "-c", "type quiet", "-c", "run", "echo")
-    lines = done.stdout.decode().splitlines()
-    assert [line.split(" at instruction")[0] for line in lines if "at instruction" in line] == [
-        "idle: every hart waits and no timer is set"
-    ] * 2
-    assert "echo | TEIUQ" in "\n".join(lines)
-    sleeping = run("monitor", "-c", "run", guest(SLEEP))
-    assert sleeping.returncode == 0 and b"idle" in sleeping.stdout
+    done = run("monitor", "-c", "run", guest(SLEEP))
+    assert done.returncode == 0 and done.stdout.startswith(b"idle: every hart waits and no timer is set at instr")
+
+
+def test_what_is_typed_is_answered() -> None:
+    done = run("monitor", "-c", "run 20000", "-c", "type quiet", "-c", "run 20000", "echo")
+    assert "echo | TEIUQ" in done.stdout.decode()
 
 
 def test_json_is_a_line_for_each_command() -> None:
@@ -196,7 +195,7 @@ def test_an_interrupt_ends_a_script(started: Callable[..., subprocess.Popen[byte
 def test_a_flood_of_output_is_bounded_and_can_be_stopped(
     started: Callable[..., subprocess.Popen[bytes]], guest: Guest
 ) -> None:
-    process = started("monitor", "--json", "-c", "print 1", "-c", "run 3000000", guest(FLOOD))
+    process = started("monitor", "--json", "-c", "print 1", "-c", "run 200000", guest(FLOOD))
     out, _ = process.communicate(timeout=60)
     text = json.loads(out.splitlines()[1])["stop"]["console"]["guest"]
     assert process.returncode == 0 and set(text) == {"x"} and len(text) <= 256 << 10

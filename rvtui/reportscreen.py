@@ -31,14 +31,19 @@ class ReportPane(Pane):
         Binding("b", "page(-1)", "page up", show=False),
     ]
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, title: str, texts: Sequence[str]) -> None:
         super().__init__()
+        self._title = clean(title, 60)
         self._texts = [clean(text, 2000) for text in texts]
         self._found: int | None = None
         self.wanted = ""
 
     def on_mount(self) -> None:
+        self.entitle("")
         self.put(self._styled())
+
+    def entitle(self, text: str) -> None:
+        self.border_title = "  ".join(filter(None, (self._title, text, "Escape closes, / searches")))
 
     def _styled(self) -> list[Line]:
         return [self._line(index, text) for index, text in enumerate(self._texts)]
@@ -90,13 +95,12 @@ class ReportScreen(ModalScreen[None]):
     ReportScreen Input:focus { border: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,enter,ctrl+c", "dismiss", "close", show=False),
+        Binding("escape,q,ctrl+c", "dismiss", "close", show=False),
     ]
 
     def __init__(self, title: str, lines: Sequence[str]) -> None:
         super().__init__()
-        self._title = title
-        self._pane = ReportPane(lines)
+        self._pane = ReportPane(title, lines)
         self._input = Input(placeholder="search for", select_on_focus=False)
 
     def compose(self) -> ComposeResult:
@@ -105,8 +109,6 @@ class ReportScreen(ModalScreen[None]):
             yield self._input
 
     def on_mount(self) -> None:
-        self._pane.border_title = clean(self._title, 60)
-        self._pane.border_subtitle = "Escape closes, / searches"
         self._pane.focus()
 
     def ask(self) -> None:

@@ -94,8 +94,6 @@ def _history() -> History:
 
 
 def _toolkit(monitor: Monitor) -> Callable[[], str]:
-    # Terminals that do not say where their cursor is would be waited for, and told of.
-    os.environ.setdefault("PROMPT_TOOLKIT_NO_CPR", "1")
     from prompt_toolkit import PromptSession
     from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
     from prompt_toolkit.output import ColorDepth

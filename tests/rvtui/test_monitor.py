@@ -66,8 +66,8 @@ def test_a_run_ends_where_everything_waits(guest: Guest) -> None:
 
 
 def test_what_is_typed_is_answered() -> None:
-    done = run("monitor", "-c", "run 20000", "-c", "type quiet", "-c", "run 20000", "echo")
-    assert "echo | TEIUQ" in done.stdout.decode()
+    done = run("monitor", "-c", "run 60000", "-c", "type quiet", "-c", "run 60000", "echo")
+    assert "echo |   TEIUQ" in done.stdout.decode()
 
 
 def test_json_is_a_line_for_each_command() -> None:
@@ -195,7 +195,7 @@ def test_an_interrupt_ends_a_script(started: Callable[..., subprocess.Popen[byte
 def test_a_flood_of_output_is_bounded_and_can_be_stopped(
     started: Callable[..., subprocess.Popen[bytes]], guest: Guest
 ) -> None:
-    process = started("monitor", "--json", "-c", "print 1", "-c", "run 200000", guest(FLOOD))
+    process = started("monitor", "--json", "-c", "print 1", "-c", "run 600000", guest(FLOOD))
     out, _ = process.communicate(timeout=60)
     text = json.loads(out.splitlines()[1])["stop"]["console"]["guest"]
     assert process.returncode == 0 and set(text) == {"x"} and len(text) <= 256 << 10
@@ -280,9 +280,11 @@ class Terminal:
             assert time.monotonic() < deadline, self.text()
             if select.select([self.descriptor], [], [], 0.1)[0]:
                 try:
-                    self.output += os.read(self.descriptor, 65536)
+                    data = os.read(self.descriptor, 65536)
                 except OSError:
                     break
+                self.output += data
+                self.type("\x1b[5;1R" * data.count(b"\x1b[6n"))  # where its cursor is, as terminals do
         return self.text()
 
     def type(self, keys: str) -> None:
@@ -323,17 +325,24 @@ def test_the_prompt_completes_keeps_history_and_says_where_the_hart_is(
 ) -> None:
     screen = terminal("monitor", "hello")
     screen.wait(lambda text: "rvtui>" in text and "hello VS 0x80000000" in text)
-    screen.type("unt\tmai\t\r")
+    screen.type("unt\t")
+    screen.wait(lambda text: "until" in text)
+    screen.type(" mai\t")
+    screen.wait(lambda text: "main" in text)
+    screen.type("\r")
     screen.wait(lambda text: "reached main at instruction" in text)
-    screen.wait(lambda text: "<main>   Tab" in text or "<main>  " in text)
+    screen.wait(lambda text: "<main>  " in text)
     screen.type("regis")
     screen.type("\x03")
     screen.type("nonsense\r")
     screen.wait(lambda text: "no command 'nonsense'" in text)
     screen.type("print 40+2\r")
     screen.wait(lambda text: "= 0x2a = 42" in text)
+    screen.wait(lambda text: "rvtui>" in text.rpartition("= 0x2a = 42")[2])
     screen.type("\x12unti\r\r")  # searched backwards, taken, entered
     screen.wait(lambda text: text.count("until main") >= 2)
+    screen.wait(lambda text: text.count("reached main at instruction") + text.count("rvtui>") > 8 and (
+        "rvtui>" in text.rpartition("reached main")[2]))
     screen.type("\x15si\r")
     screen.wait(lambda text: text.count("stepped at instruction") == 1)
     screen.type("\r")

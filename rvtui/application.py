@@ -75,7 +75,7 @@ class Palette(Provider):
     def _rows(self) -> Iterator[tuple[commands.Command, object]]:
         application = self.app
         assert isinstance(application, Application)
-        for command in commands.COMMANDS.values():
+        for _, command in sorted(commands.COMMANDS.items()):
             needs = any(not argument.optional for argument in command.arguments)
             action = (
                 partial(application.ask, command.help, f"{command.name} ")

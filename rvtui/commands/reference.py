@@ -78,7 +78,7 @@ def page(command: Command) -> Report:
 
 
 def _aliases(command: Command) -> list[str]:
-    return [alias for alias, name in registry._ALIASES.items() if name == command.name and alias not in COMMANDS]
+    return [alias for alias, found in registry.aliases().items() if found is command]
 
 
 def _data(command: Command) -> dict[str, object]:

@@ -170,25 +170,35 @@ def command(
     return register
 
 
+def synonym(alias: str, name: str) -> None:
+    """Another name of a command, registered now or later."""
+    _ALIASES[alias] = name
+
+
+def aliases() -> dict[str, Command]:
+    """Other names of commands, those of commands that there are."""
+    return {alias: COMMANDS[name] for alias, name in _ALIASES.items() if name in COMMANDS and alias not in COMMANDS}
+
+
 def find(name: str) -> Command:
     """By name, alias, or an unambiguous beginning. Raises CommandError with a suggestion."""
     if name in COMMANDS:
         return COMMANDS[name]
-    if name in _ALIASES:
-        return COMMANDS[_ALIASES[name]]
+    if (known := aliases().get(name)) is not None:
+        return known
     matches = [known for known in COMMANDS if known.startswith(name)]
     if len(matches) == 1:
         return COMMANDS[matches[0]]
     if matches:
         raise CommandError(f"{name!r} may be {', '.join(matches)}: type more of it")
-    near = difflib.get_close_matches(name, [*COMMANDS, *_ALIASES], 1)
+    near = difflib.get_close_matches(name, [*COMMANDS, *aliases()], 1)
     raise CommandError(f"no command {name!r}" + (f", did you mean {near[0]!r}?" if near else "; type help"))
 
 
 def topics(prefix: str) -> dict[str, Command]:
     """What aliases of two words, the first of which is `prefix`, stand for, by the second."""
-    words = (alias.split(" ") for alias in sorted(_ALIASES) if alias.startswith(f"{prefix} "))
-    return {topic: COMMANDS[_ALIASES[f"{prefix} {topic}"]] for _, topic in words}
+    known = sorted(aliases().items(), key=lambda item: item[0])
+    return {alias.partition(" ")[2]: found for alias, found in known if alias.startswith(f"{prefix} ")}
 
 
 def named(line: str) -> tuple[Command, str, str]:
@@ -295,7 +305,7 @@ def candidates(context: Context, line: str) -> list[Candidate]:
     word, *more = line.split(None, 1)[:2] or [""]
     if not more and not line.endswith(" "):
         names = {name: command.help for name, command in COMMANDS.items()}
-        names |= {alias: f"{COMMANDS[name].help} ({name})" for alias, name in _ALIASES.items() if alias not in names}
+        names |= {alias: f"{found.help} ({found.name})" for alias, found in aliases().items()}
         return [Candidate(name, help) for name, help in sorted(names.items()) if name.startswith(word)]
     prefix = word if word in COMMANDS else _ALIASES.get(word, word)
     rest = more[0] if more else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rvtui.commands.registry import Argument, Candidate, CommandError, Context, Report, command, kind, topics
+from rvtui.commands.registry import Argument, Candidate, CommandError, Context, Report, command, kind, synonym, topics
 
 
 @kind("topic")
@@ -26,3 +26,7 @@ def _info(context: Context, topic: str = "") -> Report:
     width = max(map(len, known))
     lines = tuple(f"info {name:<{width}}  {each.name}: {each.help}" for name, each in known.items())
     return Report(lines, {"topics": {name: each.name for name, each in known.items()}})
+
+
+for _topic in ("info mem", "info tlb"):
+    synonym(_topic, "map")

@@ -29,7 +29,7 @@ from rvtui.commands.registry import CommandError, Context, Report
 from rvtui.listing import listing
 from rvtui.monitor import paint
 from rvtui.monitor.script import Line, Script, is_comment
-from rvtui.plaintext import PlainText
+from rvtui.plaintext import PlainText, safe
 from rvtui.session import Session
 from rvtui.spaces import Place
 from rvtui.subjects import by_name, console_names, consoles, hart_of, symbols_of
@@ -192,6 +192,8 @@ class Monitor:
         self._out.flush()
 
     def write(self, line: str) -> None:
+        """A line of an answer; whatever guests or files have put into it, it is text."""
+        line = safe(line)
         self._out.write((paint.painted(line) if self._colours else line) + "\n")
 
     def _object(self, data: dict[str, Any]) -> None:
@@ -207,6 +209,7 @@ class Monitor:
 
     def complain(self, text: str) -> None:
         self._out.flush()
+        text = safe(text)
         text = text if self.interactive else f"rvtui: {text}"
         print(paint.styled(text, "bad") if paint.colours(sys.stderr) else text, file=sys.stderr, flush=True)
 
@@ -318,6 +321,9 @@ def run(
     exit code."""
     at_prompt = interactive or not scripts
     terminal = at_prompt and sys.stdin.isatty() and sys.stdout.isatty()
+    if terminal:  # so that the prompt leaves the terminal as it was
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     session = Session(machine, path=path, pace=terminal)
     session.start()
     try:

@@ -9,10 +9,10 @@ from typing import Any
 from emulator.hart import Access
 from emulator.loader import Symbol
 from rvtui.commands.registry import Argument, CommandError, Context, Report, command
-from rvtui.commands.values import ADDRESS, PLACE, number_of, place_of, value_of
+from rvtui.commands.values import ADDRESS, FILE, PLACE, number_of, place_of, value_of
 from rvtui.listing import Instruction, listing, sentence, start
 from rvtui.spaces import Place
-from rvtui.subjects import hart_of, names_of, symbols_of
+from rvtui.subjects import hart_of, names_of, selected_vcpu, symbols_of
 from rvtui.text import clean
 
 ROWS = 16
@@ -149,3 +149,24 @@ def _symbol(context: Context, address: str) -> Report:
         "address": hex(value), "name": known.name, "offset": offset, "start": hex(known.address), "size": known.size,
         "function": known.function,
     })  # fmt: skip
+
+
+@command(
+    "symbol-file",
+    "take more names, of an ELF file or a System.map, for what is looked at",
+    FILE,
+    example="symbol-file System.map",
+    changes=True,
+    aliases=("add-symbol-file",),
+)
+def _symbol_file(context: Context, path: str) -> Report:
+    from rvtui.profile import read_symbols
+
+    found = read_symbols(path)
+    machine = context.session.machine
+    vm, _ = selected_vcpu(machine, context.session.subject)
+    owner = machine if vm is None else vm
+    before = len(owner.symbols)
+    owner.symbols = owner.symbols | found
+    text = f"{len(owner.symbols) - before:,} more names, of {len(found):,} in {clean(path, 100)}"
+    return Report((text,), {"file": path, "names": len(found), "new": len(owner.symbols) - before})

@@ -37,7 +37,7 @@ def _groups(context: Context, stem: str) -> Iterator[Candidate]:
     "the registers, a group of them, or some by name",
     Argument("GROUP", "register-group", f"{', '.join(GROUPS)}; or names of registers and CSRs", True),
     example="registers\nregisters hypervisor\nregisters sp ra pc",
-    aliases=("regs", "info registers", "info all-registers", "info float"),
+    aliases=("regs", "info registers"),
 )
 def _registers(context: Context, group: str = "x") -> Report:
     words = group.replace(",", " ").split() or ["x"]

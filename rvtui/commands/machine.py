@@ -15,6 +15,8 @@ from rvtui.text import MODE_NAMES, clean, guest_time, size
 
 LATEST = 20
 """Events that are shown unless more are asked for."""
+PLAIN = 1024
+"""Bytes, or items of a list, that data has of a device's state."""
 ITEMS = 16
 """Items of a list, or bytes of a text, that one line of a device's state shows."""
 
@@ -266,14 +268,15 @@ def _text(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON can say it: bytes as hexadecimal digits."""
+    """As JSON can say it: bytes as hexadecimal digits. A disk's changes may be large: of texts and lists the first
+    `PLAIN`."""
     match value:
         case bytes() | bytearray():
-            return bytes(value).hex()
+            return bytes(value[:PLAIN]).hex()
         case Mapping():
             return {str(name): _plain(each) for name, each in value.items()}
         case list() | tuple():
-            return [_plain(each) for each in value]
+            return [_plain(each) for each in value[:PLAIN]]
     return value
 
 

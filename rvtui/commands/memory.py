@@ -357,7 +357,7 @@ _REPLACE = Argument("replace", "choice", "write over a file that is there", True
     LENGTH,
     _REPLACE,
     example="dump code.bin main 256",
-    aliases=("memsave", "dump-memory"),
+    aliases=("dump-memory",),
 )
 def _dump(context: Context, path: str, address: str, length: str, replace: str = "") -> Report:
     if replace not in ("", "replace"):

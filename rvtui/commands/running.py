@@ -9,7 +9,7 @@ from rvtui.commands.values import ADDRESS, count_of, number_of, value_of, where
 @command(
     "run",
     "let the machine run, until it stops or for COUNT instructions",
-    Argument("COUNT", "count", "at most so many instructions, of all harts together", True),
+    Argument("COUNT", "count", "at most so many instructions, of all harts together: 1000, 20k, 5M", True),
     example="run 100000",
     changes=True,
     aliases=("continue", "c", "cont"),

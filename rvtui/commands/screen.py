@@ -11,6 +11,7 @@ from rvtui.commands.values import subject_named
     "look at a VM or hart",
     Argument("NAME", "vm", "a VM's name, a hart's number, or a guest of the bare machine: VMID 1"),
     example="select ticker",
+    aliases=("cpu", "thread"),
 )
 def _select(context: Context, name: str) -> str:
     found, subject = subject_named(context, name)

@@ -73,9 +73,11 @@ def field_of(csr: str, name: str) -> csrs.Field:
 
 
 def number_of(text: str, most: int = (1 << 63) - 1) -> int:
-    """A whole number from 1."""
+    """A whole number from 1; k, M and G are thousands here, as for --instructions."""
+    digits = text.replace("_", "").replace(",", "")
+    factor = 1 if digits[:2].lower() == "0x" else {"k": 10**3, "m": 10**6, "g": 10**9}.get(digits[-1:].lower(), 1)
     try:
-        value = int(text.replace("_", "").replace(",", ""), 0)
+        value = int(digits[:-1] if factor > 1 else digits, 0) * factor
     except ValueError:
         value = 0
     if value < 1:

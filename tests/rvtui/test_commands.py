@@ -391,6 +391,17 @@ def test_symbols_by_pattern_and_by_address(bench: Bench) -> None:
     assert "belongs to no name" in bench.fails("symbol 0x10")
 
 
+def test_more_names_come_from_a_file(bench: Bench) -> None:
+    Path("System.map").write_text("0000000080100040 T far_away\n80000000 t another_start\n")
+    assert bench.data("symbol-file System.map")["new"] == 2
+    assert bench.data("print far_away")["value"] == "0x80100040"
+    assert bench.data("symbol 0x80000000")["name"] == "_start", "those that were there count first"
+    bench.give("select ticker")
+    assert "unknown name" in bench.fails("print far_away")
+    Path("bad.map").write_text("what is this\n")
+    assert "line 1 is not one of a System.map" in bench.fails("symbol-file bad.map")
+
+
 def test_disassembly_of_a_place_and_around_pc(bench: Bench) -> None:
     bench.give("until main")
     here = bench.data("disassemble")["instructions"]
@@ -434,6 +445,9 @@ def test_the_state_of_each_device_can_be_read(bench: Bench) -> None:
     for _, device in bus:
         shown = bench.data(f"devices {device.name}")["state"]
         assert set(shown) == set(device.state())
+    bench.ask(lambda machine: setattr(bus.find(0x1000_0000)[1], "rx", bytearray(b"x" * 5000)))
+    assert len(bench.data("devices uart")["state"]["rx"]) == 2048 and len(bench.say("devices uart")) < 2000
+    bench.ask(lambda machine: setattr(bus.find(0x1000_0000)[1], "rx", bytearray()))
     uart = bench.data("devices uart")["state"]
     assert uart["lcr"] == bus.find(0x1000_0000)[1].lcr
     assert "net" in bench.say("devices") and "queue" in bench.say("devices virtio6").lower()
@@ -469,7 +483,8 @@ def test_what_is_typed_reaches_the_guest_when_it_runs(echo: Bench) -> None:
 def test_run_stops_after_a_count_exactly(bench: Bench) -> None:
     bench.give("run 1000")
     assert bench.machine.executed == 1000 and bench.session.reason == "ran 1,000 instructions"
-    bench.give("run 2345")
+    bench.give("run 2k")
+    bench.give("run 345")
     one = bench.ask(Machine.state_hash)
     with commanded(["hello", "ticker"]) as other:
         other.give("run 3345")
@@ -591,6 +606,7 @@ def test_the_reference_page_is_up_to_date() -> None:
 def test_every_example_works_on_the_bundled_guests(name: str) -> None:
     if name in ("goto", "zoom", "attach"):
         return  # of a screen
+    Path("System.map").write_text("80000000 T _boot_entry\n")
     with commanded(["hello", "ticker"]) as bench:
         for line in commands.COMMANDS[name].example.split("\n"):
             assert commands.named(line)[0].name in commands.COMMANDS

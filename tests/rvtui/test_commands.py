@@ -146,6 +146,12 @@ def test_what_the_mode_may_not_touch_a_debugger_may(translated: Bench) -> None:
     assert translated.data("x/1gx 0x40003008")["items"] == ["0x1122"]
     translated.give("write/g 0x40003008 0x3344")
     assert translated.ask(lambda machine: machine.memory.read_int(at, 8)) == 0x3344
+    entry = RAM + 0x5_2000 + 8 * 3
+    translated.ask(lambda machine: machine.memory.write_int(entry, 1, 0xCF & ~4))  # W=0, as code has
+    translated.ask(lambda machine: hart.flush_translation())
+    assert translated.ask(lambda machine: hart.walk(0x4000_3008, Access.STORE, Mode.VS)).physical is None
+    translated.give("write/g 0x40003008 0x5566")
+    assert translated.ask(lambda machine: machine.memory.read_int(at, 8)) == 0x5566
 
 
 def test_an_address_that_does_not_translate_says_which_stage_and_why(translated: Bench) -> None:
@@ -625,7 +631,7 @@ def test_looking_changes_nothing(bench: Bench) -> None:
             if not commands.named(line)[0].changes:
                 for vm in ("hello", "ticker"):
                     bench.give(f"select {vm}")
-                    bench.give(line.replace("sp", "main"))
+                    bench.give(line.replace("x/8gx sp", "x/8gx main"))
     assert bench.ask(Machine.state_hash) == before
 
 

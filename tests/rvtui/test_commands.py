@@ -17,6 +17,7 @@ from emulator.isa import ABI_NAMES, FLOAT_NAMES, csrs
 from emulator.machine import Machine
 from rvtui import commands
 from rvtui.commands import reference
+from rvtui.commands.machine import _plain
 from rvtui.subjects import hart_of, symbols_of
 
 SCRATCH = 0x8010_0000
@@ -453,6 +454,7 @@ def test_the_state_of_each_device_can_be_read(bench: Bench) -> None:
         assert set(shown) == set(device.state())
     bench.ask(lambda machine: setattr(bus.find(0x1000_0000)[1], "rx", bytearray(b"x" * 5000)))
     assert len(bench.data("devices uart")["state"]["rx"]) == 2048 and len(bench.say("devices uart")) < 2000
+    assert len(_plain([0] * 5000)) == 1024
     bench.ask(lambda machine: setattr(bus.find(0x1000_0000)[1], "rx", bytearray()))
     uart = bench.data("devices uart")["state"]
     assert uart["lcr"] == bus.find(0x1000_0000)[1].lcr

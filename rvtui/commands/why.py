@@ -1,4 +1,4 @@
-"""Why it trapped, why an interrupt is taken or not, and the two worlds: what the panes of these names show, as text."""
+"""Traps, interrupts and the two worlds: what the panes of these names show, as text."""
 
 from __future__ import annotations
 

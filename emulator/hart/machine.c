@@ -352,7 +352,6 @@ static enum turn take_turn(core *c, u64 *budget, u64 end, hart_exit *out) {
         if (overflow - h->clock < slice) slice = overflow - h->clock;
         if (*budget < slice) slice = *budget;
         if (slice > CHUNK) slice = CHUNK;
-        if (alone) slice = 1;
         const u64 start = h->clock;
         i64 left = (i64)slice;
         c->limit = start + slice;

@@ -346,8 +346,11 @@ def _(which: str, ahead: int) -> None:
     ),
 )
 def _(order: tuple[str, ...], enabled: tuple[str, ...]) -> None:
-    """In U-mode, from where all of them are taken in M-mode."""
+    """In U-mode, from where all of them are taken in M-mode; of a hart that has run for a while."""
     rig = at_time(NOW, "loop: addi a0, a0, 1\nj loop", htimedelta=500)
+    rig.run(50 * INSTRUCTIONS_PER_TICK)
+    rig.machine.bus.write(ACLINT + 0xBFF8, 8, NOW)
+    rig.put(a0=0)
     due = {name: NOW + 3 * (1 + place) for place, name in enumerate(order)}
     rig.hart.mtimecmp = due["m"]
     rig.set(stimecmp=due["s"], vstimecmp=due["vs"] + 500, mie=sum(COMPARATORS[name] for name in enabled), mideleg=0)

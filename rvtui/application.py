@@ -46,6 +46,7 @@ from rvtui.panes.traps import TrapsPane
 from rvtui.panes.vms import Overview, VmsPane, read_overview
 from rvtui.panes.walk import WalkPane
 from rvtui.panes.worlds import WorldsPane
+from rvtui.reportscreen import ReportScreen
 from rvtui.session import Session
 from rvtui.subjects import Subject, subjects
 from rvtui.terminal import GuestTerminal
@@ -83,7 +84,7 @@ class Palette(Provider):
     def _rows(self) -> Iterator[tuple[commands.Command, object]]:
         application = self.app
         assert isinstance(application, Application)
-        for command in commands.COMMANDS.values():
+        for _, command in sorted(commands.COMMANDS.items()):
             needs = any(not argument.optional for argument in command.arguments)
             action = (
                 partial(application.ask, command.help, f"{command.name} ")
@@ -517,10 +518,11 @@ class Application(App[int]):
         error = message.future.exception()
         if error is None:
             answer = message.future.result()
-            if isinstance(answer, commands.Report):
-                self.say(answer.lines[0] if answer.lines else "nothing")
-            elif isinstance(answer, str):
-                self.say(answer)
+            lines = str(answer).split("\n") if answer is not None else []
+            if len(lines) > 1:
+                self.push_screen(ReportScreen(message.line, lines))
+            elif lines:
+                self.say(lines[0] or "nothing")
         elif isinstance(error, EmulatorError | OSError):
             self.say(str(error), error=True)
         else:
@@ -559,6 +561,7 @@ class Application(App[int]):
         self._watch(self.session.toggle(), "run")
 
     def action_interrupt(self) -> None:
+        self._commanding.cancelled.set()  # of a long command, which the pause would wait for
         if self.session.running:
             self._watch(self.session.pause(), "pause")
         else:

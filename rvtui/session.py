@@ -88,6 +88,8 @@ class _Goal:
     reason: str = ""
     owned: bool = False
     """The breakpoint was set for this goal, and goes with it."""
+    most: int | None = None
+    """Instructions that the machine has executed when the run is over."""
 
 
 class Session:
@@ -97,6 +99,10 @@ class Session:
         self.machine = machine
         self.path = path
         self.pace = pace
+        self.ends_idle = False
+        """A machine that waits for input, with no timer set, stops."""
+        self.stops = 0
+        """How often it has come to a stand."""
         self.subject = default_subject(machine)
         self.view = View(0, False, False, "not started", 0, 0, 0.0, False, self.subject, console_names(machine))
         self.marks: dict[str, Any] = {}
@@ -147,8 +153,12 @@ class Session:
             self._thread.join(timeout=5)
 
     def call(self, function: Callable[[Machine], T]) -> Future[T]:
-        """Run `function` on the worker at the next safe point; its result or exception is the future's."""
+        """Run `function` on the worker at the next safe point; its result or exception is the future's. The worker
+        itself does at once what it calls."""
         future: Future[T] = Future()
+        if threading.current_thread() is self._thread:
+            self._do(function, future)
+            return future
         with self._condition:
             if self._closing:
                 future.set_exception(EmulatorError("the session is closed"))
@@ -236,8 +246,26 @@ class Session:
     def running(self) -> bool:
         return self._running
 
-    def run(self) -> Future[None]:
-        return self.call(lambda machine: self._begin(_Goal()))
+    @property
+    def reason(self) -> str:
+        """Why the machine stands still, or "" while it runs."""
+        return self._reason
+
+    @property
+    def finished(self) -> bool:
+        """The machine cannot go on."""
+        return self._finished
+
+    def run(self, most: int | None = None) -> Future[None]:
+        """Until something stops the machine, or for `most` instructions."""
+
+        def begin(machine: Machine) -> None:
+            if most is None:
+                self._begin(_Goal())
+            else:
+                self._begin(_Goal(reason=f"ran {most:,} instructions", most=machine.executed + most))
+
+        return self.call(begin)
 
     def pause(self) -> Future[None]:
         return self.call(lambda machine: self._halt("paused") if self._running else None)
@@ -334,15 +362,17 @@ class Session:
     def _carry_out(self) -> None:
         while self._commands and not self._closing:
             function, future = self._commands.popleft()
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                result = function(self.machine)
-            except Exception as error:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-            self._dirty = True
+            if future.set_running_or_notify_cancel():
+                self._do(function, future)
+
+    def _do(self, function: Callable[[Machine], T], future: Future[T]) -> None:
+        try:
+            result = function(self.machine)
+        except Exception as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+        self._dirty = True
 
     @property
     def _urgent(self) -> bool:
@@ -378,7 +408,9 @@ class Session:
 
     def _run_chunk(self) -> None:
         leave, self._leave_breakpoint = self._leave_breakpoint, False
-        exit = self._runner.run(share=URGENT_SHARE if self._urgent else 1.0, leave_breakpoint=leave)
+        goal = self._goal
+        most = None if goal is None or goal.most is None else goal.most - self.machine.executed
+        exit = self._runner.run(most, share=URGENT_SHARE if self._urgent else 1.0, leave_breakpoint=leave)
         if exit.reason is ExitReason.IDLE and self.pace:
             self._runner.owed = FRAME_SECONDS
         self._slept += self._runner.owed
@@ -387,18 +419,20 @@ class Session:
     def _after(self, exit: Exit) -> None:
         """Decide whether an exit ends the run."""
         reason = exit.reason
-        if reason in (ExitReason.BUDGET, ExitReason.STOPPED, ExitReason.IDLE):
+        goal = self._goal
+        idle = reason is ExitReason.IDLE and self.ends_idle
+        if reason in (ExitReason.BUDGET, ExitReason.STOPPED, ExitReason.IDLE) and not idle:
+            if goal is not None and goal.most is not None and self.machine.executed >= goal.most:
+                self._halt(goal.reason)
             return
-        if reason is ExitReason.BREAKPOINT:
-            goal = self._goal
-            if goal is not None and goal.address == exit.address:
-                if goal.accept(self.machine):
-                    self._halt(goal.reason)
-                elif goal.owned:
-                    self._leave_breakpoint = True
-                else:
-                    self._halt(describe(self.machine, exit))
-                return
+        if reason is ExitReason.BREAKPOINT and goal is not None and goal.address == exit.address:
+            if goal.accept(self.machine):
+                self._halt(goal.reason)
+            elif goal.owned:
+                self._leave_breakpoint = True
+            else:
+                self._halt(describe(self.machine, exit))
+            return
         self._finished = reason is ExitReason.HALTED
         self._halt(describe(self.machine, exit))
 
@@ -418,6 +452,7 @@ class Session:
 
     def _halt(self, reason: str) -> None:
         self._reason = reason
+        self.stops += 1
         self._running = False
         self._drop_goal()
         self._dirty = True

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from rvtui.commands.registry import Argument, CommandError, Context, command
-from rvtui.commands.values import ADDRESS, count_of, value_of, where
+from rvtui.commands.values import ADDRESS, count_of, number_of, value_of, where
 
 
-@command("run", "let the machine run", aliases=("continue", "c"))
-def _run(context: Context) -> None:
-    context.session.run()
+@command(
+    "run",
+    "let the machine run, until it stops or for COUNT instructions",
+    Argument("COUNT", "count", "at most so many instructions, of all harts together: 1000, 20k, 5M", True),
+    example="run 100000",
+    changes=True,
+    aliases=("continue", "c", "cont"),
+)
+def _run(context: Context, count: str = "") -> None:
+    context.session.run(number_of(count) if count else None).result()
 
 
-@command("pause", "stop the machine at the next instruction", aliases=("stop",))
+@command("pause", "stop the machine at the next instruction", changes=True, aliases=("stop",))
 def _pause(context: Context) -> None:
-    context.session.pause()
+    context.session.pause().result()
 
 
 @command(
@@ -22,23 +29,24 @@ def _pause(context: Context) -> None:
     Argument("COUNT", "count", "how many", True),
     example="step 100",
     changes=True,
-    aliases=("s", "stepi"),
+    aliases=("s", "stepi", "si"),
+    again="",
 )
 def _step(context: Context, count: str = "1") -> None:
-    context.session.step(count_of(count))
+    context.session.step(count_of(count)).result()
 
 
-@command("next", "one instruction, calls as one", changes=True, aliases=("n", "nexti"))
+@command("next", "one instruction, calls as one", changes=True, aliases=("n", "nexti", "ni"), again="")
 def _next(context: Context) -> None:
-    context.session.step_over()
+    context.session.step_over().result()
 
 
-@command("until", "run to ADDRESS", ADDRESS, example="until main+0x10", changes=True, aliases=("u",))
+@command("until", "run to ADDRESS", ADDRESS, example="until main", changes=True, aliases=("u",))
 def _until(context: Context, address: str) -> None:
-    context.session.until(value_of(context, address), address)
+    context.session.until(value_of(context, address), address).result()
 
 
-@command("break", "set a breakpoint", ADDRESS, example="break trap_handler", aliases=("b",))
+@command("break", "set a breakpoint", ADDRESS, example="break main", aliases=("b",))
 def _break(context: Context, address: str) -> str:
     value = value_of(context, address)
     context.session.machine.breakpoints.add(value)
@@ -49,7 +57,7 @@ def _break(context: Context, address: str) -> str:
     "delete",
     "remove the breakpoint at ADDRESS, or all",
     Argument("ADDRESS", "expression", "where it stands", True),
-    example="delete 0x80000000",
+    example="break main\ndelete main",
     aliases=("d",),
 )
 def _delete(context: Context, address: str = "") -> str:
@@ -66,7 +74,7 @@ def _delete(context: Context, address: str = "") -> str:
     return f"breakpoint at {value:#x} removed"
 
 
-@command("breakpoints", "list the breakpoints", aliases=("info",))
+@command("breakpoints", "list the breakpoints", aliases=("info breakpoints",))
 def _breakpoints(context: Context) -> str:
     addresses = sorted(context.session.machine.breakpoints)
     return "breakpoints: " + ", ".join(where(context, each) for each in addresses) if addresses else "no breakpoints"

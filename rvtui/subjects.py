@@ -292,14 +292,14 @@ class VcpuFace:
                 try:
                     data += self.hart.read_virtual(address, size, access, mode)
                 except TranslationError:
-                    gpa = self._unmapped(self.hart.walk(address, access, mode))
+                    gpa = self.unmapped(self.hart.walk(address, access, mode))
                     if gpa is None:
                         raise
                     data += self.vcpu.vm.memory.read(gpa, size)
                 address, length = (address + size) & WORD, length - size
         return data
 
-    def _unmapped(self, walk: Walk) -> int | None:
+    def unmapped(self, walk: Walk) -> int | None:
         """The guest-physical address where the walk ends, if only the hypervisor's mapping is missing there."""
         if walk.cause not in GUEST_PAGE_FAULTS or (walk.steps and walk.steps[-1].nested is not None):
             return None

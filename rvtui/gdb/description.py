@@ -94,7 +94,7 @@ def _parts(csr: Csr) -> tuple[Field, ...]:
 
 
 def _flags(csr: Csr) -> str:
-    """ "Target Description Format", flags: GDB shows the fields by name, and has them as $hstatus.SPV."""
+    """ "Target Description Format", flags: GDB shows the fields by name, and computes with the whole."""
     rows = "".join(f'<field name={quoteattr(e.name)} start="{e.low}" end="{e.high}"/>' for e in _parts(csr))
     return f'<flags id="{_layout(csr)}" size="8">{rows}</flags>' if rows else ""
 

@@ -18,6 +18,7 @@ from emulator.hart import Exit, ExitReason, Hart
 from emulator.machine import Machine
 from emulator.worlds import identity
 from rvtui.gdb.packets import ANY, Refusal
+from rvtui.gdb.threads import MACHINE, process_of
 from rvtui.subjects import virtual_machines
 
 SOFTWARE, HARDWARE = 0, 1
@@ -86,6 +87,8 @@ class _Watch:
 class Points:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        self.apart: set[int] = set()
+        """VMs that are processes of their own."""
         self.world = ANYWHERE
         """Of breakpoints that are set for the first time."""
         self.worlds: dict[int, World] = {}
@@ -135,11 +138,11 @@ class Points:
         hart = self.machine.harts[exit.hart]
         if not self.worlds.get(exit.address, ANYWHERE).holds(hart):
             return None
-        vms, root = virtual_machines(self.machine), identity(hart.hgatp)
-        for kind, process in sorted(found.asked):
-            if not vms or process <= ANY or (process <= len(vms) and identity(vms[process - 1].hgatp) == root):
-                return kind
-        return None
+        here = {ANY, MACHINE}
+        for place, vm in enumerate(virtual_machines(self.machine)):
+            if identity(vm.hgatp) == identity(hart.hgatp):
+                here = {ANY, process_of(place, self.apart)}
+        return next((kind for kind, process in sorted(found.asked) if process in here), None)
 
     # Watchpoints
 
@@ -213,14 +216,14 @@ class Points:
         for address in ours:
             self.machine.breakpoints.discard(address)
         for where in ranges:
-            self.machine.watch(*where, self._before[where])  # type: ignore[call-arg, index]
+            self.machine.watch(*where, self._before[where])
         try:
             yield
         finally:
             for address in ours:
                 self.machine.breakpoints.add(address)
             for where, kinds in ranges.items():
-                self.machine.watch(*where, kinds)  # type: ignore[call-arg]
+                self.machine.watch(*where, kinds)
 
     def follow(self, machine: Machine) -> None:
         """The session has another machine now: have there what was set."""

@@ -22,9 +22,9 @@ from rvtui.gdb.description import PC, Register, describe
 from rvtui.gdb.memory import Space
 from rvtui.gdb.packets import ALL, ANY, PACKET_SIZE, Id, Refusal, number, octets
 from rvtui.gdb.points import HARDWARE, KINDS, SOFTWARE, Points
-from rvtui.gdb.threads import Thread, stopped, threads_of
+from rvtui.gdb.threads import MACHINE, Thread, stopped, threads_of
 from rvtui.session import Session
-from rvtui.subjects import Subject
+from rvtui.subjects import Subject, virtual_machines
 
 T = TypeVar("T")
 
@@ -78,8 +78,9 @@ class Stub:
         self.messages = False
         """An error may be said in words."""
         self.space = Space.VIRTUAL
-        self.gone: set[int] = set()
-        """Processes that have ended, or that GDB has left."""
+        self.processes = {MACHINE}
+        """That GDB is attached to."""
+        self.points.apart.clear()
         self._general = self._running = Id()
         self._listed: list[bytes] = []
 
@@ -150,7 +151,7 @@ class Stub:
 
     def end(self) -> list[bytes]:
         """rvtui ends: what GDB is told if it waits."""
-        return [self._ended(b"X%02x" % SIGNAL_KILL, 1)] if self.waiting else []
+        return [self._ended(b"X%02x" % SIGNAL_KILL, MACHINE)] if self.waiting else []
 
     def leave(self) -> None:
         """The connection is over. What was set goes; the machine stays as it is, running or not."""
@@ -181,7 +182,7 @@ class Stub:
         return b"p%x.%x" % (thread.process, thread.number) if self.multiprocess else b"%x" % thread.number
 
     def _threads(self, machine: Machine) -> list[Thread]:
-        return [each for each in threads_of(machine) if each.process not in self.gone]
+        return [each for each in threads_of(machine, self.points.apart) if each.process in self.processes]
 
     def _thread(self, machine: Machine, wanted: Id) -> Thread:
         """Raises Refusal where there is none; any one is the one that stopped."""
@@ -189,8 +190,14 @@ class Stub:
         fit = [each for each in every if wanted.covers(each.process, each.number)]
         if not fit:
             raise Refusal("no such thread")
-        last = stopped(machine, self.session.exit)
+        last = self._last(machine)
         return last if last in fit else fit[0]
+
+    def _last(self, machine: Machine) -> Thread:
+        """Who stopped. GDB must know it, whoever it was."""
+        last = stopped(machine, self.session.exit, self.points.apart)
+        known = self._threads(machine)
+        return last if last in known or not known else known[0]
 
     def _said(self) -> str:
         """Why the machine stands, where no stop reply can say it."""
@@ -203,7 +210,7 @@ class Stub:
         exit = self.session.exit
         if self.session.finished:
             return self._finished(machine, exit)
-        thread = stopped(machine, exit)
+        thread = self._last(machine)
         return self._stands(machine, thread, SIGNAL_INT if exit is None else SIGNAL_TRAP, self.points.reason(exit))
 
     def _stands(self, machine: Machine, thread: Thread, signal: int = SIGNAL_TRAP, reason: bytes = b"") -> bytes:
@@ -214,11 +221,11 @@ class Stub:
 
     def _finished(self, machine: Machine, exit: Exit | None) -> bytes:
         """Of one process after the other."""
-        left = sorted({each.process for each in threads_of(machine)} - self.gone) or [1]
-        self.gone.add(left[0])
+        process = min(self.processes, default=MACHINE)
+        self.processes.discard(process)
         if exit is None or exit.reason is not ExitReason.HALTED:
-            return self._ended(b"X%02x" % SIGNAL_ABORT, left[0])
-        return self._ended(b"W%02x" % ((exit.code or 0) & 0xFF), left[0])
+            return self._ended(b"X%02x" % SIGNAL_ABORT, process)
+        return self._ended(b"W%02x" % ((exit.code or 0) & 0xFF), process)
 
     def _answer(self, machine: Machine, body: bytes) -> list[bytes]:
         self.points.follow(machine)
@@ -271,16 +278,29 @@ class Stub:
         self.abandoned = False
         self.session.stand(COME)
 
+    def _attach_to(self, machine: Machine, process: int) -> None:
+        known = {MACHINE: "the machine"}
+        known |= {MACHINE + 1 + place: vm.name for place, vm in enumerate(virtual_machines(machine))}
+        if process not in known:
+            raise Refusal(f"no process {process}: {', '.join(f'{n} is {name}' for n, name in known.items())}")
+        self._attach()
+        self.processes.add(process)
+        if process != MACHINE:
+            self.points.apart.add(process)
+        self._general = Id(process, ANY)
+
     def _standing(self, machine: Machine) -> bytes:
         """The answer to ?: registers can be read also when all is over."""
         self.waiting = False
-        return self._stands(machine, self._thread(machine, Id()))
+        return self._stands(machine, self._thread(machine, self._general))
 
     def _detach(self, rest: str) -> None:
         if rest.startswith(";"):
-            self.gone.add(process := number(rest[1:], "process"))
+            process = number(rest[1:], "process")
             self.points.remove_all(process)
-            if self._threads(self.session.machine):
+            self.processes.discard(process)
+            self.points.apart.discard(process)
+            if self.processes:
                 return
         self.points.remove_all()
         if self.runs and self.attached and not (self.session.finished or self.session.running):
@@ -434,8 +454,7 @@ class Stub:
                 self._end_it()
                 return [b"OK"]
             case "vAttach":
-                self.gone.discard(number(text.partition(";")[2], "process"))
-                self._attach()
+                self._attach_to(machine, number(text.partition(";")[2], "process"))
                 return [self._standing(machine)]
         return [b""]
 

@@ -1,11 +1,13 @@
-"""Harts and virtual CPUs as GDB's threads, worlds as its processes.
+"""Harts and virtual CPUs as GDB's threads.
 
-A VM of the built-in hypervisor is a process, its virtual CPUs are the threads: VMs have nothing in common, so GDB keeps
-symbols and breakpoints apart for each. The bare machine is one process, its harts are the threads, whoever they run.
+Process 1 is the machine: its harts, whoever they run, or the virtual CPUs of the built-in hypervisor. A VM that GDB
+attaches to is a process of its own from then on, so that GDB keeps symbols and breakpoints apart; the first VM is
+number 2. That is not done unasked: GDB wants a description for each inferior that it attaches to, and for no other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +16,13 @@ from emulator.machine import Machine
 from emulator.worlds import identity
 from rvtui.subjects import Subject, hart_of, selected_vcpu, subjects, virtual_machines
 
+MACHINE = 1
+"""The process that is not a VM."""
+
 
 @dataclass(frozen=True)
 class Thread:
-    """`process` and `number` count from 1; `number` is never used twice in a machine."""
+    """`number` counts from 1, and is never used twice in a machine."""
 
     process: int
     number: int
@@ -45,20 +50,25 @@ class Thread:
         return ", ".join(said)
 
 
-def threads_of(machine: Machine) -> list[Thread]:
+def process_of(vm: int, apart: Collection[int]) -> int:
+    """Of a VM by position, where the processes `apart` are attached to."""
+    return number if (number := MACHINE + 1 + vm) in apart else MACHINE
+
+
+def threads_of(machine: Machine, apart: Collection[int] = ()) -> list[Thread]:
     """By number."""
     vms = virtual_machines(machine)
     if not vms:
-        return [Thread(1, hart.index + 1, f"hart {hart.index}", Subject(hart.index)) for hart in machine.harts]
+        return [Thread(MACHINE, hart.index + 1, f"hart {hart.index}", Subject(hart.index)) for hart in machine.harts]
     return [
-        Thread(1 + (each.vm or 0), 1 + place, f"{vms[each.vm or 0].name}/{each.vcpu}", each)
+        Thread(process_of(each.vm or 0, apart), 1 + place, f"{vms[each.vm or 0].name}/{each.vcpu}", each)
         for place, each in enumerate(subjects(machine))
     ]
 
 
-def stopped(machine: Machine, exit: Exit | None) -> Thread:
+def stopped(machine: Machine, exit: Exit | None, apart: Collection[int] = ()) -> Thread:
     """Whose doing `exit` was; without one, who would run next."""
-    every = threads_of(machine)
+    every = threads_of(machine, apart)
     current = getattr(machine.host, "current", None)
     if virtual_machines(machine):
         return next((each for each in every if selected_vcpu(machine, each.subject)[1] is current), every[0])

@@ -241,6 +241,7 @@ def _debugged(
                 session.nudge()
                 changed.wait(POLL_SECONDS)
                 changed.clear()
+            session.call(lambda machine: None).result()  # what the last chunk printed is collected by then
             output.finish()
     finally:
         session.close()

@@ -127,6 +127,10 @@ class Stub:
             if self.session.closed:
                 raise Closed from None
             return [self._error(str(error))]
+        except Closed:
+            raise
+        except Exception as error:  # a debugger that gets no answer is lost
+            return [self._error(f"internal error: {type(error).__name__}: {error}")]
 
     def chosen(self, machine: Machine) -> Subject:
         """What the thread is that GDB has chosen."""
@@ -425,9 +429,9 @@ class Stub:
         return b"OK"
 
     def _point(self, machine: Machine, text: str) -> None:
-        kind, first, *more = text[1:].split(";")[0].split(",")
+        kind, address_text, *more = [*text[1:].split(";")[0].split(","), ""][:3]
         on, which = text[0] == "Z", number(kind, "kind", 4)
-        address, length = number(first, "address"), number(more[0], "length") if more else 0
+        address, length = number(address_text, "address"), number(more[0], "length") if more and more[0] else 0
         process = self._general.process if self.multiprocess else ANY
         if which in (SOFTWARE, HARDWARE):
             (self.points.set if on else self.points.clear)(which, address, process)

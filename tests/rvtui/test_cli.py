@@ -421,7 +421,6 @@ BAD_LINES = [
     *[
         (["run", option, "x", "hello"], f"{option}: not available yet")
         for option in (
-            "--gdb",
             "--record",
         )
     ],

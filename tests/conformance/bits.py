@@ -79,6 +79,7 @@ WRITTEN: dict[str, list[tuple[int, int]]] = {
         name: [(cbie << 4, cbie << 4) for cbie in (1, 3, 0)] + [(pmm << 32, pmm << 32) for pmm in (2, 3, 0)]
         for name in ("menvcfg", "senvcfg", "henvcfg")
     },
+    "mseccfg": [(pmm << 32, pmm << 32) for pmm in (2, 3, 0, 2)] + [(1 << 32, 2 << 32)],
     # A value that is not legal leaves the rest of the write as it is.
     **{f"{name} and others": [(2 << 4 | 1, 1), (1 << 32 | 0xC0, 0xC0)] for name in ("menvcfg", "senvcfg", "henvcfg")},
     "hstatus": [(VSXL64 | 2 << 48, VSXL64 | 2 << 48), (VSXL64 | 1 << 48 | 1 << 7, VSXL64 | 2 << 48 | 1 << 7)],
@@ -101,6 +102,21 @@ def _(name: str) -> None:
     for written, expected in WRITTEN[name]:
         rig.set(**{csr: written})
         assert rig.csr(csr) == expected, f"{written:#x}: {rig.csr(csr):#x}"
+
+
+@rule(
+    "csr.fcsr",
+    "fflags is bits 4 to 0 of fcsr, frm bits 7 to 5: what is written to one shows in the other",
+    section="Floating-Point Control and Status Register",
+    cases=grid(frm=range(8), fflags=(0, 1, 16, 31)),
+)
+def _(frm: int, fflags: int) -> None:
+    rig = Rig(mstatus=bits(FS))
+    rig.set(fcsr=0)
+    rig.set(frm=frm, fflags=fflags)
+    assert rig.csr("fcsr") == frm << 5 | fflags
+    rig.set(fcsr=0xFF & ~(frm << 5 | fflags))
+    assert (rig.csr("frm"), rig.csr("fflags")) == (7 & ~frm, 31 & ~fflags)
 
 
 @rule(

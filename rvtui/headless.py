@@ -262,11 +262,11 @@ def _over(session: Session, server: Server, source: Input) -> bool:
         return True
     if session.running:
         dead = exit is not None and exit.reason is ExitReason.IDLE and source.ended
-        if dead and server.connected:
+        if dead and server.attached:
             session.call(lambda machine: session.stand("deadlock: every hart waits and nothing can wake one"))
-        return dead and not server.connected
-    if server.connected or server.abandoned or exit is None:
-        return session.limit is not None and session.machine.executed >= session.limit and not server.connected
+        return dead and not server.attached
+    if server.attached or server.abandoned or exit is None:
+        return session.limit is not None and session.machine.executed >= session.limit and not server.attached
     if exit.reason in (ExitReason.BREAKPOINT, ExitReason.WATCHPOINT):  # nobody is there to see it
         session.run()
         return False

@@ -98,6 +98,12 @@ class Points:
         self._before: dict[Range, int] = {}
         """Kinds that the user watches where we do."""
 
+    def forget(self) -> None:
+        """What one debugger has said is nothing to the next."""
+        self.world = ANYWHERE
+        self.worlds.clear()
+        self.apart.clear()
+
     def confine(self, address: int, world: World) -> None:
         self.worlds.pop(address, None)
         self.worlds[address] = world

@@ -33,7 +33,7 @@ class Listener:
     def __init__(self, text: str) -> None:
         host, _, port = text.rpartition(":")
         host = host.removeprefix("[").removesuffix("]") or LOOPBACK
-        if not (port.isascii() and port.isdecimal()) or int(port[:6]) > 65535:
+        if not (port.isascii() and port.isdecimal()) or len(port) > 5 or int(port) > 65535:
             raise ConfigurationError(f"--gdb {text}: write PORT or HOST:PORT, with a port up to 65535")
         try:
             family, kind, protocol, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
@@ -84,6 +84,11 @@ class Server:
         return self._client is not None
 
     @property
+    def attached(self) -> bool:
+        """A debugger is connected, and has not left the machine to itself."""
+        return self._client is not None and self.stub.attached
+
+    @property
     def abandoned(self) -> bool:
         """A debugger was lost while it held the machine."""
         return self.stub.abandoned
@@ -115,7 +120,13 @@ class Server:
     def _work(self) -> None:
         try:
             while not self._ending:
-                self._turn()
+                try:
+                    self._turn()
+                except Closed:
+                    raise
+                except Exception as error:  # the machine, and the next debugger, must outlive it
+                    self.session.machine.warnings.append(f"gdb: internal error: {type(error).__name__}: {error}")
+                    self._drop()
             if self._client is not None:
                 self._finish()
         except Closed:

@@ -80,7 +80,7 @@ class Stub:
         self.space = Space.VIRTUAL
         self.processes = {MACHINE}
         """That GDB is attached to."""
-        self.points.apart.clear()
+        self.points.forget()
         self._general = self._running = Id()
         self._listed: list[bytes] = []
 
@@ -111,6 +111,10 @@ class Stub:
                     raise Closed from None
             except CancelledError:
                 raise Closed from None
+            except EmulatorError:
+                if self.session.closed:
+                    raise Closed from None
+                raise
 
     def answer(self, body: bytes) -> list[bytes]:
         """Packets that answer one; none where the answer comes later, or never."""
@@ -121,11 +125,7 @@ class Stub:
                 line = octets(body[6:], "qRcmd").decode("utf-8", "replace")
                 return [*map(self._output, monitor.carry_out(self, line)), b"OK"]
             return self.ask(lambda machine: self._answer(machine, body))
-        except Refusal as error:
-            return [self._error(str(error))]
-        except EmulatorError as error:
-            if self.session.closed:
-                raise Closed from None
+        except (Refusal, EmulatorError) as error:
             return [self._error(str(error))]
         except Closed:
             raise

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from debugger import RAM, SECONDS, Client, counting, le, served, words
-from desk import NOP, Desk, elf, failed, jump, opened, with_page_features
+from desk import NOP, SLEEP, WFI, Desk, elf, failed, jump, opened, with_page_features
 
 import snapshots
 from emulator.errors import ConfigurationError
@@ -345,7 +345,7 @@ def test_harts_are_threads_and_each_is_stepped_alone() -> None:
 
 def test_a_breakpoint_says_which_hart_has_come_to_it() -> None:
     machine = counting(harts=2)
-    machine.memory.write_int(RAM + 0x100, 4, jump(0))
+    machine.memory.write_int(RAM + 0x100, 4, WFI)
     machine.harts[0].pc = RAM + 0x100
     with served(machine) as bench:
         client = bench.attached()
@@ -353,10 +353,11 @@ def test_a_breakpoint_says_which_hart_has_come_to_it() -> None:
         stop = client.go()
         assert (stop["thread"], stop["pc"]) == ("2", hex(LOAD))
         assert client.register(10) == CELL + 0x100  # the thread that stopped is the chosen one
-        # While hart 0 is stepped the other one still stops at its breakpoint.
-        client.ok("Hg1")
-        stops = [client.go("vCont;s:1;c") for _ in range(3)]
-        assert {each["thread"] for each in stops} <= {"1", "2"}
+        # Hart 0 waits, so that a step of it never ends: the other one runs on meanwhile, to its breakpoint.
+        assert machine.harts[0].waiting
+        stop = client.go("vCont;s:1;c")
+        assert (stop["thread"], stop["pc"], "swbreak" in stop) == ("2", hex(LOAD), True)
+        assert machine.harts[1].x[5] == 2
 
 
 def vms(*names: str) -> Machine:
@@ -437,6 +438,18 @@ def test_a_breakpoint_may_be_for_one_world() -> None:
         client.go("vCont;s")
         assert client.go()["pc"] == hex(guest)
         assert "no world 'nowhere'" in client.ask("qRcmd," + b"world nowhere".hex())
+
+
+def test_what_one_debugger_has_said_is_nothing_to_the_next() -> None:
+    with served(counting()) as bench:
+        client = bench.attached()
+        client.monitor("world guest")
+        client.monitor(f"world host {LOAD:#x}")
+        client.monitor("space physical")
+        client.close()
+        client = bench.next_client()
+        assert client.monitor("world") == "new breakpoints stop in any; there is any, host, guest\n"
+        assert "virtual" in client.monitor("space")
 
 
 def test_a_vm_is_a_world_by_its_name() -> None:
@@ -721,6 +734,22 @@ def test_gdb_is_told_of_the_code_that_a_guest_ends_with(tmp_path: Path) -> None:
     assert client.receive() == "W05"
     client.close()
     assert process.end()[0] == 5
+
+
+def test_a_deadlock_is_shown_to_who_is_there_and_else_ends_the_run(tmp_path: Path) -> None:
+    program = tmp_path / "sleep.elf"
+    program.write_bytes(SLEEP)
+    code, _, error = Process("--bare", program).end()
+    assert code == 3 and "deadlock" in error
+    process = Process("--paused", "--bare", program)
+    client = Client(process.port)
+    client.attach()
+    assert "deadlock" in client.go()["text"]
+    assert client.register(32) == RAM + 4
+    client.ok("D")
+    client.close()
+    code, _, error = process.end()
+    assert code == 3 and "deadlock" in error
 
 
 @pytest.mark.parametrize(

@@ -252,7 +252,9 @@ void hart_settle(hart *h) {
 void hart_set_mode(hart *h, uint32_t prv, uint32_t v) {
     const u32 from = mode_index(h->prv, h->v), to = mode_index(prv, v);
     enter_mode(core_of(h), prv, v, 0);
-    if (from != to) record(core_of(h), EVENT_RETURN, h->pc, 0, 0, from, to);
+    if (from == to) return;
+    h->moves[from][to][MOVE_SET]++;
+    record(core_of(h), EVENT_RETURN, h->pc, 0, 0, from, to);
 }
 
 void hart_flush(hart *h) { flush_translations(core_of(h)); }

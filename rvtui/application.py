@@ -29,6 +29,7 @@ from emulator.hart import Access, Mode
 from emulator.machine import Machine
 from rvtui import commands
 from rvtui.bars import Bar, KeyBar, Prompt, key_line, top_line
+from rvtui.gdb import Listener, serving
 from rvtui.helpscreen import HelpScreen
 from rvtui.layout import MINIMUM, Workspace, arrange
 from rvtui.mapping import Wanted
@@ -686,15 +687,20 @@ class Application(App[int]):
         self._exit_renderables.clear()
 
 
-def run(machine: Machine, *, title: str = "", path: str = "", start: bool = True) -> int:
-    """Open the application on a machine; returns the exit code."""
+def run(
+    machine: Machine, *, title: str = "", path: str = "", start: bool = True, gdb: Listener | None = None
+) -> int:
+    """Open the application on a machine; returns the exit code. A debugger may come to `gdb`."""
     session = Session(machine, path=path)
     session.start()
     try:
+        if gdb is not None:
+            title = f"{title}, gdb {gdb}"
         application = Application(session, title=title, start=start)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda number, _: application.exit(return_code=128 + number))
-        application.run()
+        with serving(session, gdb, runs=start):
+            application.run()
     finally:
         session.close()
     return application.return_code or 0

@@ -10,9 +10,12 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from emulator.errors import EmulatorError
+
+if TYPE_CHECKING:
+    from rvtui.gdb import Listener
 
 USER_ERROR = 2
 STOPPED = 3
@@ -42,7 +45,6 @@ _LATER_SNAPSHOT = ("list", "tree", "diff", "delete", "prune", "export", "import"
 _LATER_OPTIONS = {
     "--h-version": "V",
     "--priv-version": "V",
-    "--gdb": "[HOST:]PORT",
     "--record": "FILE",
 }
 
@@ -143,7 +145,10 @@ def parser() -> argparse.ArgumentParser:
         "--signature-granularity", type=power_of_two(64), metavar="N", help="bytes in a line of it: 4 (default), 8, 16"
     )
     run.add_argument("--jit", choices=("auto", "on", "off"), default="auto", help="the translator (not available yet)")
-    run.add_argument("--paused", action="store_true", help="open the application with the machine standing still")
+    run.add_argument(
+        "--paused", action="store_true",
+        help="open the application with the machine standing still; without a screen, for --gdb to let it run",
+    )  # fmt: skip
     _run_options(run)
     for option, metavar in _LATER_OPTIONS.items():
         run.add_argument(option, metavar=metavar, action=_Later, help=argparse.SUPPRESS)
@@ -297,6 +302,9 @@ def _run_options(to: argparse.ArgumentParser) -> None:
         "--profile", metavar="FILE",
         help="where instructions and time went: FILE.json, FILE.folded (for flame graphs), any other or - for a table",
     )  # fmt: skip
+    to.add_argument(
+        "--gdb", metavar="[HOST:]PORT", help="serve GDB there (target remote :PORT); without HOST on this computer only"
+    )
     to.add_argument("--symbols", metavar="F[,F]", help="for --profile: names of addresses, of ELF files or System.maps")
 
 
@@ -481,10 +489,15 @@ def _go(machine: object, options: argparse.Namespace, title: str, *, start: bool
         raise UsageError("--symbols needs --profile")
     from rvtui.profile import profiling
 
+    gdb = None
+    if options.gdb is not None:
+        from rvtui.gdb import Listener
+
+        gdb = Listener(options.gdb)
     with profiling(machine, options.profile, options.symbols):  # type: ignore[arg-type]
         if options.headless:
-            return _headless(machine, options)
-        return _open_after(machine, options, title, start=start, path=path)
+            return _headless(machine, options, gdb, start=start)
+        return _open_after(machine, options, title, gdb, start=start, path=path)
 
 
 def _take_image(options: argparse.Namespace) -> None:
@@ -503,7 +516,9 @@ def _take_image(options: argparse.Namespace) -> None:
         options.bare = ""
 
 
-def _open_after(machine: object, options: argparse.Namespace, title: str, *, start: bool, path: str = "") -> int:
+def _open_after(
+    machine: object, options: argparse.Namespace, title: str, gdb: Listener | None, *, start: bool, path: str = ""
+) -> int:
     if options.save is not None:
         raise UsageError("--save needs --headless; in the application S saves")
     _need_terminal()
@@ -512,16 +527,18 @@ def _open_after(machine: object, options: argparse.Namespace, title: str, *, sta
 
         headless.advance(machine, options.instructions)  # type: ignore[arg-type]
         start = False
-    return _open(machine, title, start=start, path=path)
+    return _open(machine, title, gdb, start=start, path=path)
 
 
-def _headless(machine: object, options: argparse.Namespace) -> int:
+def _headless(machine: object, options: argparse.Namespace, gdb: Listener | None, *, start: bool) -> int:
     from rvtui import headless, machines
 
     if options.save is not None:
         machines.check_writable(options.save)
     signature = getattr(options, "signature", None)
-    return headless.run(machine, limit=options.instructions, save=options.save, signature=signature)  # type: ignore[arg-type]
+    return headless.run(
+        machine, limit=options.instructions, save=options.save, signature=signature, gdb=gdb, start=start  # type: ignore[arg-type]
+    )  # fmt: skip
 
 
 def _snapshot(options: argparse.Namespace) -> int:
@@ -568,12 +585,14 @@ def _need_terminal() -> None:
         raise UsageError("the application needs a terminal: use --headless to run without one")
 
 
-def _open(machine: object, title: str, *, start: bool = True, path: str = "") -> int:
+def _open(
+    machine: object, title: str, gdb: Listener | None = None, *, start: bool = True, path: str = ""
+) -> int:
     from rvtui import application
 
     # The application handles the terminal's own signals; a lost terminal ends it as a closed pipe would.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    return application.run(machine, title=title, path=path, start=start)  # type: ignore[arg-type]
+    return application.run(machine, title=title, path=path, start=start, gdb=gdb)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

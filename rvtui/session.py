@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from emulator.errors import EmulatorError
 from emulator.hart import Access, Exit, ExitReason
 from emulator.isa import decode
-from emulator.machine import Machine
+from emulator.machine import MOST_TURNS, Machine
 from rvtui.runner import Runner
 from rvtui.subjects import Subject, console_names, consoles, default_subject, hart_index, hart_of, selected_vcpu
 
@@ -46,6 +46,8 @@ _STOP_TEXT = {
     ExitReason.IDLE: "idle: every hart waits and no timer is set",
     ExitReason.TRAP_LOOP: "trap loop: traps follow traps and nothing retires",
 }
+_CUT = (ExitReason.BUDGET, ExitReason.STOPPED)
+"""A run that ended because somebody cut it there."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,26 @@ class _Goal:
     """Instructions that the machine has executed when the run is over."""
 
 
+class Debugger(Protocol):
+    """Who stands beside the application and has stops of its own in the machine's lists. Called on the worker."""
+
+    def wants(self, exit: Exit) -> bool:
+        """Whether to stop there; a breakpoint knows no worlds."""
+        ...
+
+    def lifted(self) -> contextlib.AbstractContextManager[None]:
+        """Without what it has set."""
+        ...
+
+    def stopped(self) -> None:
+        """The machine stands still, or is another."""
+        ...
+
+
 class Session:
     """Runs a machine on a thread of its own. Any thread may call its methods; none of them blocks for long."""
 
-    def __init__(self, machine: Machine, *, path: str = "", pace: bool = True) -> None:
+    def __init__(self, machine: Machine, *, path: str = "", pace: bool = True, limit: int | None = None) -> None:
         self.machine = machine
         self.path = path
         self.pace = pace
@@ -103,6 +121,11 @@ class Session:
         """A machine that waits for input, with no timer set, stops."""
         self.stops = 0
         """How often it has come to a stand."""
+        self.limit = limit
+        """Where the machine stands still, by its `executed`."""
+        self.debugger: Debugger | None = None
+        self.exit: Exit | None = None
+        """How the last chunk or step ended; None where none did: paused, restored."""
         self.subject = default_subject(machine)
         self.view = View(0, False, False, "not started", 0, 0, 0.0, False, self.subject, console_names(machine))
         self.marks: dict[str, Any] = {}
@@ -247,6 +270,11 @@ class Session:
         return self._running
 
     @property
+    def closed(self) -> bool:
+        """Nothing that is asked will be answered."""
+        return self._closing
+
+    @property
     def reason(self) -> str:
         """Why the machine stands still, or "" while it runs."""
         return self._reason
@@ -297,15 +325,35 @@ class Session:
 
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """On the worker: without the breakpoint that a step over or a run to an address has set for itself."""
+        """On the worker: without the breakpoint that a step over or a run to an address has set for itself, and without
+        what a debugger has set."""
         address = self._goal.address if self._goal is not None and self._goal.owned else None
         if address is not None:
             self.machine.breakpoints.discard(address)
         try:
-            yield
+            with contextlib.nullcontext() if self.debugger is None else self.debugger.lifted():
+                yield
         finally:
             if address is not None:
                 self.machine.breakpoints.add(address)
+
+    # For a debugger, on the worker.
+
+    def go(self, *, leave_breakpoint: bool) -> None:
+        """Run. `leave_breakpoint`: the next instruction runs even if a breakpoint stands there. Raises EmulatorError
+        where the machine cannot go on."""
+        self._begin(_Goal())
+        self._leave_breakpoint = leave_breakpoint
+
+    def stand(self, reason: str) -> None:
+        """Stand still, if running."""
+        if self._running:
+            self._halt(reason)
+
+    def step_while(self, subject: Subject, inside: Callable[[], bool], most: int) -> None:
+        """Steps of `subject`, at least one and at most `most`, while `inside` says so. Other harts and VMs run as their
+        turns come. Raises EmulatorError where the machine cannot go on."""
+        self._step(most, subject, inside)
 
     def replace(self, machine: Machine, path: str = "") -> Future[None]:
         """Go on with another machine, as after a restore; it stands still."""
@@ -407,10 +455,16 @@ class Session:
             self._halt(kind + str(error))
 
     def _run_chunk(self) -> None:
+        most = None if self.limit is None else self.limit - self.machine.executed
+        if most is not None and most <= 0:
+            self._halt("the limit of instructions is reached")
+            return
         leave, self._leave_breakpoint = self._leave_breakpoint, False
         goal = self._goal
-        most = None if goal is None or goal.most is None else goal.most - self.machine.executed
+        if goal is not None and goal.most is not None:
+            most = goal.most - self.machine.executed if most is None else min(most, goal.most - self.machine.executed)
         exit = self._runner.run(most, share=URGENT_SHARE if self._urgent else 1.0, leave_breakpoint=leave)
+        self.exit = exit
         if exit.reason is ExitReason.IDLE and self.pace:
             self._runner.owed = FRAME_SECONDS
         self._slept += self._runner.owed
@@ -427,14 +481,20 @@ class Session:
             return
         if reason is ExitReason.BREAKPOINT and goal is not None and goal.address == exit.address:
             if goal.accept(self.machine):
-                self._halt(goal.reason)
-            elif goal.owned:
+                self._halt(goal.reason, exit)
+            elif goal.owned or not self._wanted(exit):
                 self._leave_breakpoint = True
             else:
-                self._halt(describe(self.machine, exit))
+                self._halt(describe(self.machine, exit), exit)
+            return
+        if not self._wanted(exit):
+            self._leave_breakpoint = True
             return
         self._finished = reason is ExitReason.HALTED
-        self._halt(describe(self.machine, exit))
+        self._halt(describe(self.machine, exit), exit)
+
+    def _wanted(self, exit: Exit) -> bool:
+        return self.debugger is None or self.debugger.wants(exit)
 
     def _begin(self, goal: _Goal) -> None:
         if self._finished:
@@ -450,19 +510,22 @@ class Session:
         self._reason = ""
         self._running = True
 
-    def _halt(self, reason: str) -> None:
+    def _halt(self, reason: str, exit: Exit | None = None) -> None:
         self._reason = reason
         self.stops += 1
+        self.exit = exit
         self._running = False
         self._drop_goal()
         self._dirty = True
+        if self.debugger is not None:
+            self.debugger.stopped()
 
     def _drop_goal(self) -> None:
         goal, self._goal = self._goal, None
         if goal is not None and goal.owned and goal.address is not None:
             self.machine.breakpoints.discard(goal.address)
 
-    def _step(self, count: int) -> None:
+    def _step(self, count: int, subject: Subject | None = None, inside: Callable[[], bool] = lambda: True) -> None:
         if self._finished:
             raise EmulatorError(f"the machine cannot go on: {self._reason}; restore a snapshot or start again")
         self._halt("")
@@ -472,10 +535,13 @@ class Session:
         for done in range(count):
             if self._closing:
                 break
-            exit = self._step_once(deadline)
-            if exit.reason not in (ExitReason.BUDGET, ExitReason.BREAKPOINT):
+            self.exit = exit = self._step_once(deadline, subject)
+            met = exit.reason is ExitReason.BREAKPOINT and subject is not None
+            if met or exit.reason not in (ExitReason.BUDGET, ExitReason.BREAKPOINT):
                 self._finished = exit.reason is ExitReason.HALTED
                 reason = describe(self.machine, exit)
+                break
+            if not inside():
                 break
             if time.monotonic() > deadline:
                 reason = f"stopped after {done + 1:,} steps: for more, until and break are faster"
@@ -483,12 +549,13 @@ class Session:
         self._reason = reason
         self._collect()
 
-    def _step_once(self, deadline: float) -> Exit:
-        """One instruction of what is looked at; other VMs have their turns until its own comes."""
+    def _step_once(self, deadline: float, subject: Subject | None) -> Exit:
+        """One instruction of `subject`, or of what is looked at; other VMs have their turns until its own comes. On a
+        bare machine without `subject`, of the hart whose turn it is."""
         machine = self.machine
-        vm, vcpu = selected_vcpu(machine, self.subject)
+        vm, vcpu = selected_vcpu(machine, subject or self.subject)
         if vcpu is None:
-            return machine.step()
+            return machine.step() if subject is None else self._step_hart(machine, subject.hart)
         host: Any = machine.host
         before = vcpu.instructions
         while vcpu.instructions == before:
@@ -500,8 +567,23 @@ class Session:
                 exit = machine.step()
             else:
                 exit = self._await_turn(vcpu, vcpu.pc)
-            if exit.reason is not ExitReason.BUDGET:
+            if exit.reason not in _CUT and self._wanted(exit):
                 return exit
+        return exit
+
+    def _step_hart(self, machine: Machine, index: int) -> Exit:
+        """Until this hart has made a step. Others stop at their breakpoints."""
+        hart = machine.harts[index]
+        start, pc = hart.progress, hart.pc
+        exit = machine.step()
+        for _ in range(MOST_TURNS):
+            if hart.progress != start:
+                break
+            if exit.reason is ExitReason.BREAKPOINT and (exit.hart, exit.address) == (index, pc):
+                return machine.resume(1)
+            if exit.reason not in _CUT and self._wanted(exit):
+                break
+            exit = (machine.run if exit.reason in _CUT else machine.resume)(1)
         return exit
 
     def _await_turn(self, vcpu: Any, pc: int) -> Exit:

@@ -331,12 +331,17 @@ class VcpuFace:
                 try:
                     data += self.hart.read_virtual(address, size, access, mode)
                 except TranslationError:
-                    gpa = self.missing(self.hart.walk(address, access, mode))
-                    if gpa is None or not self.vcpu.vm.has_memory(gpa, 1):
+                    gpa = self.unmapped(self.hart.walk(address, access, mode))
+                    if gpa is None:
                         raise
                     data += self.vcpu.vm.memory.read(gpa, size)
                 address, length = (address + size) & WORD, length - size
         return data
+
+    def unmapped(self, walk: Walk) -> int | None:
+        """As `missing`, where the guest has memory there."""
+        gpa = self.missing(walk)
+        return gpa if gpa is not None and self.vcpu.vm.has_memory(gpa, 1) else None
 
     @staticmethod
     def missing(walk: Walk) -> int | None:

@@ -428,7 +428,6 @@ BAD_LINES = [
     *[
         (["run", option, "x", "hello"], f"{option}: not available yet")
         for option in (
-            "--gdb",
             "--record",
         )
     ],

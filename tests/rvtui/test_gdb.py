@@ -475,7 +475,7 @@ def test_commands_of_rvtui_are_carried_out_about_the_chosen_thread() -> None:
         assert bench.session.subject.hart == 0  # the application looks where it did
         client.monitor("select 1")
         assert bench.session.subject.hart == 1
-        assert "is physical 0x80000000" in client.monitor(f"walk {RAM:#x}")
+        assert "physical 0x80000000" in client.monitor(f"walk {RAM:#x}")
         listed = client.monitor("help")
         for word in ("walk ADDRESS", "space [virtual", "save FILE", "world "):
             assert word in listed

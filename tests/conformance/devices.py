@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from assembler import assemble
 from rig import ADUE, BASE, HS, HU, INTERRUPT, LEAF, MIE, ONES, SPVP, USER, VS, D, M, Rig, Tables, U
 
 from emulator.devices.flash import FLASH, Flash
@@ -208,3 +209,21 @@ def _(shown: bool, before: bool) -> None:
             assert attempt(atomic, M, FLASH + 8) == 7, "not for atomics"
         assert rig.load(FLASH + 8) == 0x0123_4567_89AB_CDEF
         assert rig.load(tables.slot(ADDRESS + 0x1000)) & D == 0
+
+
+@rule(
+    "device.flash.itself",
+    "A store from flash that hides its own bank retires, once, and the next instruction cannot be fetched",
+    section=PMA,
+    cases=grid(command={"identity": READ_ID, "array": READ_ARRAY}),
+)
+def _(command: int) -> None:
+    rig = Rig(flash=[Flash()])
+    rig.machine.memory.write(FLASH + 0x200, assemble(FLASH + 0x200, "sw a2, 0(a1)\naddi a0, a0, 1\nself: j self").code)
+    rig.put(a0=0, a1=FLASH, a2=command)
+    rig.hart.pc = FLASH + 0x200
+    before = rig.csr("minstret")
+    rig.run(2)
+    hides = command == READ_ID
+    assert (rig.trap(), rig.x("a0")) == ((M, 1, FLASH + 0x204), 0) if hides else (None, 1)
+    assert rig.csr("minstret") - before == (1 if hides else 2)

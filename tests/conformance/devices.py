@@ -225,5 +225,5 @@ def _(command: int) -> None:
     before = rig.csr("minstret")
     rig.run(2)
     hides = command == READ_ID
-    assert (rig.trap(), rig.x("a0")) == ((M, 1, FLASH + 0x204), 0) if hides else (None, 1)
+    assert (rig.trap(), rig.x("a0")) == (((M, 1, FLASH + 0x204), 0) if hides else (None, 1))
     assert rig.csr("minstret") - before == (1 if hides else 2)

@@ -982,7 +982,7 @@ class Hart:
             odd = fresh.pc & self._align or fresh.x[0]
             if fresh.prv not in (0, 1, 3) or fresh.v > ("H" in self.isa) or (fresh.prv == 3 and fresh.v) or odd:
                 raise ValueError("mode, pc or x0")
-            if fresh.idle > fresh.clock or fresh.clock >> 62:
+            if fresh.idle > fresh.clock or fresh.clock >> 63:
                 raise ValueError("clock")
             if any(e.kind > 6 or e.from_mode > 4 or e.to_mode > 4 for e in fresh.ring):
                 raise ValueError("events")

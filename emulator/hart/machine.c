@@ -322,6 +322,12 @@ static bool trap(core *c, u64 cause, const trap_info *info, u32 mode, u64 *budge
 
 enum turn { TURN_EXIT, TURN_OVER, TURN_SPENT };
 
+/* When a hart that waits wakes by itself. */
+static u64 wakes_at(hart *h) {
+    const u64 alarm = hart_next_timer(h);
+    return alarm > LAST_SLEEP ? NEVER : alarm;
+}
+
 /* Let one hart run until its slice ends at clock `end`, the budget is spent, it waits, or the caller is needed. */
 static enum turn take_turn(core *c, u64 *budget, u64 end, hart_exit *out) {
     hart *h = &c->h;
@@ -338,7 +344,7 @@ static enum turn take_turn(core *c, u64 *budget, u64 end, hart_exit *out) {
         if (h->clock >= end) return TURN_OVER;
         if (h->waiting) {
             if (!hart_wfi_wakes(h)) {
-                const u64 alarm = hart_next_timer(h);
+                const u64 alarm = wakes_at(h);
                 if (alarm >= end) return TURN_OVER;
                 sleep_until(c, alarm);
             }
@@ -409,7 +415,7 @@ static u64 first_alarm(machine *m) {
         hart *h = &m->cores[i]->h;
         if (h->halted) continue;
         if (!h->waiting || hart_wfi_wakes(h)) return 0;
-        const u64 alarm = hart_next_timer(h);
+        const u64 alarm = wakes_at(h);
         if (alarm < first) first = alarm;
     }
     return first;

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from emulator.errors import EmulatorError
 from emulator.hart import Access, Mode
@@ -81,6 +81,29 @@ class Command:
 
 COMMANDS: dict[str, Command] = {}
 _ALIASES: dict[str, str] = {}
+
+
+class Candidate(NamedTuple):
+    """What may stand for an argument, and what it is."""
+
+    text: str
+    help: str = ""
+
+
+Kind = Callable[["Context", str], Iterable[Candidate]]
+"""What an argument that begins with a text may be; others are left out, so it may offer more than that."""
+
+KINDS: dict[str, Kind] = {}
+
+
+def kind(name: str) -> Callable[[Kind], Kind]:
+    """Register the decorated function as what completes arguments of a kind."""
+
+    def register(function: Kind) -> Kind:
+        KINDS[name] = function
+        return function
+
+    return register
 
 
 Carrier = TypeVar("Carrier", bound=Callable[..., Answer])
@@ -177,6 +200,8 @@ def complete(context: Context, line: str) -> list[str]:
 
 
 def _candidates(context: Context, kind: str, stem: str) -> Iterable[str]:
+    if kind in KINDS:
+        return [each.text for each in KINDS[kind](context, stem)]
     match kind:
         case "pane":
             return context.panes

@@ -448,8 +448,8 @@ class Machine:
             return self._done(answer or exit, granted - budget)
 
     def _stand(self, answer: Exit | None, exit: Exit) -> Exit | None:
-        """What an `exit` of the harts, which would end the run with `answer`, comes to by the stops: an answer that says
-        which are reached, or None to go on."""
+        """What an `exit` of the harts, which would end the run with `answer`, comes to by the stops: an answer that
+        says which are reached, or None to go on."""
         hits = self.stops.judge(exit)
         match exit.reason:
             case ExitReason.BREAKPOINT if not hits and exit.address not in self.breakpoints:

@@ -284,7 +284,7 @@ class Stops:
         self.looking = False
         """Whether any is for more than an address."""
         self.renewed: Callable[[], None] = lambda: None
-        """Called when the machine has been reset, before its first instruction: what names mean may be otherwise now."""
+        """Called when the machine has been reset, before its first instruction: names may mean something else now."""
 
     def __iter__(self) -> Iterator[Stop]:
         return iter(list(self._stops))
@@ -469,7 +469,8 @@ class Stops:
         hart = self._machine.harts[exit.hart]
         if isinstance(what, At):
             here = exit.reason is ExitReason.BREAKPOINT and exit.address == what.address & WORD
-            return Hit(stop, exit.hart, exit.address, hart.mode) if here and what.scope.holds(hart.mode, hart.hgatp) else None
+            here = here and what.scope.holds(hart.mode, hart.hgatp)
+            return Hit(stop, exit.hart, exit.address, hart.mode) if here else None
         if isinstance(what, Printed):
             console = next((console for each, console in heard if each is stop), None)
             return None if console is None else Hit(stop, exit.hart, hart.pc, hart.mode, console=console)
@@ -499,7 +500,8 @@ class Stops:
             return None
         if not what.scope.holds(seen.origin, seen.hgatp) or (what.changed and seen.old == seen.value):
             return None
-        return Hit(stop, seen.hart, seen.pc, seen.origin, seen, None, seen.old, seen.value if kinds & WRITE else seen.old)
+        value = seen.value if kinds & WRITE else seen.old
+        return Hit(stop, seen.hart, seen.pc, seen.origin, seen, None, seen.old, value)
 
     def _touched(self, stop: Stop, what: Touch, seen: Seen) -> Hit | None:
         for touch in seen.touches:
@@ -569,6 +571,6 @@ def _seen(s: Any) -> Seen:
     kinds = READ * bool(s.kinds & lib.SEEN_CSR_READ) | WRITE * bool(s.kinds & lib.SEEN_CSR_WRITE)
     return Seen(
         int(s.hart), int(s.pc), int(s.hgatp), int(s.hgatp_after), Mode(s.origin), Mode(s.target),
-        bool(s.kinds & lib.SEEN_TRAP), int(s.cause), int(s.tval), changes, csrs.BY_NUMBER[s.csr].name if csr else "", kinds,
-        int(s.old), int(s.value), touches,
+        bool(s.kinds & lib.SEEN_TRAP), int(s.cause), int(s.tval), changes,
+        csrs.BY_NUMBER[s.csr].name if csr else "", kinds, int(s.old), int(s.value), touches,
     )  # fmt: skip

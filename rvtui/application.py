@@ -39,6 +39,7 @@ from rvtui.panes.events import EventsPane
 from rvtui.panes.exits import ExitsPane
 from rvtui.panes.gstage import GStagePane
 from rvtui.panes.registers import RegistersPane
+from rvtui.panes.stops import StopsPane
 from rvtui.panes.vms import Overview, VmsPane, read_overview
 from rvtui.panes.walk import WalkPane
 from rvtui.session import Session
@@ -63,6 +64,7 @@ PANES: tuple[type[Pane], ...] = (
     WalkPane,
     ExitsPane,
     EventsPane,
+    StopsPane,
     OtherConsolePane,
 )
 NAMES = tuple(pane.NAME for pane in PANES if pane.KEY)
@@ -151,6 +153,7 @@ class Application(App[int]):
         Binding("n", "next", "step over", show=False),
         Binding("u", "ask_until", "run to address", show=False),
         Binding("b", "breakpoint", "breakpoint", show=False),
+        Binding("F", "finish", "to the end of the function", show=False),
         Binding("e", "edit", "edit", show=False),
         Binding("w", "ask_walk", "walk", show=False),
         Binding("S", "ask_save", "save", show=False),
@@ -551,12 +554,18 @@ class Application(App[int]):
         if address is None:
             self.ask("break at which address? a symbol, number or expression", "break ")
             return
-        future = self.session.toggle_breakpoint(address)
-        future.add_done_callback(
-            lambda done: self.post_message(
-                self.Asked(partial(self.say, f"breakpoint at {address:#x} {'set' if done.result() else 'removed'}"))
-            )
-        )
+        self.toggle_breakpoint(address)
+
+    def toggle_breakpoint(self, address: int) -> None:
+        def change(future: Future[bool]) -> None:
+            error = future.exception()
+            text = str(error) if error else f"breakpoint at {address:#x} {'set' if future.result() else 'removed'}"
+            self.post_message(self.Asked(partial(self.say, text, error=error is not None)))
+
+        self.session.toggle_breakpoint(address).add_done_callback(change)
+
+    def action_finish(self) -> None:
+        self.carry_out("finish")
 
     def _code_address(self) -> int | None:
         code = self._panes["code"]
@@ -647,6 +656,7 @@ class Application(App[int]):
 def run(machine: Machine, *, title: str = "", path: str = "", start: bool = True) -> int:
     """Open the application on a machine; returns the exit code."""
     session = Session(machine, path=path)
+    session.stops.open()
     session.start()
     try:
         application = Application(session, title=title, start=start)

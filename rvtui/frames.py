@@ -52,8 +52,9 @@ def frame_of(face: Any, symbols: Symbols) -> Frame:
 
 def _by_prologue(face: Any, start: int, pc: int) -> Frame | None:
     """From what the function has done to sp and ra on the straight way from its first instruction to pc."""
-    depth, saved = 0, None  # of sp below its value at entry; where below it ra is kept
-    kept = depth, saved  # behind the prologue: what holds again after a return in the middle
+    depth = 0  # of sp below its value at entry
+    saved: int | None = None  # where below that ra is kept
+    kept: tuple[int, int | None] = depth, saved  # behind the prologue: what holds again after a return in the middle
     at = start
     while at < pc:
         each = instruction_at(face, at)
@@ -80,7 +81,8 @@ def _by_prologue(face: Any, start: int, pc: int) -> Frame | None:
     stack = (face.x[SP] + depth) & WORD
     if saved is None:
         if not depth or _behind_call(face, face.x[RA]):
-            return Frame(int(face.x[RA]), stack, "by ra, at its entry" if pc == start else "by ra, which it has not stored")
+            how = "by ra, at its entry" if pc == start else "by ra, which it has not stored"
+            return Frame(int(face.x[RA]), stack, how)
         return None
     try:
         data = face.read_virtual((stack - saved) & WORD, 8, Access.LOAD)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from emulator.hart import ExitReason
+from emulator.hart import Exit, ExitReason
 from emulator.machine import Machine
 from rvtui.cli import STOPPED
 from rvtui.runner import Runner, Watch
@@ -22,6 +22,12 @@ from rvtui.text import clean
 
 LONGEST_LINE = 4096
 """With several guests: a line is printed at the latest when it has so many bytes."""
+
+
+_GOES_ON = frozenset(
+    {ExitReason.BUDGET, ExitReason.STOPPED, ExitReason.BREAKPOINT, ExitReason.WATCHPOINT, ExitReason.EVENT}
+)
+"""Nobody is there to look."""
 
 
 class Output:
@@ -146,6 +152,7 @@ def run(
     runner = Runner(machine, pace=source.terminal)
     target = None if limit is None else machine.executed + limit
     code, reason, ended = 0, "", False
+    exit: Exit | None = None
     with _typing(source), Watch(runner):
         while True:
             if limit is not None and target is not None and machine.executed >= target:
@@ -154,10 +161,11 @@ def run(
                 break
             # At a terminal, guest time spent asleep takes as long outside; keys cut it short.
             source.pump(runner.owed)
-            exit = runner.run(None if target is None else target - machine.executed)
+            left = None if target is None else target - machine.executed
+            exit = runner.run(left, leave_breakpoint=exit is not None and exit.reason is ExitReason.BREAKPOINT)
             output.pump()
             _warn(machine)
-            if exit.reason in (ExitReason.BUDGET, ExitReason.STOPPED, ExitReason.BREAKPOINT, ExitReason.WATCHPOINT):
+            if exit.reason in _GOES_ON:
                 continue
             if exit.reason is ExitReason.IDLE:
                 if not source.ended and source.pump(None):

@@ -517,7 +517,8 @@ class Session:
         finally:
             for mark in marks:
                 machine.stops.remove(mark)
-        if exit.reason is ExitReason.BREAKPOINT and (any(hit.stop in marks for hit in exit.hits) or host.current is vcpu):
+        ours = host.current is vcpu or any(hit.stop in marks for hit in exit.hits)
+        if exit.reason is ExitReason.BREAKPOINT and ours:
             return Exit(ExitReason.BUDGET)
         return exit
 

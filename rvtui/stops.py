@@ -344,7 +344,8 @@ def parse(machine: Machine, subject: Subject, line: str) -> Plan:
             if not targets:
                 raise StopError(f"exits to {more['to']}: a guest is left for M or HS")
             ends = f" to {more['to']}" if "to" in more else ""
-            return Plan(Trap(*causes, GUEST_MODES, targets, scope), f"exit {first}{ends}{where}".replace("  ", " "), home)
+            text = f"exit {first}{ends}{where}".replace("  ", " ")
+            return Plan(Trap(*causes, GUEST_MODES, targets, scope), text, home)
         case "csr":
             return Plan(*_csr(machine, subject, first, scope, where), home)
         case "mode":
@@ -690,7 +691,7 @@ class Book:
         return stop
 
     def set(self, subject: Subject, line: str, *, temporary: bool = False) -> Stop:
-        """Set what a line asks for ("break main if a0 == 3"). StopError and its like, and nothing set, where it cannot."""
+        """Set what a line asks for ("break main if a0 == 3"). StopError or the like, and nothing set, if it cannot."""
         line, condition = split_condition(line)
         plan = parse(self.machine, subject, line)
         if condition:
@@ -796,8 +797,8 @@ class Book:
         kept = [stop for stop in self.stops if not stop.temporary][:MOST_KEPT]
         entries = [
             {
-                "text": stop.note.text, "condition": stop.note.condition, "home": stop.note.home, "enabled": stop.enabled,
-                "ignore": stop.ignore,
+                "text": stop.note.text, "condition": stop.note.condition, "home": stop.note.home,
+                "enabled": stop.enabled, "ignore": stop.ignore,
             }
             for stop in kept
         ]  # fmt: skip

@@ -82,8 +82,8 @@ class ExitReason(IntEnum):
 
 @dataclass(frozen=True)
 class Exit:
-    """How a run ended. `executed` counts steps: instructions retired plus traps taken, over all harts. `hits`: the stops
-    that it is for (emulator/stops.py)."""
+    """How a run ended. `executed` counts steps: instructions retired plus traps taken, over all harts. `hits`: the
+    stops that it is for (emulator/stops.py)."""
 
     reason: ExitReason
     hart: int = 0

@@ -282,12 +282,17 @@ class Plan:
     home: str
 
 
-def _sections(text: str, words: Iterable[str]) -> tuple[str, dict[str, str]]:
-    """The first part of a line, and those that begin with one of `words`."""
+def _split(text: str) -> list[str]:
+    """Words; what stands in quotes is one."""
+    return re.findall(r"\"[^\"]*\"|'[^']*'|\S+", text)
+
+
+def _sections(text: str, words: Iterable[str], bare: bool) -> tuple[str, dict[str, str]]:
+    """The first part of a line, and those that begin with one of `words`. `bare`: there may be no first part."""
     parts: dict[str, list[str]] = {"": []}
     current = ""
-    for word in text.split():
-        if word.lower() in words and (current or parts[""]):
+    for word in _split(text):
+        if word.lower() in words and (current or parts[""] or bare):
             current = word.lower()
             if current in parts:
                 raise StopError(f"{text!r}: {current} is there twice")
@@ -299,7 +304,7 @@ def _sections(text: str, words: Iterable[str]) -> tuple[str, dict[str, str]]:
 
 def split_condition(text: str) -> tuple[str, str]:
     """A line and what stands behind its "if"."""
-    words = text.split()
+    words = _split(text)
     at = next((index for index, word in enumerate(words) if word.lower() == "if"), len(words))
     if at == len(words) - 1:
         raise StopError("if what? an expression, as in: if a0 == 3")
@@ -313,7 +318,7 @@ def parse(machine: Machine, subject: Subject, line: str) -> Plan:
     words = _WORDS.get("watch" if kind in WATCHES else kind)
     if words is None:
         raise StopError(f"no kind of stop is called {kind!r}")
-    first, more = _sections(rest, words)
+    first, more = _sections(rest, words, kind in ("trap", "exit", "mode"))
     home = home_of(machine, subject)
     guest = selected_guest(machine, subject)
     if "in" in more and kind != "console":
@@ -329,6 +334,7 @@ def parse(machine: Machine, subject: Subject, line: str) -> Plan:
         scope, where = ANYWHERE, ""
     if kind in WATCHES:
         return Plan(*_watch(machine, subject, kind, first, more, scope, where), home)
+    ends = "".join(f" {word} {more[word]}" for word in ("from", "to") if word in more)
     match kind:
         case "break":
             address, text = _address(machine, subject, first)
@@ -336,20 +342,19 @@ def parse(machine: Machine, subject: Subject, line: str) -> Plan:
         case "trap":
             causes = parse_causes(first)
             origins, targets = (parse_modes(more.get(word, "")) for word in ("from", "to"))
-            ends = "".join(f" {word} {more[word]}" for word in ("from", "to") if word in more)
             return Plan(Trap(*causes, origins, targets, scope), f"trap {first}{ends}{where}".replace("  ", " "), home)
         case "exit":
             causes = parse_causes(first)
             targets = parse_modes(more["to"]) & HOST_MODES if "to" in more else HOST_MODES
             if not targets:
                 raise StopError(f"exits to {more['to']}: a guest is left for M or HS")
-            ends = f" to {more['to']}" if "to" in more else ""
             text = f"exit {first}{ends}{where}".replace("  ", " ")
             return Plan(Trap(*causes, GUEST_MODES, targets, scope), text, home)
         case "csr":
             return Plan(*_csr(machine, subject, first, scope, where), home)
         case "mode":
-            return Plan(Change(_pairs(first, more), scope), f"mode {rest.partition(' in ')[0]}{where}".rstrip(), home)
+            text = f"mode {first}{ends}{where}".replace("  ", " ")
+            return Plan(Change(_pairs(first, more), scope), text, home)
         case _:
             return Plan(_printed(machine, subject, first, more), line.strip(), home)
 

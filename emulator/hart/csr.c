@@ -400,17 +400,17 @@ int32_t hart_next_interrupt(hart *h, uint32_t *mode)
     }
     if (h->prv == PRV_M)
         return -1;
-    /* HS-level interrupts are enabled in every mode below HS, so in VS and VU whatever SIE says. */
-    taken = ready & h->csr.mideleg & ~h->csr.hideleg;
+    /* All that is ready here is delegated: nothing holds up M-level interrupts below M. HS-level ones are enabled in every
+       mode below HS, so in VS and VU whatever SIE says. */
+    taken = ready & ~h->csr.hideleg;
     if (taken && (h->v || h->prv == PRV_U || h->csr.mstatus & MSTATUS_SIE)) {
         *mode = 1;
         return highest(taken);
     }
-    /* VS-level interrupts are never taken in U or HS. */
-    taken = ready & h->csr.mideleg & h->csr.hideleg;
-    if (taken && h->v && (h->prv == PRV_U || h->csr.vsstatus & VSSTATUS_SIE)) {
+    /* What is left of them with V=1 is delegated to VS-mode; such interrupts are never taken in U or HS. */
+    if (h->v && (h->prv == PRV_U || h->csr.vsstatus & VSSTATUS_SIE)) {
         *mode = 3;
-        int32_t code = highest(taken);
+        int32_t code = highest(ready);
         return code == INTERRUPT_LCOFI ? code : code - 1; /* VSEI, VSTI, VSSI appear to VS-mode as SEI, STI, SSI */
     }
     return -1;
@@ -425,31 +425,22 @@ static uint64_t next_timer(hart *h)
 {
     uint64_t enabled = h->csr.mie;
     uint64_t time, next = UINT64_MAX;
-    bool any = false;
     if (!(enabled & (MIP_MTIP | MIP_STIP | MIP_VSTIP)))
         return UINT64_MAX;
     time = hart_time(h);
-    if (enabled & MIP_MTIP && time < h->mtimecmp) {
+    if (enabled & MIP_MTIP && time < h->mtimecmp)
         next = h->mtimecmp;
-        any = true;
-    }
-    if (enabled & MIP_STIP && h->csr.menvcfg & MENVCFG_STCE && time < h->csr.stimecmp) {
-        if (h->csr.stimecmp < next)
-            next = h->csr.stimecmp;
-        any = true;
-    }
+    if (enabled & MIP_STIP && h->csr.menvcfg & MENVCFG_STCE && time < h->csr.stimecmp && h->csr.stimecmp < next)
+        next = h->csr.stimecmp;
     if (enabled & MIP_VSTIP && h->csr.henvcfg & HENVCFG_STCE) {
         uint64_t guest = time + h->csr.htimedelta;
         if (guest < h->csr.vstimecmp) {
             uint64_t ahead = h->csr.vstimecmp - guest;
-            if (ahead <= UINT64_MAX - time) {
-                if (time + ahead < next)
-                    next = time + ahead;
-                any = true;
-            }
+            if (ahead < next - time)
+                next = time + ahead;
         }
     }
-    return any ? hart_clock_at_time(h, next) : UINT64_MAX;
+    return hart_clock_at_time(h, next);
 }
 
 uint64_t hart_next_timer(hart *h)

@@ -208,7 +208,7 @@ uint64_t hart_clock_at_time(hart *h, uint64_t time) {
     const u64 now = hart_time(h);
     if (time <= now) return h->clock;
     const u64 ticks = time - now, base = h->clock / m->instructions_per_tick;
-    if (ticks > (NEVER / m->instructions_per_tick) - base - 1) return NEVER;
+    if (time == NEVER || ticks > (NEVER / m->instructions_per_tick) - base - 1) return NEVER;
     return (base + ticks) * m->instructions_per_tick;
 }
 

@@ -583,13 +583,12 @@ enum status fetch_page(core *c, u64 address, code_page **out) {
     return OK;
 }
 
-/* Two bytes of code at a virtual address, without any effect. -1 when they cannot be read. What was executed came through
-   the lookaside, if it knows the page, whatever the tables say now. */
+/* Two bytes of code at a virtual address that was fetched, without any effect: it came through the lookaside, which knows
+   the page, whatever the tables say now. -1 when it does not. */
 static i32 peek_parcel(core *c, u64 address) {
     const world w = world_of(c, c->h.prv, c->h.v);
     walk k = walk_of(c, &w, ACCESS_FETCH, 0, address);
-    k.probe = true;
-    if (!is_known(&k, c->fetch_tag) && !reach(&k, 2)) return -1;
+    if (!is_known(&k, c->fetch_tag)) return -1;
     region *r = find_region(c->m, k.physical, 2);
     if (!r) return -1;
     u16 parcel;

@@ -79,6 +79,7 @@ WRITTEN: dict[str, list[tuple[int, int]]] = {
         name: [(cbie << 4, cbie << 4) for cbie in (1, 3, 0)] + [(pmm << 32, pmm << 32) for pmm in (2, 3, 0)]
         for name in ("menvcfg", "senvcfg", "henvcfg")
     },
+    "mseccfg": [(pmm << 32, pmm << 32) for pmm in (2, 3, 0, 2)] + [(1 << 32, 2 << 32)],
     # A value that is not legal leaves the rest of the write as it is.
     **{f"{name} and others": [(2 << 4 | 1, 1), (1 << 32 | 0xC0, 0xC0)] for name in ("menvcfg", "senvcfg", "henvcfg")},
     "hstatus": [(VSXL64 | 2 << 48, VSXL64 | 2 << 48), (VSXL64 | 1 << 48 | 1 << 7, VSXL64 | 2 << 48 | 1 << 7)],

@@ -108,14 +108,18 @@ def _(offset: int) -> None:
         memory.write(PAGE, b"\xff" * 256)
         assert scene.execute(f".word {word('cbo.zero'):#x}", ADDRESS + offset).cause is None
         assert memory.read(PAGE, 256) == b"\xff" * start + bytes(64) + b"\xff" * (192 - start)
-    # By one run of a program, so that the page stays known.
+    # By one run of a program, so that the page stays known; and so does page 0, which it is not about.
+    scene.first.map(0, GPA + 0x1000, LEAF)
+    scene.second.map(GPA + 0x1000, PAGE + 0x1000, LEAF | USER)
     memory.write(PAGE, b"\xff" * 256)
+    memory.write(PAGE + 0x1000, b"\xff" * 256)
     rig = scene.rig
     zero = f".word {word('cbo.zero'):#x}\n"
-    rig.write(BASE, f"{zero}sd a2, 0(a3)\nsd a2, 56(a3)\naddi a1, a1, 7\n{zero}")
+    rig.write(BASE, f"sd a2, 0(zero)\n{zero}sd a2, 0(a3)\nsd a2, 56(a3)\naddi a1, a1, 7\n{zero}")
     rig.put(a1=ADDRESS + offset, a2=ONES, a3=ADDRESS + start)
     rig.hart.pc, rig.hart.mode = BASE, VS
-    rig.run(5)
+    rig.run(6)
+    assert memory.read(PAGE + 0x1000, 256) == b"\xff" * 256
     blocks = memory.read(PAGE + start, 64), memory.read(PAGE + start + 64, 64)
     if (offset + 7) & ~63 == start:
         assert blocks == (bytes(64), b"\xff" * 64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rig import BASE, HS, HU, LEAF, ONES, SPVP, USER, VS, M, U
+from rig import BASE, HS, HU, INTERRUPT, LEAF, MIE, ONES, SPVP, USER, VS, M, Rig, U
 
 from emulator.hart import Mode
 from emulator.machine import ACLINT, FINISHER, PLIC, RTC, UART
@@ -139,3 +139,21 @@ def _(mode: Mode) -> None:
     found = scene.execute(text, address_of(scene, COMPARE), steps=5)
     assert (found.cause, found.value) == (None, 12)
     assert (scene.rig.hart.pc, scene.rig.hart.mode) == (BASE + 20, mode)
+
+
+@rule(
+    "device.interrupt",
+    "A store that makes an interrupt pending retires, once, and the interrupt is taken before the next instruction",
+    section="Machine Interrupt (mip and mie) Registers",
+    cases=grid(which={"software": ("sw", ACLINT, 1, 3), "timer": ("sd", COMPARE, 0, 7)}, mode=(M, HS, U)),
+)
+def _(which: tuple[str, int, int, int], mode: Mode) -> None:
+    store, at, value, code = which
+    rig = Rig(f"{store} a2, 0(a1)\naddi a3, a3, 1\naddi a3, a3, 1\naddi a3, a3, 1", mode=mode)
+    rig.hart.mtimecmp = ONES
+    rig.set(mie=1 << code, mstatus=MIE)
+    rig.put(a1=at, a2=value, a3=0)
+    retired = rig.csr("minstret")
+    rig.run(2)
+    assert (rig.trap(), rig.csr("mepc"), rig.x("a3")) == ((M, INTERRUPT | code, 0), BASE + 4, 0)
+    assert rig.csr("minstret") == retired + 1

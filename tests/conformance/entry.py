@@ -308,7 +308,8 @@ def _(mode: Mode, bits: int, place: int, next: bool, flags: int) -> None:
     for page, to in ((0, last), (0x1000, PAGE))[: 1 + next]:
         scene.first.map(ADDRESS + page, GPA + page if mode.virtual else to, flags)
         scene.second.map(GPA + page, to, flags | USER)
-    rig.machine.memory.write(PAGE, b"\xaa" * 16)
+    for page in (last, PAGE):
+        rig.machine.memory.write(page, b"\xaa" * 0x1000)
     code = bits.to_bytes(4 if bits & 3 == 3 else 2, "little")
     rig.machine.memory.write(last + place, code[: 0x1000 - place])
     rig.machine.memory.write(PAGE, code[0x1000 - place :])

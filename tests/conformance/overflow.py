@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 
-from rig import BASE, DATA, HANDLER, HS, ILLEGAL, INTERRUPT, MPV, ONES, SIE, VIRTUAL, VS, VU, M, Rig, U
+from rig import BASE, DATA, HANDLER, HS, ILLEGAL, INTERRUPT, MIE, MPV, ONES, SIE, VIRTUAL, VS, VU, M, Rig, U
 
 from emulator.hart import Mode
+from emulator.isa.csrs import EVENTS
+from emulator.machine import INSTRUCTIONS_PER_TICK
 
 from .suite import grid, rule
 
 SECTION = "Sscofpmf Extension for Count Overflow and Mode-Based Filtering"
 MODES = (M, HS, U, VS, VU)
-OF, LCOFI = 1 << 63, 1 << 13
+OF, LCOFI, MTI = 1 << 63, 1 << 13, 1 << 7
 INHIBIT = {M: 1 << 62, HS: 1 << 61, U: 1 << 60, VS: 1 << 59, VU: 1 << 58}
+
+
+def number_of(event: str) -> int:
+    """The event's number in mhpmevent, which is the platform's choice."""
+    (number,) = (number for number, (name, _) in EVENTS.items() if name == event)
+    return number
 
 
 @rule(
@@ -138,6 +146,45 @@ def _(through: Mode, inhibited: Mode, which: str, deleg: tuple[int, int]) -> Non
     rig.run(spent.total() + 1)
     assert (rig.hart.mode, rig.hart.pc) == (last, handler + 20)
     assert rig.csr(which) - before == spent.total() - spent[inhibited]
+
+
+@rule(
+    "lcofi.wakes",
+    "A counter of cycles that overflows while the hart waits ends the wait where LCOFI is enabled, then and not before",
+    section=SECTION,
+    cases=grid(
+        event=("CYCLES", "INSTRUCTIONS"), enabled=(0, LCOFI), timer=(50, 5000), distance=(100, 1000), mie=(0, MIE)
+    ),
+)
+def _(event: str, enabled: int, timer: int, distance: int, mie: int) -> None:
+    """Beside mtimecmp, `timer` ticks ahead. Instructions do not count while the hart waits. With mstatus.MIE the
+    interrupt is taken before the next instruction."""
+    rig = Rig("wfi\nnop", mie=enabled | MTI, mstatus=mie, minstret=0)
+    code = number_of(event)
+    start = rig.hart.time
+    rig.hart.mtimecmp = start + timer
+    rig.set(mhpmevent3=code, mhpmcounter3=-distance * INSTRUCTIONS_PER_TICK & ONES)
+    rig.run(2)
+    woken = event == "CYCLES" and enabled and distance < timer
+    assert rig.hart.time - start == (distance if woken else timer)
+    if mie:
+        assert (rig.trap(), rig.csr("mepc")) == ((M, INTERRUPT | (13 if woken else 7), 0), BASE + 4)
+    else:
+        assert (rig.hart.pc, rig.csr("minstret")) == (BASE + 8, 2)
+    assert bool(rig.csr("mip") & LCOFI) == (event == "CYCLES" and distance < timer)
+
+
+@rule(
+    "lcofi.exact",
+    "LCOFI is taken behind the instruction that makes the counter overflow",
+    section=SECTION,
+    cases=grid(event=("CYCLES", "INSTRUCTIONS"), distance=(1, 2, 5, 100, 301), mode=(M, HS, U)),
+)
+def _(event: str, distance: int, mode: Mode) -> None:
+    rig = Rig("nop\n" * 400, mode=mode, mie=LCOFI, mstatus=MIE, mhpmcounter3=-distance & ONES)
+    rig.set(mhpmevent3=number_of(event))
+    rig.run(400)
+    assert (rig.trap(), rig.csr("mepc")) == ((M, INTERRUPT | 13, 0), BASE + 4 * distance)
 
 
 @rule(

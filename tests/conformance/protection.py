@@ -123,6 +123,57 @@ def _(mode: Mode, kind: str, which: str) -> None:
 
 
 @rule(
+    "pmp.fetch",
+    "Each half of an instruction is checked by itself, and no byte beside it; mtval names the half that fails",
+    section=PMP,
+    cases=grid(mode=(HS, VS, M), bits=(16, 32), at=(-4, -2)),
+)
+def _(mode: Mode, bits: int, at: int) -> None:
+    """Four bytes of a page can be executed; beyond them their entry permits nothing."""
+    scene = Scene(mode, 0 if mode is M else 3)
+    page = PAGE + 0x1000
+    scene.second.map(GPA, page, LEAF | USER)
+    scene.first.map(ADDRESS, GPA if mode.virtual else page, LEAF)
+    where = (page if mode is M else ADDRESS) + 0x404
+    scene.rig.set(pmpcfg0=0, pmpaddr0=page + 0x400 >> 2, pmpaddr1=page + 0x404 >> 2)
+    scene.rig.set(pmpaddr2=page >> 2 | 511, pmpaddr3=ONES)
+    scene.rig.set(pmpcfg0=EVERYTHING << 24 | (LOCK | NAPOT) << 16 | (TOR | LOCK | X) << 8)
+    instruction = 0x0001 if bits == 16 else 0x0000_0013
+    scene.rig.machine.memory.write(page + 0x404 + at, instruction.to_bytes(bits // 8, "little"))
+    found = scene.execute("jr a1", where + at, steps=2)
+    if at + bits // 8 <= 0:
+        assert (found.cause, scene.rig.hart.pc) == (None, where + at + bits // 8)
+    else:
+        assert (found.cause, found.tval, scene.rig.csr("mepc")) == (1, where, where + at)
+
+
+@rule(
+    "pmp.fetch.page",
+    "That a part of a page was executed says nothing about another part",
+    section=PMP,
+    cases=grid(
+        mode=(HS, VS, M), denied={"lower": (0, 0x800), "upper": (0x800, 0x1000), "middle": (0x7F0, 0x800)}, place=(0, 3)
+    ),
+)
+def _(mode: Mode, denied: tuple[int, int], place: int) -> None:
+    """One run of a program that executes on both sides of it first."""
+    scene = Scene(mode, 0 if mode is M else 3)
+    rig, page, (low, high) = scene.rig, PAGE + 0x1000, denied
+    scene.second.map(GPA, page, LEAF | USER)
+    scene.first.map(ADDRESS, GPA if mode.virtual else page, LEAF)
+    rig.set(pmpcfg0=0, **{f"pmpaddr{place}": page + low >> 2 | (high - low) // 8 - 1, f"pmpaddr{place + 1}": ONES})
+    rig.set(pmpcfg0=(EVERYTHING << 8 | NAPOT | LOCK | R | W) << 8 * place)
+    rig.machine.memory.write(page, b"\x82\x80" * 2048)  # c.jr ra
+    base = page if mode is M else ADDRESS
+    good = [base + at for at in (0x7E8, 0x900, 0, 0xFF0) if not low <= at < high]
+    rig.write(BASE, "\n".join(f"jalr ra, 0({name})\naddi a5, a5, 1" for name in ("a1", "a2", "a1", "a3")))
+    rig.put(a1=good[0], a2=good[-1], a3=base + (low + high) // 2, a5=0)
+    rig.hart.pc, rig.hart.mode = BASE, mode
+    rig.run(30)
+    assert (rig.csr("mcause"), rig.csr("mtval"), rig.x("a5")) == (1, base + (low + high) // 2, 3)
+
+
+@rule(
     "pmp.alone",
     "An entry of any kind counts at any place, others being off; what it does not name, no entry matches",
     section=PMP,

@@ -168,3 +168,17 @@ def _(lrwx: int, rlb: int) -> None:
     rig.set(mseccfg=MML | rlb, pmpcfg2=config)
     refused = not rlb and lrwx in (0b1001, 0b1010, 0b1011, 0b1101)
     assert rig.csr("pmpcfg2") & 0xFF == (0 if refused else config)
+
+
+@rule(
+    "smepmp.without",
+    "Without MML W without R is reserved and locked entries may execute, whatever else mseccfg has",
+    section=SECTION,
+    cases=grid(mseccfg={"none": 0, "MMWP": MMWP, "RLB": RLB, "PMM": 2 << 32}, rwx=range(8), lock=(0, 0x80)),
+)
+def _(mseccfg: int, rwx: int, lock: int) -> None:
+    rig = Scene(M).rig
+    rig.set(mseccfg=mseccfg)
+    rig.set(pmpcfg2=lock | 0x18 | rwx)
+    assert rig.csr("mseccfg") == mseccfg
+    assert rig.csr("pmpcfg2") == lock | 0x18 | (rwx & ~2 if rwx & 3 == 2 else rwx)

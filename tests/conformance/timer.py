@@ -84,6 +84,26 @@ def _(stce: int, compare: int) -> None:
 
 
 @rule(
+    "sstc.stip.kept",
+    "While stimecmp gives STIP, writes of mip leave the bit that software wrote, and henvcfg has no say in it",
+    section="Machine Interrupt (mip and mie) Registers",
+    cases=grid(before=(0, STI), written=(0, ONES), henvcfg=(0, STCE), others=(0, ONES & ~STCE)),
+)
+def _(before: int, written: int, henvcfg: int, others: int) -> None:
+    rig = at_time(NOW, "csrw mip, a0\ncsrw mip, a0", stimecmp=ONES, menvcfg=0)
+    rig.set(mip=before)
+    rig.set(menvcfg=STCE | others)
+    rig.set(henvcfg=henvcfg)
+    rig.put(a0=written)
+    rig.run(1)
+    assert not rig.csr("mip") & (STI | 1)
+    rig.set(menvcfg=others)
+    assert rig.csr("mip") & STI == before
+    rig.run(1)
+    assert rig.csr("mip") & STI == written & STI
+
+
+@rule(
     "sstc.stip.stce",
     "With menvcfg.STCE 0 the comparator gives no signal, whatever else is enabled",
     section=STIMECMP,
@@ -264,6 +284,8 @@ def _(which: str, delta: int, mode: Mode, enabled: bool) -> None:
 
 
 COMPARATORS = {"m": 1 << 7, "s": STI, "vs": VSTI}
+FAR = ONES // INSTRUCTIONS_PER_TICK - 50
+"""Ticks. A hart that has run for 5,000 instructions cannot have a clock so far ahead."""
 
 
 @rule(
@@ -283,7 +305,7 @@ def _(order: tuple[str, ...], enabled: tuple[str, ...], late: bool, closed: str)
         due[order[0]] = NOW - 1
     rig.hart.mtimecmp = due["m"]
     rig.set(stimecmp=due["s"], vstimecmp=due["vs"] + 500, mie=sum(COMPARATORS[name] for name in enabled))
-    rig.set(**{{"s": "menvcfg", "vs": "henvcfg"}[closed]: 0} if closed else {})
+    rig.set(**{{"s": "menvcfg", "vs": "henvcfg"}[closed]: ONES & ~STCE} if closed else {})
     rig.run(5)
     # menvcfg's bit is the guest's too.
     awake = set(enabled) - ({"s", "vs"} if closed == "s" else {closed})
@@ -291,6 +313,25 @@ def _(order: tuple[str, ...], enabled: tuple[str, ...], late: bool, closed: str)
         assert rig.hart.time == min(due[name] for name in awake) and not rig.hart.waiting
     else:
         assert rig.hart.waiting
+
+
+@rule(
+    "timer.far",
+    "A comparator that no clock of the hart will reach does not end the wait",
+    section="Wait for Interrupt",
+    cases=grid(which=list(COMPARATORS), ahead={"beyond": FAR, "further": FAR + 150, "2^60": 1 << 60, "2^63": 1 << 63}),
+)
+def _(which: str, ahead: int) -> None:
+    """The hart has run for a while: what it has behind it and what is ahead do not go into 64 bits together."""
+    rig = Rig("li a0, 5000\nloop: addi a0, a0, -1\nbnez a0, loop\nwfi\nself: j self")
+    rig.run(10_002)
+    rig.set(menvcfg=STCE, stimecmp=ONES, vstimecmp=ONES, mie=COMPARATORS[which])
+    rig.set(henvcfg=STCE)
+    due = rig.hart.time + ahead
+    rig.hart.mtimecmp = due if which == "m" else ONES
+    rig.set(**{f"{which}timecmp": due} if which != "m" else {})
+    rig.run(5)
+    assert rig.hart.waiting
 
 
 @rule(
@@ -308,9 +349,8 @@ def _(order: tuple[str, ...], enabled: tuple[str, ...]) -> None:
     rig.hart.mtimecmp = due["m"]
     rig.set(stimecmp=due["s"], vstimecmp=due["vs"] + 500, mie=sum(COMPARATORS[name] for name in enabled), mideleg=0)
     rig.hart.mode = U
-    while rig.trap() is None and rig.hart.time < NOW + 20:
-        rig.run(50)
     first = min(enabled, key=due.__getitem__)
+    rig.run((due[first] + 2 - NOW) * INSTRUCTIONS_PER_TICK)
     code = {"m": 7, "s": 5, "vs": 6}[first]
     assert rig.trap() == (M if first != "vs" else HS, INTERRUPT | code, 0)
     ahead = due[first] - NOW

@@ -13,7 +13,9 @@ import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from .engine import EQUAL, KILLED, STILLBORN, SURVIVED, Engine
 from .scope import every, explained, stale
@@ -33,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="list mutants, try none")
     parser.add_argument("--again", help="only what survived in this report")
     parser.add_argument(
+        "--known", action="append", default=[], help="an earlier report: what killed a mutant there goes first on it"
+    )
+    parser.add_argument(
         "--most", type=int, help="only so many cases of a rule: quicker, but survivors must be tried again"
     )
     parser.add_argument(
@@ -50,12 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.explained:
         mutants = [mutant for mutant in mutants if not explained(mutant)]
     if options.again:
-        rows = map(json.loads, Path(options.again).read_text().splitlines())
-        wanted = {(r["file"], r["function"], r["change"]) for r in rows if r["verdict"] == SURVIVED}
+        wanted = {key for key, row in rows_of(options.again) if row["verdict"] == SURVIVED}
         mutants = [mutant for mutant in mutants if (mutant.file, mutant.function, mutant.change) in wanted]
     if options.report and Path(options.report).exists():
-        rows = map(json.loads, Path(options.report).read_text().splitlines())
-        done = {(row["file"], row["function"], row["change"]) for row in rows}
+        done = {key for key, _ in rows_of(options.report)}
         mutants = [mutant for mutant in mutants if (mutant.file, mutant.function, mutant.change) not in done]
     if options.sample is not None:
         drawn = random.Random(options.seed).sample(range(len(mutants)), min(options.sample, len(mutants)))
@@ -65,8 +68,17 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{mutant.file}:{mutant.line} {mutant.function}: {mutant.change}")
         print(len(mutants))
         return 0
-    engine = Engine(mutants, options.jobs, most=options.most, beside=options.beside, first=cases_of(options.first))
+    known = {key: row["killer"] for report in options.known for key, row in rows_of(report) if row["verdict"] == KILLED}
+    engine = Engine(
+        mutants, options.jobs, most=options.most, beside=options.beside, first=cases_of(options.first), known=known
+    )
     return 1 if run(engine, options.report, control=not options.no_control) or lost else 0
+
+
+def rows_of(report: str) -> Iterator[tuple[tuple[str, str, str], dict[str, Any]]]:
+    """What a report says of each mutant, by its file, function and change; of one tried twice, the last comes last."""
+    for row in map(json.loads, Path(report).read_text().splitlines()):
+        yield (row["file"], row["function"], row["change"]), row
 
 
 def cases_of(words: list[str]) -> list[str]:

@@ -18,7 +18,7 @@ import sysconfig
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache, partial
@@ -311,7 +311,8 @@ class Killers:
 
 
 class Engine:
-    """Tries `mutants`, at most `jobs` at a time; of each rule at most `most` cases. `first`: cases to begin with."""
+    """Tries `mutants`, at most `jobs` at a time; of each rule at most `most` cases. `first`: cases to begin with;
+    `known`: the case that killed a mutant before, by its file, function and change: it is tried before all others."""
 
     def __init__(
         self,
@@ -321,8 +322,10 @@ class Engine:
         most: int | None = None,
         beside: bool = False,
         first: Sequence[str] = (),
+        known: Mapping[tuple[str, str, str], str] | None = None,
     ) -> None:
         self.mutants, self.jobs, self.most, self.beside, self.first = mutants, jobs, most, beside, first
+        self.known = known or {}
         self.killers = Killers()
         self.place = Path(tempfile.mkdtemp(prefix="mutation-"))
         self.bench = Bench(self.place)
@@ -365,6 +368,8 @@ class Engine:
 
     def _submit(self, number: int, mutant: AnyMutant | None) -> Future[Verdict]:
         first = [*self.killers.order(mutant.file, mutant.function), *self.first] if mutant else []
+        if mutant and (killer := self.known.get((mutant.file, mutant.function, mutant.change))):
+            first = [killer, *first]
         # The control is chosen too: as a number that no mutant has.
         number = number or len(self.mutants) + 1
         return self._pool.submit(_attempt, str(self.place), self.native, number, mutant, first, self.most, self.beside)

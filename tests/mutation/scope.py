@@ -52,6 +52,7 @@ _COUNTED = "statistics and the ring of events, for display"
 _KEPT = "watchpoints, decoded code, dirty pages: the caller's bookkeeping, tests/emulator/test_hart_engine"
 _SHOWN = "the record of a walk, for display"
 
+_TURNS = "whose turn it is of several harts, and how one alone sleeps: tests/emulator/test_machine"
 _FENCED = "software must fence behind a change of ADUE or PBMTE; here it need not"
 
 LINES: dict[tuple[str, str], str] = {
@@ -137,6 +138,12 @@ LINES: dict[tuple[str, str], str] = {
     ("take_turn", "if (UNLIKELY(c->watch_hit))"): "watchpoints",
     ("take_turn", "c->watch_hit"): "watchpoints",
     ("take_turn", "if (slice > CHUNK)"): "how often stops are looked for",
+    ("take_turn", "if (h->clock >= end)"): _TURNS,
+    ("take_turn", "if (alarm >= end)"): _TURNS,
+    ("take_turn", "c->redo = false"): _KEPT,
+    ("take_turn", "c->single = false"): _KEPT,
+    ("take_turn", "block *b = alone"): "a block is cut to the slice, however it is found",
+    ("trap", "return true"): "traps that the caller plays: tests/emulator/test_vmm",
 }
 
 _TRUE = "V, and a wait, are 0 or not 0"
@@ -227,8 +234,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("mmu.c", "fetch_page", "if (1 || (!pmp_uniform"): _CUT,
     ("mmu.c", "fetch_page", ".tag = ( PAGE_MASK)"): "fetches of the page are slow, for want of a quick form",
     ("mmu.c", "fetch_page", ".tag = (address & PAGE_MASK) ,"): "fetches of the page are slow, for want of a quick form",
-    ("mmu.c", "peek_parcel", "ACCESS_FETCH, 1, address"): _NOBODY,
-    ("mmu.c", "peek_parcel", "k.probe = false"): "what was executed has A",
     ("mmu.c", "peek_parcel", "return -2"): _READ,
     ("mmu.c", "peek_parcel", "if (0 && (!r))"): _READ,
     ("mmu.c", "peek_parcel", "find_region(c->m, k.physical, 3)"): _WHOLE,
@@ -244,6 +249,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("mmu.c", "instruction_bits", "((0 && (high < 0)) ?"): _READ,
     ("mmu.c", "is_device", "i <= m->devices"): "one more, of size 0",
     ("mmu.c", "device_access", "k->guest_physical & (size - 1)"): _LOW,
+    ("mmu.c", "device_access", "if (1 || (!store)) *value"): "what a store gets back does not count",
     ("mmu.c", "gstage_levels", "return mode >= 8 ?"): _MODES,
     ("mmu.c", "gstage_levels", "mode <= 11"): _MODES,
     ("mmu.c", "first_stage", "|| mode < 8 ) {"): _MODES,
@@ -310,13 +316,29 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("machine.c", "describe_instruction", "else if ( 1 && !c->trap.tinst)"): _NOT_ACCESS,
     ("machine.c", "describe_instruction", "else if (ACCESSES >> cause && !c->trap.tinst)"): _NOT_ACCESS,
     ("machine.c", "describe_instruction", "else if ( !c->trap.tinst)"): _NOT_ACCESS,
+    ("machine.c", "take_turn", "interrupt > 0"): "no interrupt has number 0",
+    ("machine.c", "take_turn", "interrupt >= 1"): "no interrupt has number 0",
+    ("machine.c", "take_turn", "if (b ) b = scratch"): "a block of its own for each run is slower, and nothing else",
+    ("machine.c", "take_turn", "b->n >= slice"): "a block of its own for each run is slower, and nothing else",
+    ("machine.c", "take_turn", "if (1 || (alone)) slice"): "one instruction at a time is slower, and nothing else",
+    ("machine.c", "take_turn", "if (1 || (alarm - h->clock < slice)"): "other limits follow; and how long a turn is",
+    ("machine.c", "sleep_until", "if (0 && (clock <="): "there is nothing to sleep",
+    ("machine.c", "sleep_until", "if (clock < c->h.clock)"): "there is nothing to sleep",
+    ("machine.c", "sleep_until", "if (1 || (UNLIKELY(c->armed)))"): "of none, none overflows",
+    ("csr_table.c", "mideleg", "SGEI: missing"): "csr_fit gives it to harts that have guest external interrupts",
+    **{
+        ("csr_table.c", "mip", change): "csr_write_mip and pending say what each bit is"
+        for change in ("VSSIP: read-only", "VSTIP: missing", "VSEIP: missing", "SGEIP: missing", "LCOFIP: read-only")
+    },
     ("csr_table.c", "marchid", "value 1"): "it names the implementation",
     ("csr_table.c", "mimpid", "value 1"): "it names the implementation",
     ("csr_table.c", "sstatus", ": writable"): "a view: mstatus has the last word",
     ("machine.c", "hart_clock_at_time", "if (0 && (time <= now))"): _LATER,
     ("machine.c", "hart_clock_at_time", "if (time < now)"): _LATER,
     ("machine.c", "hart_clock_at_time", "return 0 && (h->clock)"): _LATER,
-    ("machine.c", "hart_clock_at_time", "if (ticks >= (NEVER"): "no clock comes so far",
+    ("machine.c", "hart_clock_at_time", "if (time == NEVER || ticks >= (NEVER"): "no clock comes so far",
+    ("machine.c", "hart_clock_at_time", "if ( ticks > (NEVER"): "no clock comes so far",
+    ("csr.c", "guest_external", "return h->guest_lines ;"): "a wire that the hart has not is refused before",
     ("csr.c", "hart_next_interrupt", "*mode = 4;"): "take_trap knows M, HS and the rest, which is VS",
     ("csr.c", "entry_of", "csr_index[number ]"): _TWELVE,
     ("system.c", "do_csr_write", "number = (u32)csr ;"): _TWELVE,
@@ -326,6 +348,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("system.c", "finish_write", "return (0 && (is_quiet(number)))"): _SLOWER,
     ("system.c", "vmid_of", "(h->csr.hgatp ) >>"): "only bits of VMID are compared",
     ("system.c", "*", "return 0 && (fence_event("): _EVENT,
+    ("csr.c", "next_timer", "if (0 && (!(enabled &"): "of none, none comes",
+    ("csr.c", "next_timer", "if (!( (MIP_MTIP"): "of none, none comes",
+    ("csr.c", "next_timer", "if (!(enabled ))"): "of none, none comes",
+    ("csr.c", "next_timer", "ahead <= next - time"): "it is the same time",
+    ("csr.c", "next_timer", "stimecmp <= next"): "it is the same time",
     ("csr.c", "next_timer", "if ( MIP_MTIP &&"): _SOONER,
     ("csr.c", "next_timer", "if (enabled && time < h->mtimecmp)"): _SOONER,
     ("csr.c", "next_timer", "if ( time < h->mtimecmp)"): _SOONER,

@@ -19,6 +19,7 @@ RA, SP, S0 = 1, 2, 8
 WORD: Final = (1 << 64) - 1
 LONGEST: Final = 64 << 10
 """Bytes of a function that are looked through."""
+MOST_LABELS: Final = 16
 
 
 class FrameError(EmulatorError):
@@ -37,9 +38,8 @@ class Frame:
 def frame_of(face: Any, symbols: Symbols) -> Frame:
     """The frame of the function at pc. FrameError where nothing tells."""
     pc = face.pc
-    symbol = symbols.at(pc)
-    if symbol is not None and pc - symbol.address <= LONGEST:
-        found = _by_prologue(face, symbol.address, pc)
+    for start, certain in _starts(symbols, pc):
+        found = _by_prologue(face, start, certain, pc)
         if found is not None:
             return found
     found = _by_frame_pointer(face)
@@ -50,8 +50,17 @@ def frame_of(face: Any, symbols: Symbols) -> Frame:
     raise FrameError("no symbol, frame pointer or ra tells where this returns to: use until ADDRESS")
 
 
-def _by_prologue(face: Any, start: int, pc: int) -> Frame | None:
-    """From what the function has done to sp and ra on the straight way from its first instruction to pc."""
+def _starts(symbols: Symbols, pc: int) -> list[tuple[int, bool]]:
+    """Where the function may begin, the most likely first; certain where the symbol says that it is one."""
+    functions = [each.address for each in symbols.functions if pc - LONGEST <= each.address <= pc]
+    if functions:
+        return [(functions[-1], True)]
+    return [(each.address, False) for each in symbols if pc - LONGEST <= each.address <= pc][: -MOST_LABELS - 1 : -1]
+
+
+def _by_prologue(face: Any, start: int, certain: bool, pc: int) -> Frame | None:
+    """From what the function has done to sp and ra on the straight way from its first instruction to pc. Where it is
+    not certain that a function begins there, ra must point behind a call that leads there."""
     depth = 0  # of sp below its value at entry
     saved: int | None = None  # where below that ra is kept
     kept: tuple[int, int | None] = depth, saved  # behind the prologue: what holds again after a return in the middle
@@ -80,7 +89,7 @@ def _by_prologue(face: Any, start: int, pc: int) -> Frame | None:
         return None
     stack = (face.x[SP] + depth) & WORD
     if saved is None:
-        if not depth or _behind_call(face, face.x[RA]):
+        if _behind_call(face, face.x[RA], None if certain else start):
             how = "by ra, at its entry" if pc == start else "by ra, which it has not stored"
             return Frame(int(face.x[RA]), stack, how)
         return None
@@ -102,12 +111,14 @@ def _by_frame_pointer(face: Any) -> Frame | None:
     return Frame(returns, frame, "by the frame pointer s0") if _behind_call(face, returns) else None
 
 
-def _behind_call(face: Any, address: int) -> bool:
-    """Does a call end right before `address`?"""
+def _behind_call(face: Any, address: int, callee: int | None = None) -> bool:
+    """Does a call end right before `address`, and does it lead to `callee`, as far as it says where?"""
     for length in (4, 2):
-        each = instruction_at(face, (address - length) & WORD)
+        at = (address - length) & WORD
+        each = instruction_at(face, at)
         if each is not None and each.length == length and each.is_call:
-            return True
+            offset = each.target_offset
+            return callee is None or offset is None or (at + offset) & WORD == callee
     return False
 
 

@@ -170,7 +170,8 @@ def subject_of(machine: Machine, home: str) -> Subject:
 
 def guest_scope(hgatp: int) -> Scope:
     """A guest by where its G-stage is, whatever its VMID."""
-    return Scope(GUEST_MODES, worlds.identity(hgatp), worlds.identity((1 << 64) - 1))
+    mask = worlds.MODE.mask | worlds.PPN.mask
+    return Scope(GUEST_MODES, hgatp & mask, mask)
 
 
 def vmid_scope(vmid: int) -> Scope:

@@ -281,7 +281,8 @@ static enum status finish_write(core *c, u32 number, u64 value) {
         count(c, COUNT_SWITCHES);
         record(c, EVENT_HGATP, c->h.pc, c->h.csr.hgatp, 0, mode, mode);
     }
-    return is_quiet(number) && !c->m->seen.kinds ? OK : LEAVE;
+    if (c->m->seen.kinds) return LEAVE;
+    return is_quiet(number) ? OK : LEAVE;
 }
 
 enum status do_csr_write(core *c, u64 csr, u64 value, u64 source, u64 rd) {
@@ -309,7 +310,8 @@ static enum status modify_csr(core *c, u64 csr, u64 bits, bool set, bool write, 
         status = finish_write(c, number, set ? from | bits : from & ~bits);
     }
     c->h.x[rd] = old;
-    return status == OK && c->m->seen.kinds ? LEAVE : status;
+    if (status == OK && c->m->seen.kinds) return LEAVE;
+    return status;
 }
 
 enum status do_csr_set(core *c, u64 csr, u64 value, u64 source, u64 rd) {

@@ -308,7 +308,8 @@ def two_stages(rig: Rig) -> None:
 def test_three_kinds_of_address(address: int, space: Space, scope: Scope, where: list[int], warm: bool) -> None:
     rig = Rig()
     two_stages(rig)
-    program = rig.write(BASE, "again: nop\nsd a0, 8(a1)\nsd a0, 8(a2)\nsd a0, 16(a1)\nbeqz a3, end\nj again\nend: j end")
+    text = "again: nop\nsd a0, 8(a1)\nsd a0, 8(a2)\nsd a0, 16(a1)\nbeqz a3, end\nj again\nend: j end"
+    program = rig.write(BASE, text)
     rig.put(a0=1, a1=0x40_0000, a2=0x50_0000, a3=int(warm))
     if warm:
         rig.run(5)
@@ -558,7 +559,7 @@ def test_world_switches_and_consoles_of_vms() -> None:
 
 def everything(machine: Machine, place: int, data: int) -> None:
     """Stops of all kinds, some of which never end the run."""
-    no = dict(condition=lambda machine, hit: False)
+    no = {"condition": lambda machine, hit: False}
     for more in ({}, no):
         stop(machine, At(place), **more)
         stop(machine, Touch(data, 8, READ | WRITE), **more)

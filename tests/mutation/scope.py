@@ -23,6 +23,9 @@ NOT_MUTATED: dict[tuple[str, str], str] = {
     ("mmu.c", "hart_walk"): "the walk as the monitor shows it; programs never see it",
     ("mmu.c", "step"): "the record of a walk, for display",
     ("mmu.c", "check_watch"): "watchpoints belong to the debugger",
+    ("mmu.c", "find_guest_physical"): "watchpoints belong to the debugger",
+    ("mmu.c", "overlaps"): "watchpoints belong to the debugger",
+    ("mmu.c", "roams_here"): "watchpoints belong to the debugger",
     ("mmu.c", "mark_written"): "dirty pages and decoded code: the caller's bookkeeping",
     ("mmu.c", "hits_code"): "decoded code; self-modifying programs are tests/emulator/test_hart_engine's",
     ("mmu.c", "slot_of"): "which place of the lookaside: any will do",
@@ -51,6 +54,7 @@ NOT_MUTATED: dict[tuple[str, str], str] = {
 _COUNTED = "statistics and the ring of events, for display"
 _KEPT = "watchpoints, decoded code, dirty pages: the caller's bookkeeping, tests/emulator/test_hart_engine"
 _SHOWN = "the record of a walk, for display"
+_LOOKED = "what a debugger looks for: tests/emulator/test_stops"
 
 _TURNS = "whose turn it is of several harts, and how one alone sleeps: tests/emulator/test_machine"
 _FENCED = "software must fence behind a change of ADUE or PBMTE; here it need not"
@@ -62,6 +66,8 @@ LINES: dict[tuple[str, str], str] = {
     ("take_trap", "const u32 prv = h->prv, v = h->v, from"): _COUNTED,
     ("returned", "const u32 from"): _COUNTED,
     ("returned", "record("): _COUNTED,
+    ("returned", "const u64 pc"): _LOOKED,
+    ("returned", "if (looking("): _LOOKED,
     ("do_wfi", "record("): _COUNTED,
     ("fence_event", "const u32 mode"): _COUNTED,
     ("fence_event", "record("): _COUNTED,
@@ -74,6 +80,11 @@ LINES: dict[tuple[str, str], str] = {
     ("returned", "count("): _EVENT,
     ("take_trap", "count_trap("): _EVENT,
     ("finish_write", "record("): _COUNTED,
+    ("finish_write", "if (looking("): _LOOKED,
+    ("finish_write", "if (c->m->seen"): _LOOKED,
+    ("do_csr_write", "if (looking("): _LOOKED,
+    ("modify_csr", "if (looking("): _LOOKED,
+    ("modify_csr", "if (status == OK && c->m->seen"): _LOOKED,
     ("enter_mode", "const u64 now"): _COUNTED,
     ("enter_mode", "settle("): _COUNTED,
     ("enter_mode", "if (v && !c->h.v) guest_entered("): _COUNTED,
@@ -87,6 +98,11 @@ LINES: dict[tuple[str, str], str] = {
     ("resolve", "quick_entries("): "the quick form of what is known",
     ("ram", "u8 *flags"): _KEPT,
     ("ram", "const bool store"): _KEPT,
+    ("ram", "u8 *host"): _KEPT,
+    ("ram", "const u32 kinds"): _LOOKED,
+    ("ram", "if (check_watch("): _LOOKED,
+    ("ram", "const bool plain"): _KEPT,
+    ("atomic_host", "k.both"): _LOOKED,
     ("ram", "if (store"): _KEPT,
     ("ram", "access_fault(k)"): "all memory is writable so far",
     ("ram", "trapped(c, k)"): "all memory is writable so far",
@@ -125,6 +141,8 @@ LINES: dict[tuple[str, str], str] = {
     ("fence", "flush_jumps(c)"): "decoded jumps",
     ("trap", "c->h.trap_"): "the caller's way out of endless traps",
     ("trap", "if (c->h.trap_run"): "the caller's way out of endless traps",
+    ("trap", "const u32 from"): _LOOKED,
+    ("trap", "if (looking("): _LOOKED,
     ("trap", "if (c->h.host_modes"): "traps that the caller plays: tests/emulator/test_vmm",
     ("trap", "out->"): "traps that the caller plays: tests/emulator/test_vmm",
     ("trap", "leave("): "traps that the caller plays: tests/emulator/test_vmm",
@@ -137,6 +155,7 @@ LINES: dict[tuple[str, str], str] = {
     ("take_turn", "c->at_break"): "breakpoints",
     ("take_turn", "if (UNLIKELY(c->watch_hit))"): "watchpoints",
     ("take_turn", "c->watch_hit"): "watchpoints",
+    ("take_turn", "if (seen("): _LOOKED,
     ("take_turn", "if (slice > CHUNK)"): "how often stops are looked for",
     ("take_turn", "if (h->clock >= end)"): _TURNS,
     ("take_turn", "if (alarm >= end)"): _TURNS,

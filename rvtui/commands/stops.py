@@ -165,7 +165,7 @@ def _delete(context: Context, which: str = "") -> str:
     return _said(chosen, "removed")
 
 
-@command("stops", "list what the machine stops for", aliases=("breakpoints",))
+@command("stops", "list the breakpoints, watches and other stops", aliases=("breakpoints",))
 def _stops(context: Context) -> Report:
     machine = context.session.machine
     rows = stops.rows(machine)

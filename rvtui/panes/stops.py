@@ -31,10 +31,10 @@ class StopsPane(Pane):
     KEY = "B"
     CURSOR = True
     HELP = (
-        "Breakpoints (break), watches (watch, rwatch, awatch) and events (catch trap, exit, csr, mode, console): number,"
-        " what they wait for, and how often they were hit; one that never was says so, and if nothing maps its address."
-        " ● acts, ◆ acts if its condition holds, ○ is disabled. Enter, or a click on the sign, enables and disables;"
-        " x or Delete, or a click on ✕, removes; a asks for a new one, c for a condition."
+        "Breakpoints (break), watches (watch, rwatch, awatch) and events (catch trap, exit, csr, mode, console):"
+        " number, what they wait for, how often they were hit; one that never was says so, and if nothing maps its"
+        " address. ● acts, ◆ acts if its condition holds, ○ is disabled. Enter, or a click on the sign, enables and"
+        " disables; x or Delete, or a click on ✕, removes; a asks for a new one, c for a condition."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x,delete", "remove", "remove", show=False),

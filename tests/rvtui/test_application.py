@@ -429,8 +429,8 @@ async def test_the_command_bar_completes_and_remembers() -> None:
 async def test_the_palette_offers_the_commands() -> None:
     async with opened(["hello"], running=False) as desk:
         await desk.press("ctrl+p")
-        await desk.shows("breakpoint")
-        await desk.type("breakpoints")
+        await desk.shows("let the machine run")
+        await desk.type("stops")
         await desk.pilot.pause(0.5)
         await desk.press("enter")
         await desk.shows("no breakpoints")

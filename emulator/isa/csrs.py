@@ -863,7 +863,7 @@ def _virtual_supervisor_registers() -> Iterator[Csr]:
     )
     # Shlcofideleg: LCOFIP and LCOFIE are those of sip and sie, which mideleg shows.
     codes = (*_VS_CODES, _LCOFI)
-    gates = ("hideleg", "mideleg")
+    gates = ("hideleg",)  # where mideleg has a bit zero, hideleg has
     bits = _interrupt_bits("E", codes, codes, shift=1)
     view = View("mie", 1, gates, unmoved=1 << _LCOFI)
     yield row(0x204, "vsie", "interrupts enabled in VS-mode", bits, view=view)

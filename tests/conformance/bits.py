@@ -57,6 +57,9 @@ REGISTERS: dict[str, tuple[int, int]] = {
     "mtval": (0, ONES), "stval": (0, ONES), "vstval": (0, ONES), "htval": (0, ONES), "mtval2": (0, ONES),
     "htimedelta": (0, ONES), "stimecmp": (0, ONES), "vstimecmp": (0, ONES),
     "mcause": (0, ONES), "scause": (0, ONES), "vscause": (0, ONES), "mtinst": (0, ONES), "htinst": (0, ONES),
+    # ENVCFG, SE; this hart has not what the others are for: AIA, IMSIC, Sscsrind, Sdtrig, Smctr, Ssqosid, Zcmt, Zfinx
+    "mstateen0": (0, bits(62, 63)), "hstateen0": (0, bits(62, 63)), "sstateen0": (0, 0),
+    **{f"{level}stateen{n}": (0, bits(63)) for level in "mh" for n in (1, 2, 3)},
     "mvendorid": (0, 0), "mconfigptr": (0, 0), "hgeip": (0, 0), "hgeie": (0, 0),
 }  # fmt: skip
 
@@ -105,6 +108,21 @@ def _(name: str) -> None:
 
 
 @rule(
+    "csr.fcsr",
+    "fflags is bits 4 to 0 of fcsr, frm bits 7 to 5: what is written to one shows in the other",
+    section="Floating-Point Control and Status Register",
+    cases=grid(frm=range(8), fflags=(0, 1, 16, 31)),
+)
+def _(frm: int, fflags: int) -> None:
+    rig = Rig(mstatus=bits(FS))
+    rig.set(fcsr=0)
+    rig.set(frm=frm, fflags=fflags)
+    assert rig.csr("fcsr") == frm << 5 | fflags
+    rig.set(fcsr=0xFF & ~(frm << 5 | fflags))
+    assert (rig.csr("frm"), rig.csr("fflags")) == (7 & ~frm, 31 & ~fflags)
+
+
+@rule(
     "csr.henvcfg.kept",
     "Of henvcfg, menvcfg takes away ADUE, PBMTE and STCE alone, at once",
     section="Hypervisor Environment Configuration Register (henvcfg)",
@@ -129,6 +147,8 @@ def _(name: str) -> None:
     rig = Rig()
     if name in ("hcounteren", "scounteren"):
         rig.set(mcounteren=ONES)
+    if name.startswith("hstateen"):
+        rig.set(**{f"m{name[1:]}": ONES})
     if rig.hart.csr(name) == zeros == ones:
         return
     rig.set(**{name: 0})

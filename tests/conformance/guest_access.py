@@ -35,7 +35,7 @@ from rig import (
 from emulator.hart import Mode
 from emulator.machine import UART
 
-from .scene import ADDRESS, GPA, GUEST_LEVELS, LEVELS, MEMORY, PAGE, STORED, VALUE, Scene, guest_entry
+from .scene import ADDRESS, GPA, GUEST_LEVELS, GUEST_TABLES, LEVELS, MEMORY, PAGE, STORED, VALUE, Scene, guest_entry
 from .suite import grid, rule
 from .translation import RWX, protect
 
@@ -243,6 +243,37 @@ def _(kind: str, vs: int, g: int, menvcfg: int, henvcfg: int) -> None:
     scene.first.map(ADDRESS, GPA, V | R | W | X | vs)
     scene.second.map(GPA, PAGE, V | R | W | X | USER | g)
     scene.check(kind, ADDRESS)
+
+
+@rule(
+    "hlv.follows",
+    "HLV goes by hgatp and vsatp as they are: another VMID or ASID is another address space at once, without a fence",
+    section=HLV,
+    cases=grid(mode=(M, HS), spvp=(0, SPVP), which=("hgatp", "vsatp")),
+)
+def _(mode: Mode, spvp: int, which: str) -> None:
+    """One run, with the former space again at its end."""
+    scene = scene_for(mode, LEAF | (0 if spvp else USER), hstatus=HU | spvp)
+    rig = scene.rig
+    scene.second.map(GPA + 0x1000, PAGE + 0x1000, LEAF | USER)
+    if which == "hgatp":
+        other = Tables(rig, 3, guest=True, at=GUEST_TABLES + 0x8_0000)
+        for at in range(BASE, BASE + MEMORY, 1 << 21):
+            other.map(at, at, LEAF | USER, 1)
+        other.map(GPA, PAGE + 0x1000, LEAF | USER)
+        atps = scene.second.atp | 1 << 44, other.atp | 2 << 44
+    else:
+        other = Tables(rig, 3, at=GUEST_TABLES + 0x8_0000)
+        other.map(ADDRESS, GPA + 0x1000, LEAF | (0 if spvp else USER))
+        atps = scene.first.atp | 1 << 44, other.atp | 2 << 44
+    rig.store(PAGE, 111)
+    rig.store(PAGE + 0x1000, 222)
+    lines = [f"csrw {which}, {atp}\nhlv.d {to}, (a1)" for atp, to in (("a2", "a4"), ("a3", "a5"), ("a2", "a6"))]
+    rig.write(BASE, "\n".join(lines))
+    rig.put(a1=ADDRESS, a2=atps[0], a3=atps[1])
+    rig.hart.pc, rig.hart.mode = BASE, mode
+    rig.run(6)
+    assert [rig.x(name) for name in ("a4", "a5", "a6")] == [111, 222, 111]
 
 
 @rule(

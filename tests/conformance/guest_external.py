@@ -26,6 +26,10 @@ def _(geilen: int) -> None:
     assert rig.csr("hgeie") == (1 << geilen + 1) - 2
     assert rig.csr("mideleg") & SGEI and not rig.csr("hideleg") & SGEI
     assert rig.csr("mie") & SGEI == SGEI == rig.csr("hie") & SGEI
+    rig.set(hie=0)
+    assert not rig.csr("mie") & SGEI
+    rig.set(hie=SGEI)
+    assert rig.csr("mie") & SGEI
     for value in range(64):
         rig.set(hstatus=value << 12)
         found = rig.csr("hstatus") >> 12 & 0x3F

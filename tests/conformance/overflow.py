@@ -89,6 +89,23 @@ def _(hideleg: int) -> None:
 
 
 @rule(
+    "lcofi.write",
+    "sip and sie write LCOFIP and LCOFIE where mideleg has bit 13, vsip and vsie where hideleg has it too",
+    section="Virtual Supervisor Interrupt (vsip and vsie) Registers",
+    rows=(74,),
+    cases=grid(deleg={"none": (0, 0), "HS": (LCOFI, 0), "VS": (LCOFI, LCOFI)}, names=(("sip", "mip"), ("sie", "mie"))),
+)
+def _(deleg: tuple[int, int], names: tuple[str, str]) -> None:
+    rig = Rig(mideleg=deleg[0], hideleg=deleg[1])
+    name, whole = names
+    for each, bit in ((name, deleg[0]), (f"v{name}", deleg[1])):
+        for before in (0, LCOFI):
+            rig.set(**{whole: before})
+            rig.set(**{each: before ^ LCOFI})
+            assert rig.csr(whole) & LCOFI == before ^ bit, each
+
+
+@rule(
     "lcofi.hideleg",
     "hideleg bit 13 is read-only zero while mideleg has it zero",
     section="Machine Interrupt Delegation (mideleg) Register",

@@ -349,6 +349,28 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         ("csr_table.c", "mip", change): "csr_write_mip and pending say what each bit is"
         for change in ("VSSIP: read-only", "VSTIP: missing", "VSEIP: missing", "SGEIP: missing", "LCOFIP: read-only")
     },
+    **{
+        ("csr_table.c", name, f"{bit}: writable"): "a view: csr_write_mip has the last word"
+        for name, bits in (("hip", ("VSTIP", "VSEIP", "SGEIP")), ("vsip", ("STIP", "SEIP")))
+        for bit in bits
+    },
+    **{
+        ("csr_table.c", "mseccfg", f"{bit}: read-only"): "csr_write_mseccfg says what can be written"
+        for bit in ("MML", "MMWP", "RLB", "PMM")
+    },
+    **{
+        ("csr_table.c", name, f"{bit}: read-only"): "the register's own write function says what can be written"
+        for name in ("mcyclecfg", "minstretcfg", "mhpmevent3", "mhpmevent15", "mhpmevent31")
+        for bit in ("MINH", "SINH", "UINH", "VSINH", "VUINH", *["OF"] * name.startswith("mhpm"))
+    },
+    **{
+        ("csr_table.c", f"hpmcounter{n}", "COUNT: missing"): "a view: mhpmcounter has the last word"
+        for n in (3, 15, 31)
+    },
+    ("csr_table.c", "stimecmp", "other value at reset"): "what it holds at reset is not specified",
+    ("csr_table.c", "vstimecmp", "other value at reset"): "what it holds at reset is not specified",
+    ("csr_table.c", "hstatus", "no after"): "HLV asks for what it goes by, SPVP and HUPMM, each time",
+    ("csr_table.c", "henvcfg", "DTE: writable"): "menvcfg, which gates it, has it not",
     ("csr_table.c", "marchid", "value 1"): "it names the implementation",
     ("csr_table.c", "mimpid", "value 1"): "it names the implementation",
     ("csr_table.c", "sstatus", ": writable"): "a view: mstatus has the last word",

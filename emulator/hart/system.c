@@ -272,10 +272,17 @@ static bool is_quiet(u32 number) {
     return (number & 0x0fc) == 0x040 || number <= CSR_FCSR || number == CSR_SATP;
 }
 
+static bool looked_for(core *c, u32 number) {
+    const u32 meant = csr_meant(&c->h, number);
+    return c->m->filter.csr_writes[meant >> 6] >> (meant & 63) & 1;
+}
+
 static enum status finish_write(core *c, u32 number, u64 value) {
-    const u64 hgatp = c->h.csr.hgatp, old = looking(c, SEEN_CSR_WRITE) ? csr_read(&c->h, number) : 0;
+    const u64 hgatp = c->h.csr.hgatp;
+    const bool told = looking(c, SEEN_CSR_WRITE) && looked_for(c, number);
+    const u64 old = told ? csr_read(&c->h, number) : 0;
     csr_write(&c->h, number, value);
-    if (looking(c, SEEN_CSR_WRITE)) saw_csr(c, SEEN_CSR_WRITE, number, old, csr_read(&c->h, number));
+    if (told) saw_csr(c, SEEN_CSR_WRITE, number, old, csr_read(&c->h, number));
     if (hgatp != c->h.csr.hgatp) {
         const u32 mode = mode_index(c->h.prv, c->h.v);
         count(c, COUNT_SWITCHES);

@@ -47,6 +47,7 @@ NOT_MUTATED: dict[tuple[str, str], str] = {
     ("csr.c", "csr_fit"): "how a machine is made: tests/emulator/test_guest_interrupts",
     ("counters.c", "count_event"): _EVENT,
     ("counters.c", "count_trap"): _EVENT,
+    ("system.c", "looked_for"): "what a debugger looks for: tests/emulator/test_stops",
     ("system.c", "record"): "the ring of events, for display",
     ("system.c", "settle"): "instructions by mode and guest, for display",
 }
@@ -80,7 +81,9 @@ LINES: dict[tuple[str, str], str] = {
     ("returned", "count("): _EVENT,
     ("take_trap", "count_trap("): _EVENT,
     ("finish_write", "record("): _COUNTED,
-    ("finish_write", "if (looking("): _LOOKED,
+    ("finish_write", "const bool told"): _LOOKED,
+    ("finish_write", "const u64 old"): _LOOKED,
+    ("finish_write", "if (told)"): _LOOKED,
     ("finish_write", "if (c->m->seen"): _LOOKED,
     ("do_csr_write", "if (looking("): _LOOKED,
     ("modify_csr", "if (looking("): _LOOKED,

@@ -293,12 +293,12 @@ def two_stages(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("address", "space", "scope", "where"),
     [
-        (0x40_0008, Space.VIRTUAL, Scope(), [4]),
+        (0x40_0008, Space.VIRTUAL, Scope(), [4, 16]),
         (0x50_0008, Space.VIRTUAL, Scope(), [8]),
-        (0x1000_0008, Space.GUEST, Scope(), [4, 8]),
-        (DATA + 8, Space.PHYSICAL, Scope(), [4, 8]),
+        (0x1000_0008, Space.GUEST, Scope(), [4, 8, 16]),
+        (DATA + 8, Space.PHYSICAL, Scope(), [4, 8, 16]),
         (0x1000_0008, Space.VIRTUAL, Scope(), []),
-        (0x1000_0008, Space.GUEST, Scope(GUEST_MODES, 3 << 44, 0x3FFF << 44), [4, 8]),
+        (0x1000_0008, Space.GUEST, Scope(GUEST_MODES, 3 << 44, 0x3FFF << 44), [4, 8, 16]),
         (0x1000_0008, Space.GUEST, Scope(GUEST_MODES, 4 << 44, 0x3FFF << 44), []),
         (0x40_0008, Space.VIRTUAL, Scope(frozenset({VU})), []),
         (DATA + 8, Space.PHYSICAL, Scope(HOST_MODES), []),
@@ -308,11 +308,11 @@ def two_stages(rig: Rig) -> None:
 def test_three_kinds_of_address(address: int, space: Space, scope: Scope, where: list[int], warm: bool) -> None:
     rig = Rig()
     two_stages(rig)
-    text = "again: nop\nsd a0, 8(a1)\nsd a0, 8(a2)\nsd a0, 16(a1)\nbeqz a3, end\nj again\nend: j end"
+    text = "again: nop\nsd a0, 8(a1)\nsd a0, 8(a2)\nsd a0, 16(a1)\nsd a0, 8(a1)\nbeqz a3, end\nj again\nend: j end"
     program = rig.write(BASE, text)
     rig.put(a0=1, a1=0x40_0000, a2=0x50_0000, a3=int(warm))
     if warm:
-        rig.run(5)
+        rig.run(7)
         rig.put(a3=0)
     mine = stop(rig.machine, Touch(address, 8, WRITE, space, scope))
     seen = []

@@ -275,6 +275,8 @@ class Stops:
     def __init__(self, machine: Machine, native: Any, places: Places) -> None:
         self._machine, self._native, self._places = machine, native, places
         self._stops: list[Stop] = []
+        self._last = 0
+        """The highest number ever given."""
         self._breaks: set[tuple[int, Scope]] = set()
         self._watches: dict[tuple[int, int, Space, Scope], int] = {}
         self._seen = ffi.new("stop_seen *")
@@ -309,13 +311,14 @@ class Stops:
         and then nothing has changed."""
         self.check(stop.what)
         if not hidden and not stop.number:
-            stop.number = max((each.number for each in self._stops), default=0) + 1
+            stop.number = self._last + 1
         self._stops.append(stop)
         try:
             self.arm()
         except ConfigurationError:
             self.remove(stop)
             raise
+        self._last = max(self._last, stop.number)
         return stop
 
     def remove(self, stop: Stop) -> None:

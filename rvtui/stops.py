@@ -413,7 +413,7 @@ def _csr(machine: Machine, subject: Subject, text: str, scope: Scope, where: str
     if name not in csrs.BY_NAME:
         raise StopError(f"there is no CSR {name!r}")
     # A guest's own name for it is that of the register that it stands for.
-    inside = scope.mask or (scope is ANYWHERE and hart_of(machine, subject).mode.virtual)
+    inside = scope.modes <= GUEST_MODES or (scope is ANYWHERE and hart_of(machine, subject).mode.virtual)
     name = csrs.BY_NAME[name].v_alias or name if inside else name
     what = CsrAccess(name, kinds or WRITE, changed, scope)
     how = next(word for word, each in ACCESSES.items() if each == what.kinds)

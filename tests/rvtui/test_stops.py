@@ -77,6 +77,11 @@ def guest(machine: Machine, index: int = 0, modes: frozenset[Mode] = frozenset({
             lambda m: Touch(RAM, 2, 1, Space.PHYSICAL),
         ),
         ("csr satp", "csr vsatp write in hello", lambda m: CsrAccess("vsatp", 2, False, guest(m))),
+        (
+            "csr satp in VU, VS",
+            "csr vsatp write in VU, VS",
+            lambda m: CsrAccess("vsatp", 2, False, Scope(frozenset({VS, VU}))),
+        ),
         ("csr satp in HS", "csr satp write in HS", lambda m: CsrAccess("satp", 2, False, Scope(frozenset({HS})))),
         ("csr hgatp access changed in any", "csr hgatp access changed in any", lambda m: CsrAccess("hgatp", 3, True)),
         ("trap", "trap in hello", lambda m: Trap(scope=guest(m))),
@@ -460,7 +465,7 @@ async def test_a_stop_is_told_on_top_and_finish_has_a_key() -> None:
         assert "guest-page fault" in desk.screen()[0]
         desk.application.carry_out("delete 1")
         desk.application.carry_out("tbreak print")
-        await desk.until(lambda: [each.number for each in desk.machine.stops] == [1])
+        await desk.until(lambda: [each.number for each in desk.machine.stops] == [2])
         await desk.press("space")
         await desk.until(lambda: "breakpoint at" in desk.screen()[0] and not len(desk.machine.stops))
         ra = hart_of(desk.machine, desk.session.subject).x[1]

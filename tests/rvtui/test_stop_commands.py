@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -155,11 +156,10 @@ def test_what_a_line_cannot_mean(book: Book, line: str, says: str) -> None:
 
 def test_lists_say_what_was_never_hit_and_why(book: Book) -> None:
     main = book.machine.host.vms[0].symbols.find("main")  # type: ignore[union-attr]
-    book.set(HELLO, "break main if a0 == 3")
-    book.set(HELLO, "watch gpa:0x100")
-    book.set(HELLO, "trap page-fault in any")
-    book.enable(book.find(3), False)
-    book.find(3).hits, book.find(1).ignore = 2, 5
+    lines = ("break main if a0 == 3", "watch gpa:0x100", "trap page-fault in any")
+    once, _, last = (book.set(HELLO, line) for line in lines)
+    book.enable(last, False)
+    last.hits, once.ignore = 2, 5
     first, second, third = stops.rows(book.machine)
     assert first.where == f"{main:#x} <main> in hello" and first.condition == "a0 == 3"
     assert first.remark == "never hit, passes the next 5" and first.mark == "◆"
@@ -213,9 +213,15 @@ class Line:
     def run(self, text: str = "run") -> str:
         """What stopped it."""
         self.say(text)
-        for _ in range(3000):
+        return self.stopped()
+
+    def stopped(self) -> str:
+        """Wait for it."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
             if not self.session.call(lambda machine: self.session.running).result(30):
                 return self.session.call(lambda machine: self.session._reason).result(30)
+            time.sleep(0.005)
         raise AssertionError("it did not stop")
 
     @property
@@ -270,7 +276,7 @@ def test_finish(line: Line, where: str, back: str) -> None:
     stack = {"outer": 0x80100000, "leaf": 0x80100000 - 32, "early": 0x80100000}[where]
     said = line.say("finish")
     assert "returns to" in said and "by ra" in said
-    reason = line.run("pause") if line.session.running else line.session.call(lambda m: line.session._reason).result(30)
+    reason = line.stopped()
     offset = {"outer": 8, "leaf": 16, "early": 8}[where]
     assert line.pc == label(back) + offset and f"has returned to {line.pc:#x}" in reason
     assert line.session.machine.harts[0].x[2] == stack

@@ -38,10 +38,13 @@ from rvtui.panes.csrs import CsrsPane
 from rvtui.panes.events import EventsPane
 from rvtui.panes.exits import ExitsPane
 from rvtui.panes.gstage import GStagePane
+from rvtui.panes.interrupts import InterruptsPane
 from rvtui.panes.registers import RegistersPane
 from rvtui.panes.stops import StopsPane
+from rvtui.panes.traps import TrapsPane
 from rvtui.panes.vms import Overview, VmsPane, read_overview
 from rvtui.panes.walk import WalkPane
+from rvtui.panes.worlds import WorldsPane
 from rvtui.session import Session
 from rvtui.subjects import Subject, subjects
 from rvtui.terminal import GuestTerminal
@@ -65,6 +68,9 @@ PANES: tuple[type[Pane], ...] = (
     ExitsPane,
     EventsPane,
     StopsPane,
+    TrapsPane,
+    InterruptsPane,
+    WorldsPane,
     OtherConsolePane,
 )
 NAMES = tuple(pane.NAME for pane in PANES if pane.KEY)
@@ -584,6 +590,15 @@ class Application(App[int]):
         address = tree.selected if tree.display and tree.has_focus else None
         if address is not None:
             self.carry_out(f"walk {address:#x} load VS")
+            return
+        failed = self._panes["traps"]
+        assert isinstance(failed, TrapsPane)
+        if failed.display and failed.has_focus and (walk := failed.walk()) is not None:
+            at, access, mode, guest = walk
+            if guest is not None and not guest.same(self.session.subject):
+                self.session.select(guest)
+            self._gone_before = self._gone
+            self.show_walk(at, access, mode)
             return
         self.ask("walk which address? ADDRESS [fetch|load|store] [M|HS|U|VS|VU]", "walk ")
 

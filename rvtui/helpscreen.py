@@ -29,7 +29,7 @@ KEYS = (
     ("w", "walk an address through both stages"),
     ("S  L", "save to and restore from a snapshot file"),
     ("[  ]", "previous and next VM or hart"),
-    ("1 .. 9  B", "show and focus a pane; B: the stops"),
+    ("1 .. 9  B T I W", "show and focus a pane"),
     ("Tab  Shift-Tab", "next and previous pane"),
     ("z", "the focused pane alone, and back"),
     ("arrows  PgUp  PgDn", "move in the focused pane; Enter opens or selects"),

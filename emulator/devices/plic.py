@@ -5,6 +5,7 @@ there kernels leave "transmitter empty" as it is, and do not expect it again bef
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from emulator.bus import Device
@@ -20,6 +21,16 @@ LINES: Final = (11, 9)
 """mip bits of a hart's contexts: MEIP, SEIP."""
 PENDING, ENABLE, ENABLE_STRIDE, CONTEXT, CONTEXT_STRIDE = 0x1000, 0x2000, 0x80, 0x20_0000, 0x1000
 _ALL: Final = (1 << SOURCES) - 2
+
+
+@dataclass(frozen=True)
+class Request:
+    """A source that wants attention, as one context sees it. `masked`: why it does not notify the context; or ""."""
+
+    source: int
+    priority: int
+    threshold: int
+    masked: str
 
 
 class InterruptHart(Protocol):
@@ -110,6 +121,28 @@ class Plic(Device):
         for context in range(len(self._wires)):
             self._drive(context, self._notifies(context))
 
+    def requests(self, context: int) -> list[Request]:
+        """Sources that are pending, or claimed and not completed, by number: what becomes of each at a context."""
+        wanted, found = self.pending | self.claimed, []
+        candidates, best = self._candidates(context), self._best(context)
+        while wanted:
+            source = (wanted & -wanted).bit_length() - 1
+            wanted &= wanted - 1
+            masked = self._masked(context, source, bool(candidates >> source & 1), best)
+            found.append(Request(source, self.priority[source], self.threshold[context], masked))
+        return found
+
+    def _masked(self, context: int, source: int, candidate: bool, best: int) -> str:
+        priority = self.priority[source]
+        if not candidate:
+            claimed = self.claimed >> source & 1
+            return "claimed, and not completed yet" if claimed else "not enabled for this context"
+        if not priority:
+            return "priority 0: never"
+        if priority <= self.threshold[context]:
+            return f"masked by PLIC threshold {self.threshold[context]} >= priority {priority}"
+        return "" if source == best else f"behind source {best}"
+
     def describe(self, tree: Tree, base: int) -> None:
         tree.soc.add(Node(f"plic@{base:x}", {
             "compatible": ["sifive,plic-1.0.0", "riscv,plic0"], "reg": quads(base, self.size),
@@ -122,10 +155,13 @@ class Plic(Device):
         taken back when the level falls."""
         self.pending |= self.levels & ~self.claimed & ~EDGES
 
+    def _candidates(self, context: int) -> int:
+        return self.pending & ~self.claimed & self.enables[context]
+
     def _best(self, context: int) -> int:
         """The pending and enabled source of highest priority, lowest number among equals; 0 if there is none.
         Priority 0 means never."""
-        left, best, top = self.pending & ~self.claimed & self.enables[context], 0, 0
+        left, best, top = self._candidates(context), 0, 0
         while left:
             source = (left & -left).bit_length() - 1
             left &= left - 1

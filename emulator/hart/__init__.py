@@ -17,17 +17,21 @@ if TYPE_CHECKING:
         ExitReason,
         GuestCount,
         Hart,
+        Interrupts,
         Mode,
+        Move,
         Registers,
         Step,
+        TrapEntry,
+        TrapRecord,
         Walk,
         WalkResult,
         compiler,
     )
 
 __all__ = [
-    "Access", "Event", "EventKind", "Exit", "ExitCount", "ExitReason", "GuestCount", "Hart", "Mode", "Registers",
-    "Step", "Walk", "WalkResult", "compiler",
+    "Access", "Event", "EventKind", "Exit", "ExitCount", "ExitReason", "GuestCount", "Hart", "Interrupts",
+    "Mode", "Move", "Registers", "Step", "TrapEntry", "TrapRecord", "Walk", "WalkResult", "compiler",
 ]  # fmt: skip
 
 

@@ -326,27 +326,46 @@ uint64_t csr_read_hgeip(hart *h, unsigned number)
     return guest_external(h);
 }
 
-/* mip, exact in the bits `wanted`; asking for no timer saves computing time. */
-static uint64_t pending(hart *h, uint64_t wanted)
+typedef struct sources { uint64_t stored, wired, injected, guests, timers; } sources;
+
+/* What makes bits of mip pending, exact in the bits `wanted`; asking for no timer saves computing time. */
+static inline sources sources_of(hart *h, uint64_t wanted)
 {
-    uint64_t guests = guest_external(h);
-    uint64_t mip = h->csr.mip | (h->lines & (MIP_MSIP | MIP_SEIP | MIP_MEIP)) | (h->csr.hvip & HYPERVISOR_BITS);
+    const uint64_t guests = guest_external(h);
+    sources s = {
+        .stored = h->csr.mip,
+        .wired = h->lines & (MIP_MSIP | MIP_SEIP | MIP_MEIP),
+        .injected = h->csr.hvip & HYPERVISOR_BITS,
+    };
     if (guests) {
         if (guests & h->csr.hgeie)
-            mip |= MIP_SGEIP;
+            s.guests |= MIP_SGEIP;
         if (guests >> ((h->csr.hstatus & HSTATUS_VGEIN) >> HSTATUS_VGEIN_SHIFT) & 1)
-            mip |= MIP_VSEIP;
+            s.guests |= MIP_VSEIP;
     }
     if (wanted & (MIP_MTIP | MIP_STIP | MIP_VSTIP)) {
-        uint64_t time = hart_time(h);
+        const uint64_t time = hart_time(h);
         if (time >= h->mtimecmp)
-            mip |= MIP_MTIP;
-        if (h->csr.menvcfg & MENVCFG_STCE)
-            mip = time >= h->csr.stimecmp ? mip | MIP_STIP : mip & ~MIP_STIP;
+            s.timers |= MIP_MTIP;
+        if (h->csr.menvcfg & MENVCFG_STCE) {
+            s.stored &= ~MIP_STIP;
+            if (time >= h->csr.stimecmp)
+                s.timers |= MIP_STIP;
+        }
         if (h->csr.henvcfg & HENVCFG_STCE && time + h->csr.htimedelta >= h->csr.vstimecmp)
-            mip |= MIP_VSTIP;
+            s.timers |= MIP_VSTIP;
     }
-    return mip;
+    return s;
+}
+
+static inline uint64_t all_of(sources s)
+{
+    return s.stored | s.wired | s.injected | s.guests | s.timers;
+}
+
+static uint64_t pending(hart *h, uint64_t wanted)
+{
+    return all_of(sources_of(h, wanted));
 }
 
 uint64_t hart_mip(hart *h)
@@ -387,33 +406,68 @@ static int32_t highest(uint64_t interrupts)
     return -1;
 }
 
-int32_t hart_next_interrupt(hart *h, uint32_t *mode)
+/* M, HS and VS, as mode indices. */
+static const uint8_t levels[] = {0, 1, 3};
+
+/* Of what reaches a level, what it does not pass on. Section "Trap Entry". */
+static uint64_t kept_by(const hart *h, unsigned mode)
 {
-    uint64_t ready = pending(h, h->csr.mie) & h->csr.mie;
-    uint64_t taken;
+    return mode == 0 ? ~h->csr.mideleg : mode == 1 ? ~h->csr.hideleg : UINT64_MAX;
+}
+
+/* Does that level interrupt the present mode? A level does always below its mode, never above, and in it by xIE: HS-level
+   interrupts are enabled in VS and VU whatever SIE says, VS-level interrupts are never taken in U or HS. */
+static bool interrupts_for(const hart *h, unsigned mode)
+{
+    if (mode == 0)
+        return h->prv != PRV_M || h->csr.mstatus & MSTATUS_MIE;
+    if (mode == 1)
+        return h->prv != PRV_M && (h->v || h->prv == PRV_U || h->csr.mstatus & MSTATUS_SIE);
+    return h->v && (h->prv == PRV_U || h->csr.vsstatus & VSSTATUS_SIE);
+}
+
+/* VSEI, VSTI, VSSI appear to VS-mode as SEI, STI, SSI. */
+static int32_t seen_as(int32_t code, unsigned mode)
+{
+    return mode == 3 && code != INTERRUPT_LCOFI ? code - 1 : code;
+}
+
+/* The interrupt that is taken now by its bit of mip, and `mode` which takes it; or -1. */
+static int32_t next_interrupt(hart *h, uint32_t *mode)
+{
+    const uint64_t ready = pending(h, h->csr.mie) & h->csr.mie;
     if (!ready)
         return -1;
-    taken = ready & ~h->csr.mideleg;
-    if (taken && (h->prv != PRV_M || h->csr.mstatus & MSTATUS_MIE)) {
-        *mode = 0;
-        return highest(taken);
-    }
-    if (h->prv == PRV_M)
-        return -1;
-    /* All that is ready here is delegated: nothing holds up M-level interrupts below M. HS-level ones are enabled in every
-       mode below HS, so in VS and VU whatever SIE says. */
-    taken = ready & ~h->csr.hideleg;
-    if (taken && (h->v || h->prv == PRV_U || h->csr.mstatus & MSTATUS_SIE)) {
-        *mode = 1;
-        return highest(taken);
-    }
-    /* What is left of them with V=1 is delegated to VS-mode; such interrupts are never taken in U or HS. */
-    if (h->v && (h->prv == PRV_U || h->csr.vsstatus & VSSTATUS_SIE)) {
-        *mode = 3;
-        int32_t code = highest(ready);
-        return code == INTERRUPT_LCOFI ? code : code - 1; /* VSEI, VSTI, VSSI appear to VS-mode as SEI, STI, SSI */
+    /* A level that does not interrupt the present mode leaves none below it that does. */
+    for (unsigned i = 0; i < sizeof levels; i++) {
+        const uint64_t taken = ready & kept_by(h, levels[i]);
+        if (taken && interrupts_for(h, levels[i])) {
+            *mode = levels[i];
+            return highest(taken);
+        }
     }
     return -1;
+}
+
+int32_t hart_next_interrupt(hart *h, uint32_t *mode)
+{
+    const int32_t bit = next_interrupt(h, mode);
+    return bit < 0 ? bit : seen_as(bit, *mode);
+}
+
+void hart_interrupts(hart *h, interrupt_record *out)
+{
+    const sources s = sources_of(h, ~UINT64_C(0));
+    *out = (interrupt_record){
+        .stored = s.stored, .wired = s.wired, .injected = s.injected, .guests = s.guests, .timers = s.timers,
+        .pending = all_of(s), .enabled = h->csr.mie,
+    };
+    for (uint64_t i = 0, left = UINT64_MAX; i < sizeof levels; i++, left &= ~out->level[i - 1]) {
+        out->level[i] = left & kept_by(h, levels[i]);
+        out->open[i] = interrupts_for(h, levels[i]);
+    }
+    out->next = next_interrupt(h, &out->mode);
+    out->code = out->next < 0 ? -1 : seen_as(out->next, out->mode);
 }
 
 bool hart_wfi_wakes(hart *h)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 WORD: Final = (1 << 64) - 1
 NO_RESERVATION: Final = WORD
+INTERRUPT: Final = 1 << 63
+"""Bit of xcause."""
 
 
 def compiler() -> str:
@@ -247,6 +249,88 @@ class Event:
                 return f"hgatp = {self.value:#x}"
 
 
+class Move(IntEnum):
+    """By what a hart changes mode."""
+
+    CALL = 0
+    TRAP = 1
+    INTERRUPT = 2
+    MRET = 3
+    SRET = 4
+    SET = 5
+    """The caller: a host that plays a mode, or a debugger."""
+
+    @property
+    def label(self) -> str:
+        return ("ecall", "trap", "interrupt", "mret", "sret", "set by the host")[self]
+
+
+@dataclass(frozen=True)
+class TrapEntry:
+    """What led a trap to its mode, and what its entry wrote. Pairs are of before and after; all values are registers.
+
+    `delegated` is medeleg and hedeleg, of an interrupt mideleg and hideleg; `enabled` and `pending` are mie and mip, of
+    an interrupt; `status` is mstatus, or for a trap into VS-mode vsstatus.
+    """
+
+    handler: int
+    tval2: int
+    tinst: int
+    delegated: tuple[int, int]
+    enabled: int
+    pending: int
+    status: tuple[int, int]
+    hstatus: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class TrapRecord:
+    """A trap that was taken. `number` counts the hart's events, `clock` its instructions; `cause` is without the
+    interrupt bit, as the mode that took it sees it."""
+
+    number: int
+    clock: int
+    pc: int
+    cause: int
+    interrupt: bool
+    tval: int
+    from_mode: Mode
+    to_mode: Mode
+    vmid: int  # in hgatp then
+    entry: TrapEntry | None
+    """None of traps before a snapshot was loaded: only the events of those are known."""
+
+    @property
+    def name(self) -> str:
+        return csrs.cause_name(self.cause, self.interrupt)
+
+
+@dataclass(frozen=True)
+class Interrupts:
+    """Interrupts by the bits of mip, as the hart itself sees them when it decides.
+
+    What makes them pending: `stored` by software, `wired` by an interrupt controller, `injected` by hvip, `guests` by
+    hgeip, `timers` by a comparator. `levels`: those that mideleg and hideleg give to M, HS and VS; `opened`: the levels
+    that would interrupt the present mode.
+    """
+
+    stored: int
+    wired: int
+    injected: int
+    guests: int
+    timers: int
+    pending: int
+    enabled: int
+    levels: dict[Mode, int]
+    opened: frozenset[Mode]
+    next: tuple[int, int, Mode] | None
+    """What is taken next: its bit, what xcause says, and the mode that takes it."""
+
+
+LEVELS: Final = (Mode.M, Mode.HS, Mode.VS)
+"""Modes that take traps."""
+
+
 @dataclass(frozen=True)
 class ExitCount:
     """Traps of a guest out of V=1 with one cause into one mode: how often.
@@ -344,6 +428,20 @@ SAVED: Final = (
     "pc", "clock", "idle", "reservation", "prv", "v", "waiting", "lines", "guest_lines", "mtimecmp", "host_modes",
     "halted", "events", "trap_mark", "trap_run", "guest", "guests_lost",
 )  # fmt: skip
+
+
+_TRAP: Final = struct.Struct("=16QH2BL")
+"""hart_trap."""
+
+
+def _trap_record(row: tuple[int, ...]) -> TrapRecord:
+    (number, clock, epc, cause, tval, tval2, tinst, handler, first, second, enabled, pending, *status, vmid, origin,
+     target, _) = row  # fmt: skip
+    entry = TrapEntry(
+        handler, tval2, tinst, (first, second), enabled, pending, (status[0], status[1]), (status[2], status[3])
+    )
+    code, interrupt = cause & ~INTERRUPT, bool(cause & INTERRUPT)
+    return TrapRecord(number, clock, epc, code, interrupt, tval, Mode(origin), Mode(target), vmid, entry)
 
 
 def _filled(table: Any, entry: str, mark: int) -> bytes:
@@ -506,6 +604,45 @@ class Hart:
             entries.append(Event(int(e.clock), kind, int(e.pc), int(e.value), int(e.cause), was, now, int(e.vmid)))
         return entries
 
+    def trap_log(self, most: int = 256) -> list[TrapRecord]:
+        """The last traps, oldest first: at most 256 with all that led to them; before those, after a snapshot was
+        loaded, what the ring of events has."""
+        h = self._h
+        logged = int(h.logged)
+        size = len(h.log)
+        places = [place % size for place in range(max(0, logged - min(most, size)), logged)]
+        rows = list(_TRAP.iter_unpack(ffi.buffer(h.log))) if places else []
+        records = [_trap_record(rows[place]) for place in places]
+        first = records[0].number if logged <= size and records else int(h.events) if not logged else 0
+        older = []
+        if len(records) < most:
+            for i in range(max(0, int(h.events) - 1024), first):
+                e = h.ring[i & 1023]
+                if e.kind in (EventKind.TRAP, EventKind.INTERRUPT):
+                    older.append(TrapRecord(
+                        i, int(e.clock), int(e.pc), int(e.cause), e.kind == EventKind.INTERRUPT, int(e.value),
+                        Mode(e.from_mode), Mode(e.to_mode), int(e.vmid), None,
+                    ))  # fmt: skip
+        return (older + records)[-most:]
+
+    @property
+    def moves(self) -> dict[tuple[Mode, Mode, Move], int]:
+        """How often the hart went from a mode to another, or by a trap or return into the same, and by what."""
+        counts = ffi.unpack(ffi.cast("uint64_t *", self._h.moves), 5 * 5 * len(Move))
+        places = ((a, b, by) for a in Mode for b in Mode for by in Move)
+        return {place: int(n) for place, n in zip(places, counts, strict=True) if n}
+
+    def interrupts(self) -> Interrupts:
+        """All that decides which interrupt is taken next, and that one: by what the hart itself decides with."""
+        r = ffi.new("interrupt_record *")
+        lib.hart_interrupts(self._h, r)
+        return Interrupts(
+            int(r.stored), int(r.wired), int(r.injected), int(r.guests), int(r.timers), int(r.pending), int(r.enabled),
+            {mode: int(bits) for mode, bits in zip(LEVELS, r.level, strict=True)},
+            frozenset(mode for mode, open in zip(LEVELS, r.open, strict=True) if open),
+            None if r.next < 0 else (int(r.next), int(r.code), Mode(r.mode)),
+        )  # fmt: skip
+
     def guests(self) -> list[GuestCount]:
         """What the hart has counted of each guest that ran here: at most 16, those seen last."""
         h = self._h
@@ -664,6 +801,7 @@ class Hart:
             "csr": stored,
             "retired": ffi.unpack(h.retired, 5),
             "traps": bytes(ffi.buffer(h.traps)),
+            "moves": bytes(ffi.buffer(h.moves)),
             "ring": bytes(ffi.buffer(h.ring)),
             "misses": ffi.unpack(h.misses, 3),
             "contexts": _filled(h.contexts, "<QQLL", 3),
@@ -676,7 +814,10 @@ class Hart:
         """Take over what `state()` gave. StateError, and nothing changed, where it does not fit."""
         h = self._h
         what = f"saved state of hart {self.index}"
-        wanted = {"index", "x", "f", "csr", "retired", "traps", "ring", "misses", "contexts", "known", "guests", *SAVED}
+        wanted = {
+            "index", "x", "f", "csr", "retired", "traps", "moves", "ring", "misses", "contexts", "known", "guests",
+            *SAVED,
+        }  # fmt: skip
         if not isinstance(state, Mapping) or set(state) != wanted:
             raise StateError(f"{what}: fields are missing or unknown")
         fresh = ffi.new("hart *")
@@ -688,7 +829,7 @@ class Hart:
                     raise ValueError(name)
                 for i, value in enumerate(state[name]):
                     getattr(fresh, name)[i] = value
-            for name, native in (("traps", fresh.traps), ("ring", fresh.ring)):
+            for name, native in (("traps", fresh.traps), ("moves", fresh.moves), ("ring", fresh.ring)):
                 if len(state[name]) != ffi.sizeof(native):
                     raise ValueError(name)
                 ffi.buffer(native)[:] = state[name]

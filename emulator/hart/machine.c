@@ -274,8 +274,10 @@ void hart_settle(hart *h) {
 void hart_set_mode(hart *h, uint32_t prv, uint32_t v) {
     const u32 from = mode_index(h->prv, h->v), to = mode_index(prv, v);
     enter_mode(core_of(h), prv, v, 0);
-    if (from != to) record(core_of(h), EVENT_RETURN, h->pc, 0, 0, from, to);
     if (looking(core_of(h), SEEN_CHANGE)) saw_change(core_of(h), h->pc, from, to);
+    if (from == to) return;
+    h->moves[from][to][MOVE_SET]++;
+    record(core_of(h), EVENT_RETURN, h->pc, 0, 0, from, to);
 }
 
 void hart_flush(hart *h) { flush_translations(core_of(h)); }
@@ -382,7 +384,6 @@ static enum turn take_turn(core *c, u64 *budget, u64 end, hart_exit *out) {
         if (overflow - h->clock < slice) slice = overflow - h->clock;
         if (*budget < slice) slice = *budget;
         if (slice > CHUNK) slice = CHUNK;
-        if (alone) slice = 1;
         const u64 start = h->clock;
         i64 left = (i64)slice;
         c->limit = start + slice;

@@ -100,6 +100,8 @@ int64_t hart_walk(hart *h, uint64_t address, uint32_t access, int32_t mode, walk
 
 /* The interrupt that would be taken now, or -1; `mode` receives the mode index that takes it. */
 int32_t hart_next_interrupt(hart *h, uint32_t *mode);
+/* What that follows from, for each interrupt. */
+void hart_interrupts(hart *h, interrupt_record *out);
 
 /* cffi: end */
 

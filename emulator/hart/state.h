@@ -99,6 +99,48 @@ typedef struct {
     uint8_t kind, from_mode, to_mode, spare;
 } hart_event;
 
+/* By what a hart changes mode. */
+enum move {
+    MOVE_CALL = 0,         /* an environment call */
+    MOVE_TRAP = 1,         /* another exception */
+    MOVE_INTERRUPT = 2,
+    MOVE_MRET = 3, MOVE_SRET = 4,
+    MOVE_SET = 5           /* the caller: a host that plays a mode, or a debugger */
+};
+
+enum { TRAPS = 256 };
+
+/* A trap as it was taken, for display. What is in pairs stood before it, and stands behind it. */
+typedef struct {
+    uint64_t event;        /* its number among all events */
+    uint64_t clock;
+    uint64_t epc, cause, tval, tval2, tinst; /* as written; into VS-mode no tval2 and tinst */
+    uint64_t handler;
+    uint64_t delegated[2]; /* medeleg and hedeleg, of an interrupt mideleg and hideleg */
+    uint64_t enabled, pending; /* mie and mip, of an interrupt */
+    uint64_t status[2];    /* mstatus, or into VS-mode vsstatus */
+    uint64_t hstatus[2];
+    uint16_t vmid;
+    uint8_t from_mode, to_mode;
+    uint32_t spare;
+} hart_trap;
+
+/* Interrupts by the bits of mip, and by level: of M, of HS, of VS. */
+typedef struct {
+    uint64_t stored;       /* software has written it */
+    uint64_t wired;        /* an interrupt controller drives it */
+    uint64_t injected;     /* by hvip */
+    uint64_t guests;       /* by hgeip */
+    uint64_t timers;       /* a comparator is reached */
+    uint64_t pending;      /* any of these */
+    uint64_t enabled;      /* mie */
+    uint64_t level[3];     /* whose it is, by mideleg and hideleg */
+    uint32_t open[3];      /* would that level take one in the present mode */
+    uint32_t mode;         /* mode index that takes `next` */
+    int32_t next;          /* its bit; -1: none is taken */
+    int32_t code;          /* what xcause says of it */
+} interrupt_record;
+
 enum { GUESTS = 16 };
 
 /* Traps out of V=1 with one cause into one mode. What follows them until the guest is entered again is counted in instructions
@@ -221,6 +263,9 @@ typedef struct hart {
     uint64_t guests_lost;  /* that gave way to others, the one not seen for longest first */
     hart_guest guests[GUESTS];
     csr_state csr;         /* storage behind the CSRs, a field per stored CSR */
+    uint64_t moves[5][5][6]; /* changes of mode, also into the same: from, to, enum move */
+    uint64_t logged;       /* traps ever noted in `log`, which holds the last 256. Neither is saved: no part of the state */
+    hart_trap log[TRAPS];
 } hart;
 
 /* cffi: end */

@@ -62,12 +62,56 @@ static u64 stacked(u64 status, u32 prv) {
     return status | (prv == PRV_S ? MSTATUS_SPP : 0) | enabled << (MSTATUS_SPIE_SHIFT - MSTATUS_SIE_SHIFT);
 }
 
+/* Notes what led to a trap, and afterwards what its entry wrote: for display. */
+static hart_trap *trap_begins(core *c, u64 cause, u32 from, u32 mode) {
+    hart *h = &c->h;
+    hart_trap *t = &h->log[h->logged++ % TRAPS];
+    const bool interrupt = cause & INTERRUPT_BIT;
+    t->event = h->events;
+    t->clock = h->clock;
+    t->vmid = (u16)vmid_of(h);
+    t->from_mode = (u8)from;
+    t->to_mode = (u8)mode;
+    t->delegated[0] = interrupt ? h->csr.mideleg : h->csr.medeleg;
+    t->delegated[1] = interrupt ? h->csr.hideleg : h->csr.hedeleg;
+    t->enabled = interrupt ? h->csr.mie : 0;
+    t->pending = interrupt ? hart_mip(h) : 0;
+    t->status[0] = mode == MODE_VS ? h->csr.vsstatus : h->csr.mstatus;
+    t->hstatus[0] = h->csr.hstatus;
+    return t;
+}
+
+static void trap_ended(const hart *h, hart_trap *t) {
+    const csr_state *s = &h->csr;
+    t->handler = h->pc;
+    t->status[1] = t->to_mode == MODE_VS ? s->vsstatus : s->mstatus;
+    t->hstatus[1] = s->hstatus;
+    switch (t->to_mode) {
+    case MODE_M:
+        t->epc = s->mepc, t->cause = s->mcause, t->tval = s->mtval, t->tval2 = s->mtval2, t->tinst = s->mtinst;
+        break;
+    case MODE_HS:
+        t->epc = s->sepc, t->cause = s->scause, t->tval = s->stval, t->tval2 = s->htval, t->tinst = s->htinst;
+        break;
+    default:
+        t->epc = s->vsepc, t->cause = s->vscause, t->tval = s->vstval, t->tval2 = t->tinst = 0;
+        break;
+    }
+}
+
+static u32 move_of(u64 cause) {
+    if (cause & INTERRUPT_BIT) return MOVE_INTERRUPT;
+    return cause >= EXCEPTION_ECALL_U && cause <= EXCEPTION_ECALL_M ? MOVE_CALL : MOVE_TRAP;
+}
+
 /* "Trap Entry". `cause` as it is written to xcause of `mode`. */
 void take_trap(core *c, u64 cause, const trap_info *info, u32 mode) {
     hart *h = &c->h;
     const u32 prv = h->prv, v = h->v, from = mode_index(prv, v);
     const u64 pc = h->pc;
+    hart_trap *noted = trap_begins(c, cause, from, mode);
     h->traps[from][(cause & 63) + (cause & INTERRUPT_BIT ? 64 : 0)]++;
+    h->moves[from][mode][move_of(cause)]++;
     count_trap(c, cause, mode);
     if (v && mode != MODE_VS) guest_left(c, cause, info, mode);
     record(c, cause & INTERRUPT_BIT ? EVENT_INTERRUPT : EVENT_TRAP, pc, info->tval, cause & 63, from, mode);
@@ -113,6 +157,7 @@ void take_trap(core *c, u64 cause, const trap_info *info, u32 mode) {
         enter_mode(c, PRV_S, 1, 0);
         break;
     }
+    trap_ended(h, noted);
 }
 
 /* --- environment --------------------------------------------------------------------------------------------------- */
@@ -130,9 +175,10 @@ enum status do_ebreak(core *c) {
 
 /* --- returns --------------------------------------------------------------------------------------------------------- */
 
-static enum status returned(core *c, u32 prv, u32 v, u64 to) {
+static enum status returned(core *c, u32 prv, u32 v, u64 to, u32 by) {
     const u32 from = mode_index(c->h.prv, c->h.v);
     const u64 pc = c->h.pc;
+    c->h.moves[from][mode_index(prv, v)][by]++;
     count(c, COUNT_RETURNS);
     enter_mode(c, prv, v, 1);
     if (looking(c, SEEN_CHANGE)) saw_change(c, pc, from, mode_index(prv, v));
@@ -152,7 +198,7 @@ enum status do_mret(core *c) {
     s |= MSTATUS_MPIE | enabled >> (MSTATUS_MPIE_SHIFT - MSTATUS_MIE_SHIFT);
     if (prv != PRV_M) s &= ~MSTATUS_MPRV;
     c->h.csr.mstatus = s;
-    return returned(c, prv, v, c->h.csr.mepc);
+    return returned(c, prv, v, c->h.csr.mepc, MOVE_MRET);
 }
 
 static u64 unstacked(u64 status) {
@@ -167,14 +213,14 @@ enum status do_sret(core *c) {
         if (h->prv == PRV_U || h->csr.hstatus & HSTATUS_VTSR) return raise(c, EXCEPTION_VIRTUAL_INSTRUCTION, 0);
         const u32 prv = h->csr.vsstatus & MSTATUS_SPP ? PRV_S : PRV_U;
         h->csr.vsstatus = unstacked(h->csr.vsstatus);
-        return returned(c, prv, 1, h->csr.vsepc);
+        return returned(c, prv, 1, h->csr.vsepc, MOVE_SRET);
     }
     if (h->prv == PRV_U || (h->prv == PRV_S && h->csr.mstatus & MSTATUS_TSR)) return raise_illegal(c);
     const u32 prv = h->csr.mstatus & MSTATUS_SPP ? PRV_S : PRV_U;
     const u32 v = h->csr.hstatus & HSTATUS_SPV ? 1 : 0;
     h->csr.hstatus &= ~HSTATUS_SPV;
     h->csr.mstatus = unstacked(h->csr.mstatus) & ~MSTATUS_MPRV;
-    return returned(c, prv, v, h->csr.sepc);
+    return returned(c, prv, v, h->csr.sepc, MOVE_SRET);
 }
 
 /* "Wait for Interrupt" and "Virtual-Instruction Exception": TW comes first in every mode below M; U-mode may not wait,

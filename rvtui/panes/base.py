@@ -79,6 +79,8 @@ class Pane(Widget, can_focus=True):
         self.top = 0
         self.cursor = 0
         self.last: View | None = None
+        self.pinned: list[Line] = []
+        """Rows that stay at the bottom, below what scrolls."""
         self._drawn: list[Line | None] = []
         self._paint: Paint | None = None
 
@@ -103,6 +105,7 @@ class Pane(Widget, can_focus=True):
         for key in self.readers():
             value = view.get(key)
             if isinstance(value, Failure):
+                self.pinned = []
                 self.put([((value.text, "warn"),)])
                 return
         try:
@@ -124,7 +127,8 @@ class Pane(Widget, can_focus=True):
 
     @property
     def rows(self) -> int:
-        return int(self.content_size.height)
+        """In which `lines` scroll."""
+        return max(0, int(self.content_size.height) - len(self.pinned))
 
     @property
     def columns(self) -> int:
@@ -140,6 +144,8 @@ class Pane(Widget, can_focus=True):
     def _row(self, y: int) -> Line | None:
         """What stands in row `y` of the pane, with the cursor's mark folded in so that moving it is a change."""
         index = self.top + y
+        if y >= self.rows:
+            return self.pinned[y - self.rows] if self.pinned else None
         if index >= len(self.lines):
             return None
         line = self.lines[index]
@@ -148,7 +154,7 @@ class Pane(Widget, can_focus=True):
         return line
 
     def _refresh_rows(self) -> None:
-        height = self.rows
+        height = int(self.content_size.height)
         wanted = [self._row(y) for y in range(height)]
         if len(self._drawn) != height:
             self._drawn = wanted
@@ -157,8 +163,9 @@ class Pane(Widget, can_focus=True):
             changed = [y for y in range(height) if wanted[y] != self._drawn[y]]
             self._drawn = wanted
             self._refresh_changed(changed)
-        more = len(self.lines) - self.top - height
-        self.annotate(f"{self.top + 1}-{self.top + height} of {len(self.lines)}" if self.top or more > 0 else "")
+        last = self.top + self.rows
+        more = self.top or len(self.lines) > last
+        self.annotate(f"{self.top + 1}-{last} of {len(self.lines)}" if more else "")
 
     def _refresh_changed(self, rows: list[int]) -> None:
         """Draw some rows again; neighbours go as one region."""
@@ -242,7 +249,7 @@ class Pane(Widget, can_focus=True):
         offset = event.get_content_offset(self)
         if self.CURSOR and offset is not None:
             row = self.top + offset.y
-            if row < len(self.lines):
+            if offset.y < self.rows and row < len(self.lines):
                 again = row == self.cursor
                 self.cursor = row
                 self._refresh_rows()

@@ -60,6 +60,9 @@ REGISTERS: dict[str, tuple[int, int]] = {
     # ENVCFG, SE; this hart has not what the others are for: AIA, IMSIC, Sscsrind, Sdtrig, Smctr, Ssqosid, Zcmt, Zfinx
     "mstateen0": (0, bits(62, 63)), "hstateen0": (0, bits(62, 63)), "sstateen0": (0, 0),
     **{f"{level}stateen{n}": (0, bits(63)) for level in "mh" for n in (1, 2, 3)},
+    # There are 16 entries, and no trigger: tinfo says so by its bit 0.
+    **{f"pmpcfg{n}": (0, 0) for n in range(4, 16, 2)}, **{f"pmpaddr{n}": (0, 0) for n in range(16, 64)},
+    **dict.fromkeys(("tselect", "tdata1", "tdata2", "tdata3", "tcontrol"), (0, 0)), "tinfo": (1, 1),
     "mvendorid": (0, 0), "mconfigptr": (0, 0), "hgeip": (0, 0), "hgeie": (0, 0),
 }  # fmt: skip
 

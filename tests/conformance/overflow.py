@@ -198,8 +198,11 @@ def _(event: str, enabled: int, timer: int, distance: int, mie: int) -> None:
     cases=grid(event=("CYCLES", "INSTRUCTIONS"), distance=(1, 2, 5, 100, 301), mode=(M, HS, U)),
 )
 def _(event: str, distance: int, mode: Mode) -> None:
-    rig = Rig("nop\n" * 400, mode=mode, mie=LCOFI, mstatus=MIE, mhpmcounter3=-distance & ONES)
-    rig.set(mhpmevent3=number_of(event))
+    rig = Rig("loop: j loop", mie=LCOFI)
+    rig.run(1000)
+    rig.write(BASE, "nop\n" * 400)
+    rig.set(mhpmcounter3=-distance & ONES, mhpmevent3=number_of(event), mstatus=MIE)
+    rig.hart.mode, rig.hart.pc = mode, BASE
     rig.run(400)
     assert (rig.trap(), rig.csr("mepc")) == ((M, INTERRUPT | 13, 0), BASE + 4 * distance)
 

@@ -280,6 +280,23 @@ def _(entry: int) -> None:
 
 
 @rule(
+    "pmp.address.counts",
+    "What is written to pmpaddr counts for the next access, by itself",
+    section=CSRS,
+    cases=grid(entry=(0, 3, 14), kind={"NAPOT": NAPOT, "NA4": NA4}) | grid(entry=(3, 14), kind={"TOR": TOR}),
+)
+def _(entry: int, kind: int) -> None:
+    scene = scene_for(HS)
+    scene.rig.set(pmpcfg0=0, **({f"pmpaddr{entry - 1}": PAGE >> 2} if entry else {}))
+    scene.rig.set(**{f"pmpaddr{entry}": 0, f"pmpaddr{entry + 1}": ONES})
+    scene.rig.set(**{f"pmpcfg{entry // 8 * 2}": (EVERYTHING << 8 | kind) << entry % 8 * 8})
+    covering = {NAPOT: PAGE >> 2 | 511, NA4: PAGE >> 2, TOR: PAGE + 8 >> 2}[kind]
+    for value in (0, covering, 0, covering):
+        scene.rig.set(**{f"pmpaddr{entry}": value})
+        assert scene.attempt("load", ADDRESS).cause == (5 if value else None)
+
+
+@rule(
     "pmp.reserved",
     "W without R is not taken, and bits 6:5 of a configuration read zero",
     section=CSRS,

@@ -899,6 +899,7 @@ static void scribble(rng *r, hart *h) {
     set_mode(r, h);
     h->pc = any(r) & ~UINT64_C(1);
     hart_refresh(h);
+    if (shape.exact && !shape.stale) hart_flush(h); /* PMP is another, and may not let walks at the tables any more */
     if (chance(r, 70)) {
         set_mode(r, h);
         set_pc(r, h);

@@ -1,0 +1,56 @@
+"""Why it trapped, why an interrupt is taken or not, and the two worlds: what the panes of these names show, as text."""
+
+from __future__ import annotations
+
+from emulator.traps import reason
+from rvtui.commands.registry import Argument, CommandError, Context, Report, command
+from rvtui.commands.values import count_of
+from rvtui.panes import interrupts, traps, worlds
+from rvtui.text import Line
+
+WIDTH = 160
+"""Columns of what is told in full."""
+
+
+def _texts(lines: list[Line]) -> tuple[str, ...]:
+    return tuple("".join(text for text, _ in line).rstrip() for line in lines)
+
+
+@command(
+    "traps",
+    "the last traps, or N of them, newest first",
+    Argument("N", "count", "how many rows", True),
+    example="traps 5",
+)
+def _traps(context: Context, number: str = "20") -> Report:
+    session = context.session
+    entries = traps.read_traps(session.machine, session.subject)[: count_of(number)]
+    lines = [f"{entry.trap.clock:>14,} {traps.brief(entry)}" for entry in entries]
+    return Report(tuple(lines) or ("no trap yet",), [traps.told(entry) for entry in entries])
+
+
+@command("why", "the last trap in full: the way it took, and what each CSR received by which rule")
+def _why(context: Context) -> Report:
+    session = context.session
+    entries = traps.read_traps(session.machine, session.subject)
+    if not entries:
+        raise CommandError("no trap yet: run, or step, until there is one")
+    last = entries[0]
+    first = f"{traps.brief(last)}: {reason(last.trap)}"
+    return Report((first, *_texts(traps.explained(last, WIDTH))), traps.told(last))
+
+
+@command("interrupts", "each interrupt: pending, enabled, whose, and why it is taken or not")
+def _interrupts(context: Context) -> Report:
+    session = context.session
+    board = interrupts.read_interrupts(session.machine, session.subject)
+    return Report(_texts([interrupts.headline(board), *interrupts.table(board, WIDTH)]), interrupts.told(board))
+
+
+@command("worlds", "the HS and VS banks side by side, and the ways taken between the modes")
+def _worlds(context: Context) -> Report:
+    session = context.session
+    now = worlds.read_worlds(session.machine, session.subject)
+    lines = [worlds.modes(now.mode, now.moves, WIDTH), *worlds.ladder(now.mode, now.moves, set(), WIDTH)]
+    lines += [line for _, line in worlds.banks(now, None, set(), WIDTH)]
+    return Report(_texts(lines), worlds.told(now))

@@ -1,0 +1,259 @@
+"""Why did it trap: the last traps, and for each the way it took, and what each CSR received by which rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from emulator import traps
+from emulator.hart import Access, Mode, TrapRecord
+from emulator.loader import Symbols
+from emulator.machine import Machine
+from rvtui.panes.base import Pane
+from rvtui.session import Reader, View
+from rvtui.subjects import Subject, hart_index, inner_guests, virtual_machines
+from rvtui.text import Line, Span, clean, fit, hex64
+
+MOST = 256
+SECTIONS = 112
+"""Columns from which on sections of the manual stand behind the rules."""
+PREVIEW = 24
+"""Rows from which on the selected trap is explained below the list."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The last of `times` traps that are alike: same cause, modes, pc and xtval."""
+
+    trap: TrapRecord
+    times: int
+    names: Mapping[int, str]
+    """Symbols at pc, handler and xtval, where they have one."""
+    hypervisor: bool
+    """The hart has the H extension."""
+    guest: Subject | None
+    """What to look at for the guest that it came from, if it came from one."""
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        return alike(self.trap)
+
+    def where(self, address: int) -> str:
+        name = self.names.get(address, "")
+        return f"{address:#x}" + (f" <{clean(name, 40)}>" if name else "")
+
+
+def alike(trap: TrapRecord) -> tuple[object, ...]:
+    """Traps for which this is equal stand in one row."""
+    return trap.cause, trap.interrupt, trap.from_mode, trap.to_mode, trap.pc, trap.tval, trap.vmid
+
+
+def read_traps(machine: Machine, subject: Subject) -> tuple[Entry, ...]:
+    """Newest first."""
+    hart = machine.harts[hart_index(machine, subject)]
+    vms = virtual_machines(machine)
+    symbols: dict[int, Symbols] = {vm.vmid: vm.symbols for vm in vms}
+    guests = {vm.vmid: Subject(0, index) for index, vm in enumerate(vms)}
+    guests |= {guest.vmid: Subject(guest=guest.identity) for guest in inner_guests(machine)}
+    found: dict[tuple[object, ...], list[TrapRecord]] = {}
+    for trap in reversed(hart.trap_log(MOST)):
+        found.setdefault(alike(trap), []).append(trap)
+    entries = []
+    for same in found.values():
+        trap = same[0]
+        names: dict[int, str] = {}
+        handler = trap.entry.handler if trap.entry else trap.pc
+        for address, mode in ((trap.tval, trap.from_mode), (handler, trap.to_mode), (trap.pc, trap.from_mode)):
+            table = symbols.get(trap.vmid) if mode.virtual else machine.symbols
+            name = table.lookup(address) if table is not None else None
+            if name:
+                names[address] = name
+        guest = guests.get(trap.vmid) if trap.from_mode.virtual else None
+        entries.append(Entry(trap, len(same), names, "H" in hart.isa, guest))
+    return tuple(entries)
+
+
+class TrapsPane(Pane):
+    NAME = "traps"
+    TITLE = "Why did it trap"
+    KEY = "T"
+    CURSOR = True
+    HELP = (
+        "The hart's last 256 traps, newest first; those alike are one row with their number. Enter shows the way that"
+        " a trap took: each delegation bit as it was then, who took it and why, and what every CSR received by which"
+        " rule of the manual. In a tall pane that of the selected trap stands below. w walks the address that failed,"
+        " with its access and mode."
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._opened: set[tuple[object, ...]] = set()
+        self._entries: list[Entry] = []
+        """By row."""
+        self._held: tuple[tuple[object, ...], int] | None = None
+        """The trap that the user has gone to, and the row in it; None: the newest."""
+
+    def readers(self) -> Mapping[str, tuple[Reader, float]]:
+        return {"traps": (read_traps, 0.2)}
+
+    @property
+    def selected(self) -> Entry | None:
+        return self._entries[self.cursor] if self.cursor < len(self._entries) else None
+
+    def walk(self) -> tuple[int, Access, Mode, Subject | None] | None:
+        """(address, access, mode, guest) of the selected trap, where an access failed."""
+        entry = self.selected
+        found = traps.access_of(entry.trap) if entry is not None else None
+        return None if entry is None or found is None else (*found, entry.guest)
+
+    def draw(self, view: View) -> list[Line] | None:
+        entries = view.get("traps")
+        if not isinstance(entries, tuple):
+            return None
+        lines: list[Line] = []
+        rows: list[Entry] = []
+        starts: dict[tuple[object, ...], int] = {}
+        width = self.columns
+        for entry in entries:
+            opened = entry.key in self._opened
+            starts[entry.key] = len(lines)
+            lines.append(_row(entry, opened, width))
+            lines += explained(entry, width) if opened else []
+            rows += [entry] * (len(lines) - len(rows))
+        self._opened &= starts.keys()
+        self.cursor = min(self.cursor, max(0, len(rows) - 1))
+        if self._held is not None:
+            key, offset = self._held
+            self.cursor = starts.get(key, 0) + (offset if key in starts else 0)
+        self._entries = rows
+        self.pinned = []
+        entry = self.selected
+        height = int(self.content_size.height)
+        if entry is not None and height >= PREVIEW and entry.key not in self._opened:
+            below = explained(entry, width)[: height - 6]
+            self.pinned = [(("─" * width, "faint"),), *below]
+        return lines or [(("no trap yet", "dim"),)]
+
+    def moved(self) -> None:
+        entry = self.selected
+        self._held = None
+        if entry is not None and self.cursor:
+            first = next(row for row, each in enumerate(self._entries) if each is entry)
+            self._held = entry.key, self.cursor - first
+        self.redraw()
+
+    def choose(self, row: int) -> None:
+        if row < len(self._entries):
+            key = self._entries[row].key
+            self._opened ^= {key}
+            self._held = (key, 0) if row and self._held is not None else None
+            self.redraw()
+
+
+def _row(entry: Entry, opened: bool, width: int) -> Line:
+    trap = entry.trap
+    origin, target = trap.from_mode.label, trap.to_mode.label
+    spans: list[Span] = [
+        ("▾ " if opened else "▸ ", "accent"),
+        ("⚡" if trap.interrupt else "! ", "accent" if trap.interrupt else "warn"),
+        (f"{origin:>2}", origin),
+        ("→", "faint"),
+        (f"{target:<2} ", target),
+        (fit(trap.name, 30), ""),
+        (f" {f'x{entry.times}' if entry.times > 1 else '':<5}", "bold"),
+    ]
+    if width >= 100:
+        spans.insert(2, (f"{trap.clock:>14,} ", "dim"))
+    if trap.tval and not trap.interrupt:
+        what = traps.value_meaning(trap) if trap.cause in (2, 22) else f"{trap.tval:#x}"
+        spans.append((f"{what}  ", "label"))
+    spans.append((f"{trap.pc:x} {clean(entry.names.get(trap.pc, ''), 40)}", "dim"))
+    return tuple(spans)
+
+
+def brief(entry: Entry) -> str:
+    """In one line."""
+    trap = entry.trap
+    tval = f"  tval {trap.tval:#x}" if trap.tval else ""
+    times = f"  x{entry.times}" if entry.times > 1 else ""
+    return f"{trap.from_mode.label} to {trap.to_mode.label}  {trap.name} at {entry.where(trap.pc)}{tval}{times}"
+
+
+def explained(entry: Entry, width: int) -> list[Line]:
+    """The way of a trap as a diagram, why it went there, and what each CSR received."""
+    trap = entry.trap
+    kind = "interrupt" if trap.interrupt else "exception"
+    origin, target = trap.from_mode.label, trap.to_mode.label
+    lines: list[Line] = [
+        (
+            ("   ● ", "accent"), (f"{origin:<3}", f"{origin} bold"), (f"{trap.name} ({kind} {trap.cause})", "bold"),
+            (f"  at {entry.where(trap.pc)}", "label"), (f"  instruction {trap.clock:,}", "dim"),
+        )
+    ]  # fmt: skip
+    for stop in traps.route(trap):
+        passed = stop.value if stop.mode is not None and "deleg" in stop.what else None
+        owner = stop.mode.label if stop.mode is not None else "hart"
+        lines.append(
+            (
+                ("   │" if passed is None else "   ├" if passed else "   ╞", "faint"),
+                (f" {owner:<5}", owner if stop.mode is not None else "label"),
+                (f"{stop.text:<16}", "bold" if stop.value is not None else "dim"),
+                (f" {stop.says}", ""),
+                *_section(stop.section, 26 + len(stop.says), width),
+            )
+        )
+    if trap.entry is not None:
+        lines.append(
+            (
+                ("   ▼ ", f"{target} bold"), (f"{target:<5}", f"{target} bold"),
+                (f"handler {entry.where(trap.entry.handler)}", ""),
+                *_section(traps.VECTORS[trap.to_mode], 19 + len(entry.where(trap.entry.handler)), width),
+            )
+        )  # fmt: skip
+    lines.append((("     " + traps.reason(trap), "good bold" if trap.entry else "label"),))
+    for change in traps.changes(trap, entry.hypervisor):
+        spans: list[Span] = [("     ", ""), (f"{change.name:<14}", "label")]
+        if change.field:
+            spans.append((f"{change.before} → {change.after}", "changed bold" if change.before != change.after else ""))
+            spans.append(("* " if change.before != change.after else "  ", "changed bold"))
+            used = 26
+            if width >= 64:
+                spans.append((" " * 11, ""))
+                used += 11
+        else:
+            spans += [*hex64(change.after), ("  ", "")]
+            used = 37
+        meaning = entry.where(change.after) if change.address and change.after in entry.names else change.meaning
+        text = change.rule + (f": {meaning}" if meaning and not change.rule.startswith("kept") else "")
+        spans.append((clean(text, max(8, width - used)), "dim" if not meaning else ""))
+        lines.append((*spans, *_section(change.section, used + len(text), width)))
+    return lines
+
+
+def _section(name: str, used: int, width: int) -> list[Span]:
+    """Where the manual says so, if there is room."""
+    room = width - max(used + 2, 78)
+    return [(" " * (max(used + 2, 78) - used), ""), (fit(f"§ {name}", room).rstrip(), "faint")] if room >= 20 else []
+
+
+def told(entry: Entry) -> dict[str, Any]:
+    """The same for programs."""
+    trap = entry.trap
+    return {
+        "cause": trap.cause, "interrupt": trap.interrupt, "name": trap.name, "from": trap.from_mode.label,
+        "to": trap.to_mode.label, "pc": trap.pc, "symbol": entry.names.get(trap.pc, ""), "tval": trap.tval,
+        "clock": trap.clock, "vmid": trap.vmid, "times": entry.times, "reason": traps.reason(trap),
+        "handler": None if trap.entry is None else trap.entry.handler,
+        "route": [
+            {"asked": stop.what, "value": stop.value, "says": stop.says, "section": stop.section}
+            for stop in traps.route(trap)
+        ],
+        "received": [
+            {
+                "name": change.name, "before": change.before, "after": change.after, "meaning": change.meaning,
+                "rule": change.rule, "section": change.section,
+            }
+            for change in traps.changes(trap, entry.hypervisor)
+        ],
+    }  # fmt: skip

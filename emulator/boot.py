@@ -2,7 +2,8 @@
 where neither is in the other's way.
 
 The kernel is found where OpenSBI looks for it: fw_jump at 2 MiB, fw_dynamic at the address that it is told. Without
-firmware the built-in one is used.
+firmware the built-in one is used. With flash, firmware goes on into that instead, in S-mode, and what runs there finds
+kernel, initrd and command line in fw_cfg.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
+from .devices.flash import FLASH
 from .devicetree import Node, flatten, parse, quads, reservations, with_room
 from .errors import ConfigurationError, LoadError, StateError
 from .firmware import Firmware
@@ -64,16 +66,24 @@ class Recipe:
         """Boot; returns the device tree and the first program. LoadError as `boot`."""
         images: list[Image | None] = []
         for part in ("firmware", "kernel"):
-            data = self.read(part)
+            data = None if machine.flash and part == "kernel" else self.read(part)
             place = machine.ram_base if part == "firmware" else kernel_place(machine, images[0])
             images.append(None if data is None else parse_program(data, self.names[part], place))
-        initrd, tree = self.read("initrd"), self.read("tree")
+        initrd, tree = None if machine.flash else self.read("initrd"), self.read("tree")
+        if machine.flash:
+            self._offer(machine)
         blob = boot(
             machine, *images, append=self.append, tree=tree,
             initrd=None if initrd is None else Initrd(self.names["initrd"], initrd),
             tree_name="device tree" if tree is None else self.names["tree"],
         )  # fmt: skip
         return blob, images[0] or images[1]
+
+    def _offer(self, machine: Machine) -> None:
+        """Kernel and initrd by fw_cfg, still the files that they were."""
+        for part in ("kernel", "initrd"):
+            self.read(part)
+        machine.fw_cfg.put_kernel(self.files.get("kernel"), self.files.get("initrd"), self.append)
 
     def state(self) -> dict[str, Any]:
         rows = {part: [self.files[part], self.names[part], digest] for part, digest in self.digests.items()}
@@ -109,8 +119,8 @@ def boot(
     """Load all and reset the harts into the firmware; returns the device tree that it is handed.
 
     A kernel linked for an address below RAM, as vmlinux is for 0, is moved to where a flat one would go. `tree` takes
-    the place of the machine's own device tree; its chosen node gets what `append` and `initrd` say. LoadError for
-    whatever does not fit, or contradicts the machine.
+    the place of the machine's own device tree; its chosen node gets what `append` and `initrd` say. Without a kernel,
+    flash is what follows firmware, if there is any. LoadError for whatever does not fit, or contradicts the machine.
     """
     room = TREE_ROOM if firmware is None else 0
     ram = machine.memory.regions[-1]
@@ -143,7 +153,7 @@ def boot(
         machine.load(image)
     if initrd is not None and place is not None:
         machine.memory.write(place[0], initrd.data)
-    following = None if kernel is None else kernel.entry
+    following = kernel.entry if kernel is not None else FLASH if machine.flash else None
     if firmware is not None:
         machine.boot(firmware.entry, blob, following, end)
         if firmware.tohost is None:

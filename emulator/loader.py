@@ -7,16 +7,18 @@ is a LoadError of one line. Reading knows no machine; `place` puts an image into
 from __future__ import annotations
 
 import io
+import lzma
 import os
 import stat
 import struct
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from typing import Any, Final, NamedTuple
 
+import zstandard
 from elftools.elf.constants import P_FLAGS
 from elftools.elf.structs import ELFStructs
 
@@ -41,8 +43,17 @@ _STRUCTS.create_basic_structs()
 _STRUCTS.create_advanced_structs(e_type="ET_EXEC", e_machine="EM_RISCV")
 _EHDR_SIZE, _PHDR_SIZE, _SHDR_SIZE = 64, 56, 64
 _SYMBOL: Final = struct.Struct("<IBBHQQ")
-_GZIP: Final = b"\x1f\x8b\x08"
+GZIP: Final = b"\x1f\x8b\x08"
 _LINUX: Final = struct.Struct("<IIQQQIIQ8s4sI")
+_ZBOOT: Final = struct.Struct("<2s2x4sII8x32s")
+_UNPACKERS: Final[dict[str, Callable[[], Any]]] = {
+    "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, UNFOLDED_LIMIT),
+    "lzma": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, UNFOLDED_LIMIT),
+    "zstd": lambda: zstandard.ZstdDecompressor().decompressobj(),
+}
+"""How compressions begin that the names in zboot images have, and what undoes them."""
+_MORSEL: Final = 1024
+"""Bytes that are unpacked at a time: none unfolds to more than some tens of MiB."""
 _LINUX_MAGIC: Final = b"RSC\x05"
 _FOREIGN: Final = (
     (0x38, b"ARM\x64", "a Linux kernel for arm64"),
@@ -225,6 +236,40 @@ def decompress(data: bytes, name: str, limit: int = UNFOLDED_LIMIT) -> bytes:
     return out
 
 
+def is_zboot(data: bytes) -> bool:
+    """A kernel that unpacks itself where EFI starts it (Linux, "zboot-header.S", CONFIG_EFI_ZBOOT)."""
+    return len(data) >= _ZBOOT.size and _ZBOOT.unpack_from(data)[:2] == (b"MZ", b"zimg")
+
+
+def unpack_zboot(data: bytes, name: str, limit: int = UNFOLDED_LIMIT) -> bytes:
+    """The kernel in an EFI zboot image, at most `limit` bytes. LoadError for a damaged, cut or larger one, or
+    where it is compressed in a way that is not known here."""
+    _, _, start, size, kind = _ZBOOT.unpack_from(data)
+    if start + size > len(data):
+        raise LoadError(f"{name}: its packed kernel ({size} bytes at {start:#x}) reaches beyond the end of the file")
+    method = shown(kind.split(b"\0")[0])
+    packed = data[start : start + size]
+    # The names are those of the kernel's makefiles: "xzkern", "zstd22".
+    if method == "gzip":
+        return decompress(packed, name, limit)
+    make = next((make for begin, make in _UNPACKERS.items() if method.startswith(begin)), None)
+    if make is None:
+        known = ", ".join(("gzip", *_UNPACKERS))
+        raise LoadError(f"{name}: its kernel is compressed with {method!r}; known are {known}: unpack it yourself")
+    stream, out, at = make(), bytearray(), 0
+    try:
+        while not stream.eof and at < len(packed) and len(out) <= limit:
+            out += stream.decompress(packed[at : at + _MORSEL])
+            at += _MORSEL
+    except (lzma.LZMAError, zstandard.ZstdError) as error:
+        raise LoadError(f"{name}: damaged {method} data ({' '.join(str(error).split())})") from None
+    if len(out) > limit:
+        raise LoadError(f"{name}: it unfolds to more than {limit} bytes")
+    if not stream.eof:
+        raise LoadError(f"{name}: the {method} data ends too early")
+    return bytes(out)
+
+
 def read_elf(path: str | os.PathLike[str]) -> Image:
     """A 64-bit little-endian RISC-V program. LoadError for anything else, and for inconsistent files."""
     return parse_elf(read_file(path), shown(path))
@@ -236,7 +281,7 @@ def read_raw(path: str | os.PathLike[str], address: int) -> Image:
 
 
 def read_image(path: str | os.PathLike[str], address: int | None = None, ram: int = 0x8000_0000) -> Image:
-    """A program in whichever form: ELF, Linux kernel image, either of them compressed with gzip, or raw.
+    """A program in whichever form: ELF, Linux kernel image, either of them compressed with gzip, EFI zboot, or raw.
 
     A Linux image goes to `address`, or to its own offset from the start of memory, `ram`. A raw one needs `address`.
     """
@@ -245,7 +290,7 @@ def read_image(path: str | os.PathLike[str], address: int | None = None, ram: in
 
 def has_form(data: bytes) -> bool:
     """ELF, Linux image or compressed, and not any bytes."""
-    return data.startswith((b"\x7fELF", _GZIP[:2])) or linux_header(data) is not None
+    return data.startswith((b"\x7fELF", GZIP[:2])) or is_zboot(data) or linux_header(data) is not None
 
 
 def parse_program(data: bytes, name: str, address: int) -> Image:
@@ -255,8 +300,10 @@ def parse_program(data: bytes, name: str, address: int) -> Image:
 
 def parse_image(data: bytes, name: str, address: int | None = None, ram: int = 0x8000_0000) -> Image:
     """As `read_image`, from bytes; `name` is for messages."""
-    if data.startswith(_GZIP):
+    if data.startswith(GZIP):
         data = decompress(data, name)
+    if is_zboot(data):
+        data = unpack_zboot(data, name)
     if data.startswith(b"\x7fELF"):
         return parse_elf(data, name)
     header = linux_header(data)

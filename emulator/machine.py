@@ -11,6 +11,7 @@ import os
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from . import loader
@@ -18,6 +19,8 @@ from .bus import Bus, Device
 from .console import Console
 from .devices.aclint import Aclint
 from .devices.finisher import Finisher
+from .devices.flash import Flash, banks
+from .devices.fw_cfg import FwCfg
 from .devices.htif import Htif
 from .devices.network import Hub
 from .devices.plic import Plic
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 MIB: Final = 1 << 20
 RAM_BASE: Final = 0x8000_0000
 FINISHER, RTC, ACLINT, PLIC, UART = 0x10_0000, 0x10_1000, 0x200_0000, 0xC00_0000, 0x1000_0000
+FW_CFG: Final = 0x1010_0000
 TIMEBASE: Final = 10_000_000
 """Ticks of `time` in a nominal second."""
 INSTRUCTIONS_PER_TICK: Final = 100
@@ -81,13 +85,14 @@ class Machine:
     `isa` what the harts implement, an `Isa` or its name (emulator/isa/selection.py);
     `guest_interrupts` how many guest external interrupts each hart has (GEILEN), 0 to 63; `drives` become virtio block
     devices from the first transport on; `entropy` the seed of a virtio entropy device on the last one, None for none;
-    `network` whether there is a network device, on the one before. `hub` is the network, which VMs share.
+    `network` whether there is a network device, on the one before. `hub` is the network, which VMs share. `flash`: what
+    is in the banks of flash, at most two; without any there is no flash.
     """
 
     def __init__(
         self, *, memory: int = 128 * MIB, harts: int = 1, ram_base: int = RAM_BASE, isa: str | Isa = MAX,
         guest_interrupts: int = 0, drives: Iterable[Drive] = (), entropy: int | None = None,
-        network: bool = False,
+        network: bool = False, flash: Iterable[Flash] = (),
     ) -> None:  # fmt: skip
         if not 1 <= harts <= 8:
             raise ConfigurationError(f"a machine has 1 to 8 harts, not {harts}")
@@ -108,7 +113,8 @@ class Machine:
         lib.machine_set_features(native, self.isa.features)
         lib.machine_set_guest_interrupts(native, guest_interrupts)
         ram = Region("ram", ram_base, memory)
-        self.memory = Memory([ram])
+        self.flash = banks(flash)
+        self.memory = Memory([ram, *(bank.region() for bank in self.flash)])
         self._buffers = []
         for region in self.memory.regions:
             buffer = ffi.from_buffer(region.buffer)
@@ -144,6 +150,9 @@ class Machine:
         self.hub = Hub(self.facts)
         self.shared = Shared(self.hub, self.warnings.append)
         self._add_devices()
+        for bank in self.flash:
+            bank.warn = self.warnings.append
+            bank.connect(self.memory, partial(lib.machine_hide_region, native, bank.base))
         if network:
             self.attach(Network(), VIRTIO_SLOTS - 2)
         if entropy is not None:
@@ -155,16 +164,20 @@ class Machine:
         self.plic = Plic(self.harts)
         self.rtc = Rtc(lambda: self.time)
         self.uart = Uart(self.console)
+        self.fw_cfg = FwCfg(self.memory, len(self.harts), self.device_wrote, self.warnings.append)
         for base, device in (
             (FINISHER, Finisher(self.halt, self.restart)),
             (RTC, self.rtc),
             (ACLINT, Aclint(self.harts, lambda: self.time, self.set_time)),
             (PLIC, self.plic),
             (UART, self.uart),
+            (FW_CFG, self.fw_cfg),
         ):
             self.add_device(base, device)
         self.virtio = Slots(self.shared, self.memory, self.device_wrote)
         self.virtio.place(self.add_device)
+        for bank in self.flash:
+            self.add_device(bank.base, bank)
         self.devices: dict[str, Device] = {device.name: device for _, device in self.bus}
 
     def add_device(self, base: int, device: Device) -> None:
@@ -193,12 +206,17 @@ class Machine:
         self.attach(drive)
         return drive
 
+    @property
+    def ram_size(self) -> int:
+        """Bytes."""
+        return sum(region.size for region in self.memory.regions if region.writable)
+
     def facts(self) -> str:
         """What the page at 10.0.2.2 says: the machine as it is, by what decides of it alone."""
         rows = [
             ("isa", self.isa),
             ("harts", str(len(self.harts))),
-            ("memory", f"{sum(region.size for region in self.memory.regions) >> 20} MiB"),
+            ("memory", f"{self.ram_size >> 20} MiB"),
             ("clock", f"{self.clock} instructions"),
             ("time", f"{self.time} ticks of {TIMEBASE} Hz"),
         ]
@@ -343,7 +361,7 @@ class Machine:
         self.resets += 1
         now = self.rtc.now
         for region in self.memory.regions:
-            for page in list(self.touched_pages(region)):
+            for page in list(self.touched_pages(region)) if region.writable else ():
                 self.memory.fill(region.base + page * 4096, 4096)
         if self.htif is not None:
             lib.machine_watch(self._native, self.htif.tohost, 8, 0)
@@ -527,12 +545,13 @@ class Machine:
         """Everything but the contents of memory, as plain values; `from_state` makes the machine again."""
         return {
             "config": {
-                "memory": sum(region.size for region in self.memory.regions),
+                "memory": self.ram_size,
                 "harts": len(self.harts),
                 "ram_base": self.ram_base,
                 "isa": str(self.isa),
                 "guest_interrupts": self.guest_interrupts,
                 "virtio": self.virtio.configuration(),
+                "flash": [bank.configuration() for bank in self.flash],
             },
             "boot": None if self.recipe is None else self.recipe.state(),
             "resets": self.resets,
@@ -560,6 +579,7 @@ class Machine:
             machine = cls(
                 memory=int(config["memory"]), harts=int(config["harts"]), ram_base=int(config["ram_base"]),
                 isa=str(config["isa"]), guest_interrupts=int(config["guest_interrupts"]),
+                flash=[Flash(*row or (), trusted=False) for row in config["flash"]],
             )  # fmt: skip
             machine.virtio.attach_again(config["virtio"])
             machine._restore(state)

@@ -166,6 +166,14 @@ def parser() -> argparse.ArgumentParser:
         help="a disk; changes to F stay in memory, unless ,rw lets them into the file; of all VMs, or of guest N",
     )  # fmt: skip
     run.add_argument(
+        "--flash", "--pflash", action="append", metavar="F[,ro|,rw]",
+        help="a bank of the bare machine's flash, where firmware goes on in S-mode: UEFI; twice for code and variables;"
+        " changes to F stay in memory, unless ,rw lets them into the file",
+    )  # fmt: skip
+    run.add_argument(
+        "--fw-cfg", action="append", metavar="NAME=FILE", help="a file that the bare machine's firmware finds in fw_cfg"
+    )
+    run.add_argument(
         "--network", choices=("hub", "off"), default="hub",
         help="hub (default): a network card for the machine, or each VM, on one hub with a small host at 10.0.2.2",
     )  # fmt: skip
@@ -349,8 +357,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.bare is not None:
         if options.bare is _THE_GUEST:
             options.bare = options.guests.pop(0) if options.guests else ""
-        if not options.bare and options.kernel is None and options.dump_dtb is None:
-            raise UsageError(f"--bare: name a firmware, or the bundled {machines.bundled(bare=True)}, or a --kernel")
+        if not (options.bare or options.kernel or options.flash) and options.dump_dtb is None:
+            bundled = machines.bundled(bare=True)
+            raise UsageError(f"--bare: name a firmware, or the bundled {bundled}, or a --kernel, or --flash")
         if options.guests:
             raise UsageError(f"--bare boots one firmware: what is {options.guests[0]!r} for?")
         if options.vcpus is not None:
@@ -362,9 +371,9 @@ def _run(options: argparse.Namespace) -> int:
             options.bare or None, memory=options.memory or 2 << 30, harts=options.harts or 1, dtb=options.dtb,
             kernel=options.kernel, initrd=options.initrd, append=options.append or "", drives=options.drive or (),
             network=options.network == "hub", shares=options.share or (), reboot=not options.no_reboot,
-            isa=options.isa,
+            isa=options.isa, flash=options.flash or (), fw_cfg=options.fw_cfg or (),
         )  # fmt: skip
-        title = options.bare or options.image or options.kernel or "nothing"
+        title = options.bare or options.image or options.kernel or (options.flash or ["nothing"])[0]
         if options.dump_dtb is not None:
             machines.write_file(options.dump_dtb, tree)
             return 0
@@ -376,7 +385,8 @@ def _run(options: argparse.Namespace) -> int:
                 raise UsageError("--signature needs a program to run")
             options.signature = Signature.of(options.signature, image, machine.memory, width)
     else:
-        for option in ("--harts", "--dtb", "--dump-dtb", "--signature", "--kernel", "--no-reboot"):
+        bare = "--harts --dtb --dump-dtb --signature --kernel --no-reboot --flash --fw-cfg"
+        for option in bare.split():
             value = getattr(options, option[2:].replace("-", "_"))
             if value is not None:
                 raise UsageError(f"{option} is for the bare machine: use it with --bare")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emulator import boot, guests, loader
+from emulator.devices.flash import Flash
 from emulator.devices.virtio import VIRTIO_SLOTS, Drive, Entropy, Network, Share
 from emulator.errors import ConfigurationError, LoadError
 from emulator.isa import decode
@@ -91,20 +92,24 @@ def _disk(text: str, vms: int) -> tuple[str, int | None]:
 def bare(
     firmware: str | None, *, memory: int, harts: int, dtb: str | None, kernel: str | None = None,
     initrd: str | None = None, append: str = "", drives: Sequence[str] = (), shares: Sequence[str] = (),
-    network: bool = True, reboot: bool = True, isa: str = "max",
+    network: bool = True, reboot: bool = True, isa: str = "max", flash: Sequence[str] = (), fw_cfg: Sequence[str] = (),
 ) -> tuple[Machine, bytes, Image | None]:  # fmt: skip
     """The bare machine with `firmware` in M-mode at its entry, or `kernel` in S-mode under the built-in one; the device
-    tree that it is handed; the first program loaded. Without either it has nothing to run. `reboot`: a reset boots it
-    again."""
+    tree that it is handed; the first program loaded. Without either it has nothing to run, unless there is `flash`, to
+    which `kernel` is handed. `fw_cfg`: NAME=FILE of what firmware finds. `reboot`: a reset boots it again."""
     machine = Machine(
-        memory=memory, harts=harts, drives=map(Drive.parse, drives), entropy=0, network=network, isa=isa
+        memory=memory, harts=harts, drives=map(Drive.parse, drives), entropy=0, network=network, isa=isa,
+        flash=map(Flash.parse, flash),
     )  # fmt: skip
+    for text in fw_cfg:
+        machine.fw_cfg.add_file(text)
     for share in Share.parse_all(shares):
         machine.attach(share)
     paths = {"firmware": (firmware, True), "kernel": (kernel, False)}
     found = {part: find(name, bare=bare) for part, (name, bare) in paths.items() if name is not None}
-    for path in found.values():
-        _check_program(path)
+    for part, path in found.items():
+        if part == "firmware" or not flash:  # what is in flash decides what a kernel is
+            _check_program(path)
     recipe = boot.Recipe(append, **found, initrd=initrd, tree=dtb)
     tree, image = recipe.start(machine)
     machine.recipe = recipe if reboot else None

@@ -82,7 +82,7 @@ typedef struct region {
     u8 *host;
     u8 *flags;   /* per page */
     u16 *code;   /* per page: index of its code_page, 0 none */
-    bool writable;
+    bool writable, hidden;
 } region;
 
 typedef struct breakpoint { u64 address; stop_scope scope; } breakpoint;

@@ -91,6 +91,13 @@ int machine_add_region(machine *m, uint64_t base, uint64_t size, void *host, int
     return 0;
 }
 
+void machine_hide_region(machine *m, uint64_t base, int hidden) {
+    region *r = find_region(m, base, 1);
+    if (!r || r->hidden == (hidden != 0)) return;
+    r->hidden = hidden != 0;
+    for (u32 i = 0; i < m->harts; i++) drop_quick(m->cores[i]); /* by which its pages are reached, decoded or not */
+}
+
 int machine_add_device(machine *m, uint64_t base, uint64_t size) {
     if (m->devices == DEVICES) return -1;
     m->device[m->devices].base = base;

@@ -382,7 +382,7 @@ static u64 leaf_address(u64 pte, u32 level, u64 address) {
 static u8 *pte_host(walk *k, u64 physical, u32 access) {
     core *c = k->c;
     region *r = find_region(c->m, physical, 8);
-    if (!r || !pmp_allows(c, physical, 8, access, PRV_S)) return NULL;
+    if (!r || r->hidden || !pmp_allows(c, physical, 8, access, PRV_S)) return NULL;
     if (access == ACCESS_STORE) {
         if (!r->writable) return NULL;
         if (!k->probe) mark_written(c->m, r, physical, 8);
@@ -564,18 +564,19 @@ static enum status trapped(core *c, const walk *k) {
 
 /* --- fetch --------------------------------------------------------------------------------------------------------- */
 
-/* The decoded page that holds `address`. *out is NULL, with OK, where PMP cuts the page: then nothing may be cached. */
+/* The decoded page that holds `address`. *out is NULL, with OK, where PMP cuts the page: then nothing may be cached. Nor of
+   the instruction that has just hidden the memory which it lies in, and must end. */
 enum status fetch_page(core *c, u64 address, code_page **out) {
     const world w = world_of(c, c->h.prv, c->h.v);
     walk k = walk_of(c, &w, ACCESS_FETCH, c->fetch_tag, address);
     if (!reach(&k, 2)) return trapped(c, &k);
     region *r = find_region(c->m, k.physical, 2);
-    if (!r) {
+    if (!r || (r->hidden && c->mmio != MMIO_DONE)) {
         access_fault(&k);
         return trapped(c, &k);
     }
     *out = code_page_of(c->m, r, k.physical & PAGE_MASK);
-    if (!pmp_uniform(c, k.physical & PAGE_MASK)) {
+    if (r->hidden || !pmp_uniform(c, k.physical & PAGE_MASK)) {
         *out = NULL;
         return OK;
     }
@@ -612,7 +613,13 @@ static bool is_device(const machine *m, u64 physical) {
     return false;
 }
 
-/* An access that no memory backs. Not a device either: access fault. Else the caller carries it out between two runs. */
+/* Memory that answers this access itself, or NULL. */
+static region *answering(walk *k, u64 size) {
+    region *r = find_region(k->c->m, k->physical, size);
+    return r && !r->hidden && (r->writable || k->access != ACCESS_STORE) ? r : NULL;
+}
+
+/* An access that no memory answers. Not a device either: access fault. Else the caller carries it out between two runs. */
 static enum status device_access(walk *k, u32 size, u64 *value) {
     core *c = k->c;
     const bool store = k->access == ACCESS_STORE;
@@ -700,13 +707,13 @@ static bool hits_code(core *c, const region *r, u64 physical, u32 size) {
 static u8 *ram(walk *k, u32 size, bool cache) {
     core *c = k->c;
     const bool store = k->access == ACCESS_STORE;
-    region *r = find_region(c->m, k->physical, size);
-    u8 *flags = &r->flags[(k->physical - r->base) >> 12];
-    if (store && !r->writable) {
+    region *r = answering(k, size);
+    if (!r) {
         access_fault(k);
         trapped(c, k);
         return NULL;
     }
+    u8 *flags = &r->flags[(k->physical - r->base) >> 12];
     u8 *host = r->host + (k->physical - r->base);
     if (*flags & PAGE_WATCHED || UNLIKELY(c->m->roaming)) {
         const u32 kinds = k->both ? WATCH_READ | WATCH_WRITE : store ? WATCH_WRITE : WATCH_READ;
@@ -732,7 +739,7 @@ static u8 *ram(walk *k, u32 size, bool cache) {
 static enum status access_page(walk *k, u32 size, void *data, bool cache) {
     core *c = k->c;
     if (!reach(k, size)) return trapped(c, k);
-    if (!find_region(c->m, k->physical, size)) {
+    if (!answering(k, size)) {
         u64 value = 0;
         if (k->access == ACCESS_STORE) memcpy(&value, data, size);
         const enum status status = device_access(k, size, &value);
@@ -955,7 +962,8 @@ int64_t hart_walk(hart *h, uint64_t address, uint32_t access, int32_t mode, walk
     k.record = out;
     memset(out, 0, sizeof *out);
     bool reached = reach(&k, 1);
-    if (reached && !find_region(c->m, k.physical, 1))
+    const region *r = find_region(c->m, k.physical, 1);
+    if (reached && (!r || r->hidden))
         reached = (access != ACCESS_FETCH && is_device(c->m, k.physical)) || access_fault(&k);
     out->physical = k.physical;
     out->guest_physical = k.guest_physical;

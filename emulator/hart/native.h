@@ -25,6 +25,10 @@ void machine_set_features(machine *m, const uint64_t *features);
 /* Host memory behind [base, base+size), both multiples of 4096; the caller keeps `host` alive. 0, or -1: no room, overlap. */
 int machine_add_region(machine *m, uint64_t base, uint64_t size, void *host, int writable);
 
+/* Flash: the contents of the region that begins at `base` are hidden. Until shown again only its device answers there, and
+   nothing there is executed or walked. Stores into read-only memory are the device's anyway. */
+void machine_hide_region(machine *m, uint64_t base, int hidden);
+
 /* Addresses [base, base+size) that devices answer: EXIT_MMIO_*. All others raise access faults. 0, or -1: too many (64). */
 int machine_add_device(machine *m, uint64_t base, uint64_t size);
 

@@ -26,6 +26,7 @@ from emulator.vmm import Hypervisor
 
 BASE = 0x8000_0000
 SECOND = BASE + 2 * MIB
+Packer = Callable[[bytes], bytes]
 MAGIC_DYNAMIC = 0x4942534F  # "OSBI"
 
 # In `kernel` the header is 64 bytes; s0 hart, s1 tree, s2 structure, s3 strings, s4 and s5 the initrd.
@@ -129,6 +130,12 @@ def firmware(following: str) -> Image:
     return raw("firmware", BASE, assemble(BASE, FIRMWARE.format(following=following)).code)
 
 
+def zboot(kernel: bytes) -> bytes:
+    """As CONFIG_EFI_ZBOOT packs it."""
+    packed = gzip.compress(kernel)
+    return struct.pack("<2s2x4sII8x32s8x", b"MZ", b"zimg", 64, len(packed), b"gzip") + packed
+
+
 def kernel_code() -> bytes:
     return assemble(SECOND, KERNEL).code
 
@@ -161,11 +168,11 @@ def initrd_range(blob: bytes) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("following", [None, DYNAMIC, JUMP], ids=["built-in", "dynamic", "jump"])
-@pytest.mark.parametrize("packed", [False, True], ids=["flat", "gzip"])
-def test_a_kernel_finds_what_it_was_given(file: Callable[[bytes], str], following: str | None, packed: bool) -> None:
+@pytest.mark.parametrize("packed", [bytes, gzip.compress, zboot], ids=["flat", "gzip", "zboot"])
+def test_a_kernel_finds_what_it_was_given(file: Callable[[bytes], str], following: str | None, packed: Packer) -> None:
     machine = Machine(memory=128 * MIB, harts=2)
     first = None if following is None else firmware(following)
-    kernel = read_image(file(gzip.compress(kernel_code()) if packed else kernel_code()), kernel_place(machine, first))
+    kernel = read_image(file(packed(kernel_code())), kernel_place(machine, first))
     boot(machine, first, kernel, initrd=Initrd("initrd", b"the initrd"), append="console=ttyS0 quiet")
     assert ended(machine) == "0|console=ttyS0 quiet|the initrd"
 

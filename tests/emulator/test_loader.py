@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 from elftools.elf.sections import SymbolTableSection
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -364,6 +366,51 @@ def test_compressed_images(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match="neither an ELF file nor a Linux"):
         loader.read_image(path)
     assert bytes(loader.read_image(path, address=RAM).segments[0].data) == b"nothing known"
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "xzkern": lambda data: lzma.compress(data, lzma.FORMAT_XZ, lzma.CHECK_CRC32),
+    "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
+    "zstd22": zstandard.ZstdCompressor(level=1).compress,
+}
+
+
+def zboot(packed: bytes, kind: str, size: int | None = None) -> bytes:
+    """As drivers/firmware/efi/libstub/zboot-header.S begins; the size of the kernel may stand behind the payload."""
+    head = struct.pack("<2s2x4sII8x32s8x", b"MZ", b"zimg", 512, len(packed) if size is None else size, kind.encode())
+    return head.ljust(512, b"\xcc") + packed + b"\1\2\3\4"
+
+
+@pytest.mark.parametrize(("kind", "pack"), PACKERS.items(), ids=list(PACKERS))
+def test_zboot_images(kind: str, pack: Callable[[bytes], bytes]) -> None:
+    kernel = linux() + bytes(5000)
+    image = loader.parse_image(zboot(pack(kernel), kind), "vmlinuz.efi", RAM)
+    assert (image.kind, image.entry, bytes(image.segments[0].data)) == ("linux", RAM, kernel)
+    assert loader.has_form(zboot(b"", kind))
+    with pytest.raises(LoadError, match=r"vmlinuz.efi: .*too early"):
+        loader.parse_image(zboot(pack(kernel)[:-6], kind, len(pack(kernel)) - 6), "vmlinuz.efi")
+    with pytest.raises(LoadError, match=f"vmlinuz.efi: damaged {kind} data|too early"):
+        loader.parse_image(zboot(pack(kernel)[:10] + b"\xff" * 60, kind), "vmlinuz.efi")
+    with pytest.raises(LoadError, match="beyond the end of the file"):
+        loader.parse_image(zboot(pack(kernel), kind, 1 << 31), "vmlinuz.efi")
+    with pytest.raises(LoadError, match="a Linux kernel for arm64"):
+        loader.parse_image(zboot(pack(bytes(56) + b"ARM\x64" + bytes(99)), kind), "vmlinuz.efi")
+
+
+@pytest.mark.parametrize("kind", ["lz4", "lzo", "\x1b[2J", ""])
+def test_zboot_images_that_nobody_unpacks(kind: str) -> None:
+    with pytest.raises(LoadError, match="known are gzip, xz, lzma, zstd: unpack it yourself") as error:
+        loader.parse_image(zboot(b"data", kind), "vmlinuz.efi")
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(("kind", "pack"), PACKERS.items(), ids=list(PACKERS))
+def test_a_zboot_bomb_is_bounded(kind: str, pack: Callable[[bytes], bytes]) -> None:
+    bomb = zboot(pack(bytes(4 << 20)), kind)
+    assert len(loader.unpack_zboot(bomb, "bomb", 4 << 20)) == 4 << 20
+    with pytest.raises(LoadError, match="bomb: it unfolds to more than 4194303 bytes"):
+        loader.unpack_zboot(bomb, "bomb", (4 << 20) - 1)
 
 
 def test_a_decompression_bomb_is_bounded() -> None:

@@ -51,6 +51,16 @@ class Request(IntEnum):
 MODES: Final = {"copy": "changes stay in memory", "ro": "read-only", "rw": "writes to the file"}
 
 
+def file_and_mode(text: str, what: str) -> tuple[str, str]:
+    """The file, and which of MODES, of F, "F,ro" or "F,rw". ConfigurationError where there is no F."""
+    path, comma, mode = text.rpartition(",")
+    if not comma or mode not in ("ro", "rw"):
+        path, mode = text, "copy"
+    if not path:
+        raise ConfigurationError(f"{what} {text!r}: name a file")
+    return path, mode
+
+
 class _Blocks:
     """Written blocks in a saved state: a list of [number, contents], ascending."""
 
@@ -107,12 +117,7 @@ class Drive(Function):
     @classmethod
     def parse(cls, text: str) -> Drive:
         """As the command line has it: F, "F,ro" or "F,rw"."""
-        path, comma, mode = text.rpartition(",")
-        if not comma or mode not in ("ro", "rw"):
-            path, mode = text, "copy"
-        if not path:
-            raise ConfigurationError(f"drive {text!r}: name a file")
-        return cls(path, mode)
+        return cls(*file_and_mode(text, "drive"))
 
     @classmethod
     def again(cls, **configuration: Any) -> Drive:

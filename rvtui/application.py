@@ -31,6 +31,7 @@ from rvtui import commands
 from rvtui.bars import Bar, KeyBar, Prompt, key_line, top_line
 from rvtui.helpscreen import HelpScreen
 from rvtui.layout import MINIMUM, Workspace, arrange
+from rvtui.mapping import Wanted
 from rvtui.panes.base import Pane
 from rvtui.panes.code import CodePane
 from rvtui.panes.console import ConsolePane, OtherConsolePane
@@ -39,6 +40,7 @@ from rvtui.panes.events import EventsPane
 from rvtui.panes.exits import ExitsPane
 from rvtui.panes.gstage import GStagePane
 from rvtui.panes.interrupts import InterruptsPane
+from rvtui.panes.map import MapPane
 from rvtui.panes.registers import RegistersPane
 from rvtui.panes.stops import StopsPane
 from rvtui.panes.traps import TrapsPane
@@ -65,6 +67,7 @@ PANES: tuple[type[Pane], ...] = (
     CodePane,
     GStagePane,
     WalkPane,
+    MapPane,
     ExitsPane,
     EventsPane,
     StopsPane,
@@ -117,6 +120,15 @@ class _ScreenPort:
 
     def walk(self, address: int, access: Access, mode: Mode | None) -> None:
         self._post(partial(self._application.show_walk, address, access, mode))
+
+    def walk_physical(self, address: int, access: Access) -> None:
+        self._post(partial(self._application.show_walk, address, access, None, True))
+
+    def map(self, wanted: Wanted) -> None:
+        self._post(partial(self._application.show_map, wanted))
+
+    def seek(self, address: int) -> None:
+        self._post(partial(self._application.seek_in_map, address))
 
     def zoom(self) -> None:
         self._post(self._application.action_zoom)
@@ -466,13 +478,27 @@ class Application(App[int]):
                 pane.redraw()
         self._bars()
 
-    def show_walk(self, address: int, access: Access, mode: Mode | None) -> None:
+    def show_walk(self, address: int, access: Access, mode: Mode | None, physical: bool = False) -> None:
         pane = self._panes["walk"]
         assert isinstance(pane, WalkPane)
         self._show("walk")
         if self._gone == self._gone_before:  # else the user has gone elsewhere since, and types there
             pane.focus()
-        pane.ask(address, access, mode)
+        pane.ask(address, access, mode, physical)
+
+    def _map(self) -> MapPane:
+        pane = self._panes["map"]
+        assert isinstance(pane, MapPane)
+        self._show("map")
+        if self._gone == self._gone_before:
+            pane.focus()
+        return pane
+
+    def show_map(self, wanted: Wanted) -> None:
+        self._map().ask(wanted)
+
+    def seek_in_map(self, address: int) -> None:
+        self._map().seek(address)
 
     # Commands.
 
@@ -585,11 +611,9 @@ class Application(App[int]):
         self.ask("NAME=VALUE, for example a0=sp+16 or sstatus=sstatus|2", "set ", f"{name}=" if name else "")
 
     def action_ask_walk(self) -> None:
-        tree = self._panes["gstage"]
-        assert isinstance(tree, GStagePane)
-        address = tree.selected if tree.display and tree.has_focus else None
-        if address is not None:
-            self.carry_out(f"walk {address:#x} load VS")
+        focused = self.focused
+        if isinstance(focused, Pane) and (line := focused.walk_command()):
+            self.carry_out(line)
             return
         failed = self._panes["traps"]
         assert isinstance(failed, TrapsPane)

@@ -109,6 +109,8 @@ class Session:
         """On the worker only."""
         self.subject = default_subject(machine)
         self.view = View(0, False, False, "not started", 0, 0, 0.0, False, self.subject, console_names(machine))
+        self.marks: dict[str, Any] = {}
+        """Address maps of moments that were marked, by name; see rvtui/mapping.py."""
         self.seen = 0
         """The sequence of the last view that the application has drawn."""
         self.on_view: Callable[[], None] = lambda: None
@@ -236,6 +238,11 @@ class Session:
     def nudge(self) -> None:
         """End a chunk that takes far too long."""
         self._runner.nudge()
+
+    @property
+    def closing(self) -> bool:
+        """`close` was called: what takes long should end."""
+        return self._closing
 
     @property
     def running(self) -> bool:

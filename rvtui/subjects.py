@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast, overload
 
+from emulator.addressspace import Space, spaces_of_guest, spaces_of_hart, spaces_of_vcpu
 from emulator.errors import ConfigurationError, EmulatorError, TranslationError
 from emulator.hart import Access, Hart, Mode, Walk
 from emulator.loader import Symbols
@@ -141,6 +142,37 @@ def walker_of(machine: Machine, subject: Subject) -> Any:
     return hart_of(machine, subject) if guest is None else GuestFace(machine, guest)
 
 
+@contextmanager
+def standing(machine: Machine, subject: Subject) -> Iterator[tuple[Hart, Any]]:
+    """The hart with the address translation of what is looked at for the moment, and the face of that."""
+    face = walker_of(machine, subject)
+    if isinstance(face, Hart):
+        yield face, face
+        return
+    with face.worn():
+        yield face.hart, face
+
+
+def spaces_of(machine: Machine, subject: Subject) -> dict[str, Space]:
+    """The stages of what is looked at; of a guest that is away only hgatp, where nobody knows the other."""
+    _, vcpu = selected_vcpu(machine, subject)
+    if vcpu is not None:
+        return spaces_of_vcpu(machine, vcpu)
+    guest = selected_guest(machine, subject)
+    if guest is not None:
+        return spaces_of_guest(machine, guest)
+    return spaces_of_hart(machine.harts[hart_index(machine, subject)])
+
+
+def subject_name(machine: Machine, subject: Subject) -> str:
+    """As `select` takes it; of a hart "hart 0"."""
+    vm, vcpu = selected_vcpu(machine, subject)
+    if vm is not None:
+        return str(vm.name) + (f" vCPU {vcpu.index}" if len(vm.vcpus) > 1 else "")
+    guest = selected_guest(machine, subject)
+    return guest.name if guest is not None else f"hart {hart_index(machine, subject)}"
+
+
 class GuestFace:
     """How a guest of a hypervisor inside translates addresses, whether a hart runs it or not.
 
@@ -170,10 +202,17 @@ class GuestFace:
 
     def walk(self, address: int, access: Access = Access.LOAD, mode: Mode | None = None) -> Walk:
         mode = self.mode if mode is None else mode
+        with self.worn():
+            return self.hart.walk(address, access, mode)
+
+    @contextmanager
+    def worn(self) -> Iterator[None]:
+        """Its translation in the hart, put back afterwards."""
         if self.whole:
-            return self.hart.walk(address, access, mode)
+            yield
+            return
         with borrowed(self.hart, {"hgatp": self.guest.hgatp}):
-            return self.hart.walk(address, access, mode)
+            yield
 
 
 @contextmanager
@@ -263,7 +302,7 @@ class VcpuFace:
             if name in SWITCHED and self.hart.has_csr(name):
                 return int(self.vcpu.get_reg(name))
             if name in DERIVED:
-                with self._borrowed():
+                with self.worn():
                     return int(self.hart.csr(name))
         return int(self.hart.csr(name))
 
@@ -273,20 +312,20 @@ class VcpuFace:
                 raise ConfigurationError(f"{name} of {self.vcpu.vm.name} can only be set while it is on the hart")
             self.hart.set_csr(name, value)
         else:
-            with self._borrowed():  # for the register's own rules
+            with self.worn():  # for the register's own rules
                 self.hart.set_csr(name, value)
                 legal = self.hart.csr(name)
             self.vcpu.set_reg(name, legal)
 
     def walk(self, address: int, access: Access = Access.LOAD, mode: Mode | None = None) -> Any:
-        with self._borrowed():
+        with self.worn():
             return self.hart.walk(address, access, self.mode if mode is None else mode)
 
     def read_virtual(self, address: int, length: int, access: Access = Access.LOAD, mode: Mode | None = None) -> bytes:
         """As Hart.read_virtual; a page of guest memory that the hypervisor has not mapped yet is read where it is."""
         mode = self.mode if mode is None else mode
         data = b""
-        with self._borrowed():
+        with self.worn():
             while length > 0:
                 size = min(length, PAGE - address % PAGE)
                 try:
@@ -310,7 +349,7 @@ class VcpuFace:
         return self.hart.next_interrupt() if self.loaded else None
 
     @contextmanager
-    def _borrowed(self) -> Iterator[None]:
+    def worn(self) -> Iterator[None]:
         """This virtual CPU's world switch CSRs in the hart, put back afterwards."""
         if self.loaded:
             yield

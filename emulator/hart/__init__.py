@@ -20,18 +20,22 @@ if TYPE_CHECKING:
         Interrupts,
         Mode,
         Move,
+        Refused,
         Registers,
         Step,
+        Trap,
         TrapEntry,
         TrapRecord,
         Walk,
         WalkResult,
+        World,
         compiler,
     )
 
 __all__ = [
     "Access", "Event", "EventKind", "Exit", "ExitCount", "ExitReason", "GuestCount", "Hart", "Interrupts",
-    "Mode", "Move", "Registers", "Step", "TrapEntry", "TrapRecord", "Walk", "WalkResult", "compiler",
+    "Mode", "Move", "Refused", "Registers", "Step", "Trap", "TrapEntry", "TrapRecord", "Walk", "WalkResult", "World",
+    "compiler",
 ]  # fmt: skip
 
 

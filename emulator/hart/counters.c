@@ -69,7 +69,7 @@ static void arm(core *c, u64 set) {
 void counters_changed(core *c) {
     hart *h = &c->h;
     c->filtered = c->counting = 0;
-    for EACH(i, ALL_COUNTERS & ~h->csr.mcountinhibit) {
+    for EACH(i, ALL_COUNTERS) {
         const u64 event = setup(h, i);
         if (!by_clock(event)) c->counting |= (u64)((event & EVENT_MASK) != COUNT_NONE) << i;
         else if (event & INHIBIT_MASK) c->filtered |= 1ull << i;
@@ -78,14 +78,13 @@ void counters_changed(core *c) {
 }
 
 /* "Count Overflow Control": the request sets OF, and OF withholds further ones. */
-static bool overflow(core *c, u64 i) {
+static void overflow(core *c, u64 i) {
     u64 *event = &c->h.csr.mhpmevent[i - FIRST_COUNTER];
     c->armed &= ~(1ull << i);
-    if (!has(c, FEATURE_SSCOFPMF)) return false;
-    if (*event & OVERFLOWED) return false;
+    if (!has(c, FEATURE_SSCOFPMF)) return;
+    if (*event & OVERFLOWED) return;
     *event |= OVERFLOWED;
     c->h.csr.mip |= MIP_LCOFIP;
-    return true;
 }
 
 void counters_check(core *c) {
@@ -105,13 +104,16 @@ u64 hart_next_overflow(hart *h, bool asleep) {
 
 /* --- events ---------------------------------------------------------------------------------------------------------- */
 
-/* It happened in the present mode. True: it made LCOFI pending, so that interrupts must be looked at. */
+/* It happened in the present mode. True: a counter overflowed, so that interrupts must be looked at. */
 bool count_event(core *c, u32 event) {
     hart *h = &c->h;
-    bool requested = false;
+    bool overflowed = false;
     for EACH(i, c->counting)
-        if ((setup(h, i) & EVENT_MASK) == event && !stands_still(h, i) && !++*cell(h, i)) requested |= overflow(c, i);
-    return requested;
+        if ((setup(h, i) & EVENT_MASK) == event && !stands_still(h, i) && !++*cell(h, i)) {
+            overflow(c, i);
+            overflowed = true;
+        }
+    return overflowed;
 }
 
 void count_trap(core *c, u64 cause, u32 mode) {
@@ -129,19 +131,12 @@ void count_trap(core *c, u64 cause, u32 mode) {
     }
 }
 
-/* "Counter Behavior" of Smcntrpmf: an xRET is the old mode's, a trap is nobody's. `retired` is what the clock does not count
-   yet. */
-void counters_leave(core *c, u64 retired) {
-    c->h.clock += retired;
-    hold(&c->h, c->filtered);
-    c->h.clock -= retired;
-}
+/* "Counter Behavior" of Smcntrpmf: an xRET is the old mode's, a trap is nobody's. The clock counts what retired in it. */
+void counters_leave(core *c) { hold(&c->h, c->filtered); }
 
-void counters_enter(core *c, u64 retired) {
-    c->h.clock += retired;
+void counters_enter(core *c) {
     release(&c->h, c->filtered);
     arm(c, c->filtered);
-    c->h.clock -= retired;
 }
 
 /* --- CSRs ------------------------------------------------------------------------------------------------------------ */
@@ -176,6 +171,6 @@ void csr_write_counter_setup(hart *h, unsigned number, uint64_t value) {
 uint64_t csr_read_scountovf(hart *h, unsigned number) {
     u64 value = 0;
     (void)number;
-    for (u32 i = 0; i < COUNTERS; i++) value |= (u64)(h->csr.mhpmevent[i] >> MHPMEVENT3_OF_SHIFT) << (i + FIRST_COUNTER);
+    for EACH(i, ALL_COUNTERS) value |= setup(h, i) >> MHPMEVENT3_OF_SHIFT << i;
     return value;
 }

@@ -63,7 +63,7 @@ def _field_defines(prefix: str, fields: tuple[Field, ...]) -> Iterator[tuple[str
 def csr_defs_h() -> str:
     """Numbers (CSR_MSTATUS), masks in place (MSTATUS_SIE) and their lowest bits (MSTATUS_SIE_SHIFT), trap codes."""
     rows: list[tuple[str, str]] = [("MAX_GEILEN", str(csrs.MAX_GEILEN)), ("PMP_COUNT", str(csrs.PMP_ENTRIES))]
-    rows += [("FIRST_COUNTER", str(csrs.FIRST_COUNTER)), ("COUNTERS", str(csrs.COUNTERS))]
+    rows.append(("FIRST_COUNTER", str(csrs.FIRST_COUNTER)))
     rows += [(f"COUNT_{name}", str(code)) for code, (name, _) in csrs.EVENTS.items()]
     rows.append(("EVENT_KINDS", str(max(csrs.EVENTS) + 1)))
     rows += [(f"EXCEPTION_{name}", str(code)) for code, (name, *_) in csrs.EXCEPTIONS.items()]

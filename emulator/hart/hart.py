@@ -61,9 +61,13 @@ class Mode(IntEnum):
 
 
 class Access(IntEnum):
+    """What is asked of memory. HLVX: a load that needs execute permission ("Hypervisor Virtual-Machine Load and Store
+    Instructions")."""
+
     FETCH = 0
     LOAD = 1
     STORE = 2
+    HLVX = 3
 
 
 class ExitReason(IntEnum):
@@ -157,10 +161,61 @@ class Step:
     pte: int
     output: int
 
+    @property
+    def unread(self) -> bool:
+        """It ended before an entry was read: at an address too wide, or at one that is refused."""
+        return self.result is WalkResult.RANGE or (self.result is WalkResult.ACCESS and not self.pte)
+
+
+class Refused(IntEnum):
+    """Why memory cannot be reached, where no PMP entry says so."""
+
+    NO_ENTRY = -2  # no PMP entry matches, and the mode is not M
+    NO_MEMORY = -3
+    READ_ONLY = -4
+
+
+@dataclass(frozen=True)
+class World:
+    """On whose behalf a walk was made, and what ruled it, as the hart had it or was told to take it.
+
+    `sum`, `mxr`: of the first stage; `gmxr`: of the G-stage. `first`: satp or vsatp, `second`: hgatp; 0: no such stage.
+    `types`, `updates`: PBMTE, and ADUE, of the first stage and of the G-stage.
+    """
+
+    mode: Mode = Mode.M
+    sum: bool = False
+    mxr: bool = False
+    gmxr: bool = False
+    first: int = 0
+    second: int = 0
+    types: tuple[bool, bool] = (False, False)
+    updates: tuple[bool, bool] = (False, False)
+
+
+@dataclass(frozen=True)
+class Trap:
+    """What trap entry would do. `csrs`: by name, before and after, of those that `mode` receives; `pc`: its handler.
+
+    `medeleg`, `hedeleg`: the cause's bit there.
+    """
+
+    cause: int
+    origin: Mode
+    mode: Mode
+    csrs: Mapping[str, tuple[int, int]]
+    pc: int
+    medeleg: bool
+    hedeleg: bool
+
 
 @dataclass(frozen=True)
 class Walk:
-    """A translation as the hart would make it, without its side effects."""
+    """A translation as the hart would make it, without its side effects.
+
+    `refused`: None, or why the last entry or address could not be reached: the number of a PMP entry, or a `Refused`.
+    `reached`: the physical address, also where it is refused itself.
+    """
 
     address: int
     access: Access
@@ -172,6 +227,16 @@ class Walk:
     tval2: int
     tinst: int
     page_bits: int
+    refused: int | None = None
+    reached: int | None = None
+    world: World = World()
+    own: bool = False
+    """Of no mode that was asked for: as the hart's next instruction would."""
+
+    @property
+    def reads(self) -> int:
+        """Page-table entries that it read."""
+        return sum(not step.unread for step in self.steps)
 
     @property
     def explain(self) -> str:
@@ -422,6 +487,13 @@ class Registers(Sequence[int]):
     def __iter__(self) -> Iterator[int]:
         return iter(ffi.unpack(self._cells, 32))
 
+
+#: What trap entry writes, by the mode that takes the trap ("Trap Entry").
+RECEIVED: Final = {
+    Mode.M: ("mcause", "mtval", "mtval2", "mtinst", "mepc", "mstatus"),
+    Mode.HS: ("scause", "stval", "htval", "htinst", "sepc", "hstatus", "sstatus"),
+    Mode.VS: ("vscause", "vstval", "vsepc", "vsstatus"),
+}
 
 #: Plain fields of the native struct that are architectural or counted state, saved and restored as they are.
 SAVED: Final = (
@@ -733,12 +805,29 @@ class Hart:
 
     # --- memory as the hart sees it ---
 
-    def walk(self, address: int, access: Access = Access.LOAD, mode: Mode | None = None) -> Walk:
-        """Translate as the hart would, by its own walker, changing nothing. `mode`: another than the hart's own."""
-        if mode is not None and mode.virtual and "H" not in self.isa:
-            raise ConfigurationError(f"there is no {mode.label}-mode: the H extension is off")
-        record = ffi.new("walk_record *")
-        cause = lib.hart_walk(self._h, address & WORD, access, -1 if mode is None else mode, record)
+    def walk(
+        self,
+        address: int,
+        access: Access = Access.LOAD,
+        mode: Mode | None = None,
+        *,
+        sum: bool | None = None,
+        mxr: bool | None = None,
+        gmxr: bool | None = None,
+    ) -> Walk:
+        """Translate as the hart would, by its own walker, changing nothing. `mode`: another than the hart's own.
+
+        `sum`, `mxr`: other bits than those of vsstatus, or with V=0 of mstatus; `gmxr`: than MXR of mstatus, with V=1.
+        """
+        if (access is Access.HLVX or (mode is not None and mode.virtual)) and "H" not in self.isa:
+            raise ConfigurationError(f"there is no {mode.label if mode else 'VS'}-mode: the H extension is off")
+        if access is Access.HLVX and mode is not None and not mode.virtual:
+            raise ConfigurationError(f"HLVX is for VS and VU, not for {mode.label}")
+        query, record = ffi.new("walk_query *"), ffi.new("walk_record *")
+        query.address, query.mode = address & WORD, -1 if mode is None else mode
+        query.hlvx, query.access = access is Access.HLVX, Access.LOAD if access is Access.HLVX else access
+        query.sum, query.mxr, query.gmxr = (-1 if each is None else int(each) for each in (sum, mxr, gmxr))
+        cause = lib.hart_look(self._h, query, record)
         steps = tuple(
             Step(
                 s.stage, s.level, None if s.nested == 255 else s.nested, WalkResult(s.result), int(s.input),
@@ -747,11 +836,57 @@ class Hart:
             for s in record.steps[0 : record.count]
         )  # fmt: skip
         good = cause < 0
+        refused = None if record.refused == lib.REFUSED_NOT else int(record.refused)
+        there = good or (refused is not None and not (steps and steps[-1].result is WalkResult.ACCESS))
         return Walk(
             address & WORD, access, steps, int(record.physical) if good else None,
             int(record.guest_physical) if good else None, None if good else int(cause), int(record.tval),
-            int(record.tval2), int(record.tinst), int(record.page_bits),
+            int(record.tval2), int(record.tinst), int(record.page_bits), refused,
+            int(record.physical) if there else None, self._world(record), mode is None,
         )  # fmt: skip
+
+    def _world(self, record: Any) -> World:
+        mode = Mode(record.mode)
+        own = int(self._h.csr.menvcfg)
+        both = int(self._h.csr.henvcfg) if mode.virtual else own, own
+        fields = csrs.BY_NAME["menvcfg"].field("PBMTE"), csrs.BY_NAME["menvcfg"].field("ADUE")
+        types, updates = ([bool(field.extract(each)) for each in both] for field in fields)
+        return World(
+            mode, bool(record.sum), bool(record.mxr), bool(record.gmxr), int(record.first), int(record.second),
+            (types[0], types[1]), (updates[0], updates[1]),
+        )  # fmt: skip
+
+    def trap_of(self, walk: Walk) -> Trap | None:
+        """What trap entry would write for the exception that a walk of this hart ends in: by its own trap entry, tried
+        on a copy. pc is what it is now. None where the walk ends well.
+
+        The trap is taken from the walk's mode; of HLVX from the hart's, or from HS.
+        """
+        if walk.cause is None:
+            return None
+        origin = walk.world.mode
+        if walk.access is Access.HLVX:
+            origin = Mode.HS if self.mode.virtual else self.mode
+        elif walk.world.mode is not self.mode and self.mode is Mode.M and walk.access is not Access.FETCH and walk.own:
+            origin = Mode.M  # MPRV: the instruction is M-mode's
+        record = ffi.new("walk_record *")
+        record.tval, record.tval2, record.tinst, record.mode = walk.tval, walk.tval2, walk.tinst, walk.world.mode
+        after, pc = ffi.new("csr_state *"), ffi.new("uint64_t *")
+        to = lib.hart_trap_csrs(self._h, origin, walk.cause, record, after, pc)
+        if to > Mode.VU:
+            raise TranslationError("there is no memory to try the trap on")
+        mode = Mode(to)
+        names = [name for name in RECEIVED[mode] if self.has_csr(name)]
+        before = self._h.csr
+        stored = {name: "mstatus" if name == "sstatus" else name for name in names}
+        return Trap(
+            walk.cause, origin, mode,
+            {name: (int(getattr(before, at)), int(getattr(after, at))) for name, at in stored.items()},
+            int(pc[0]), self._delegates("medeleg", walk.cause), self._delegates("hedeleg", walk.cause),
+        )  # fmt: skip
+
+    def _delegates(self, name: str, cause: int) -> bool:
+        return self.has_csr(name) and bool(self.csr(name) >> cause & 1)
 
     def _pieces(self, address: int, length: int, access: Access, mode: Mode | None) -> Iterator[tuple[int, int]]:
         """(physical address, bytes) of each page piece. TranslationError where one does not lead to memory."""

@@ -239,8 +239,8 @@ enum status interpret(core *c, block *b, u64 pc, i64 *left);
 /* counters.c */
 void counters_changed(core *c); /* what they count, or their cells, was written from outside */
 void counters_check(core *c);   /* the clock has moved: note overflows */
-void counters_leave(core *c, u64 retired); /* around a change of mode */
-void counters_enter(core *c, u64 retired);
+void counters_leave(core *c);   /* around a change of mode */
+void counters_enter(core *c);
 bool count_event(core *c, u32 event);
 void count_trap(core *c, u64 cause, u32 mode);
 

@@ -323,7 +323,7 @@ static void describe_instruction(core *c) {
 
 /* Has something happened that the caller looks for? */
 static bool seen(core *c, hart_exit *out) {
-    if (LIKELY(!c->m->seen.kinds)) return false;
+    if (LIKELY(!c->m->looking) || !c->m->seen.kinds) return false;
     leave(out, c, EXIT_EVENT);
     return true;
 }

@@ -4,6 +4,8 @@
  * "Guest-Page Faults", "Memory-Management Fences", "Physical Memory Protection".
  */
 
+#include <stdlib.h>
+
 #include "internal.h"
 
 enum { PTE_V = 1, PTE_R = 2, PTE_W = 4, PTE_X = 8, PTE_U = 16, PTE_A = 64, PTE_D = 128 };
@@ -255,16 +257,21 @@ static u8 pmp_rights(const core *c, u8 cfg, bool machine) {
     return machine == locked ? rights : 0;
 }
 
-/* "Priority and Matching Logic": the lowest entry that touches any byte decides, and must hold all of them. */
+/* "Priority and Matching Logic": the lowest entry that touches any byte decides. -1: none does. */
+static i32 pmp_entry(const core *c, u64 address, u64 size) {
+    const u64 last = address + size - 1;
+    for (u32 i = 0; i < c->pmp_count; i++)
+        if (c->pmp[i].low <= last && c->pmp[i].high >= address) return (i32)i;
+    return -1;
+}
+
+/* It must hold all of them. */
 static bool pmp_allows(core *c, u64 address, u64 size, u32 access, u32 prv) {
     static const u8 needed[] = {PMP_X, PMP_R, PMP_W};
-    const u64 last = address + size - 1;
-    for (u32 i = 0; i < c->pmp_count; i++) {
-        if (c->pmp[i].low > last || c->pmp[i].high < address) continue;
-        if (c->pmp[i].low > address || c->pmp[i].high < last) return false;
-        return pmp_rights(c, c->pmp[i].cfg, prv == PRV_M) & needed[access];
-    }
-    return prv == PRV_M && c->pmp_default & needed[access];
+    const i32 i = pmp_entry(c, address, size);
+    if (i < 0) return prv == PRV_M && c->pmp_default & needed[access];
+    if (c->pmp[i].low > address || c->pmp[i].high < address + size - 1) return false;
+    return pmp_rights(c, c->pmp[i].cfg, prv == PRV_M) & needed[access];
 }
 
 /* Does one answer hold for the whole page? */
@@ -952,27 +959,101 @@ enum status guest_store(core *c, u64 address, u64 value, u64 bits) {
 
 /* --- looking without touching ------------------------------------------------------------------------------------------ */
 
-int64_t hart_walk(hart *h, uint64_t address, uint32_t access, int32_t mode, walk_record *out) {
+/* Why `size` bytes at a physical address are refused, or REFUSED_NOT. */
+static i32 refusal(core *c, u64 physical, u64 size, u32 access, u32 prv) {
+    region *r = find_region(c->m, physical, size);
+    if (!pmp_allows(c, physical, size, access, prv)) {
+        const i32 entry = pmp_entry(c, physical, size);
+        return entry < 0 ? REFUSED_NO_ENTRY : entry;
+    }
+    if (!r) return access != ACCESS_FETCH && is_device(c->m, physical) ? REFUSED_NOT : REFUSED_NO_MEMORY;
+    return access == ACCESS_STORE && !r->writable ? REFUSED_READ_ONLY : REFUSED_NOT;
+}
+
+/* Of an entry that could not be read or, its bits being good, not be written; else of the address that the walk led to. */
+static i32 why_refused(walk *k, const walk_record *out) {
+    const walk_step *last = out->count ? &out->steps[out->count - 1] : NULL;
+    i32 why;
+    if (last && last->result == WALK_ACCESS) {
+        why = refusal(k->c, last->pte_physical, 8, ACCESS_LOAD, PRV_S);
+        if (why == REFUSED_NOT) why = refusal(k->c, last->pte_physical, 8, ACCESS_STORE, PRV_S);
+        return why == REFUSED_NOT ? REFUSED_NO_MEMORY : why;
+    }
+    if (last && last->result != WALK_LEAF) return REFUSED_NOT;
+    why = refusal(k->c, k->physical, 1, k->access, k->w.prv);
+    return why == REFUSED_NOT && k->w.hlvx ? refusal(k->c, k->physical, 1, ACCESS_FETCH, k->w.prv) : why;
+}
+
+static world asked_world(core *c, const walk_query *q) {
     static const u8 prv[] = {PRV_M, PRV_S, PRV_U, PRV_S, PRV_U};
+    const bool given = q->mode >= 0 && q->mode <= 4;
+    const world own = q->access == ACCESS_FETCH ? world_of(c, c->h.prv, c->h.v) : data_world(c);
+    world w = q->hlvx ? guest_world(c, true) : given ? world_of(c, prv[q->mode], q->mode >= MODE_VS) : own;
+    if (q->hlvx && given) w.prv = prv[q->mode];
+    if (q->sum >= 0) w.sum = q->sum;
+    if (q->gmxr >= 0) w.gmxr = q->gmxr;
+    if (q->mxr >= 0 || q->gmxr >= 0) {
+        const bool mxr = q->mxr >= 0 ? q->mxr : (c->h.csr.vsstatus & MSTATUS_MXR) != 0;
+        if (!w.v && q->mxr >= 0) w.gmxr = mxr;
+        w.mxr = w.gmxr || (w.v && mxr);
+        if (!w.hlvx) w.pmm = masking(c, w.prv, w.v, w.mxr);
+    }
+    return w;
+}
+
+int64_t hart_walk(hart *h, uint64_t address, uint32_t access, int32_t mode, walk_record *out) {
+    const walk_query q = {.address = address, .access = access, .mode = mode, .sum = -1, .mxr = -1, .gmxr = -1};
+    return hart_look(h, &q, out);
+}
+
+int64_t hart_look(hart *h, const walk_query *q, walk_record *out) {
     core *c = core_of(h);
-    const world own = access == ACCESS_FETCH ? world_of(c, h->prv, h->v) : data_world(c);
-    const world w = mode >= 0 && mode <= 4 ? world_of(c, prv[mode], mode >= MODE_VS) : own;
-    walk k = walk_of(c, &w, access > 2 ? ACCESS_LOAD : access, 0, address);
+    const u32 access = q->access > 2 || q->hlvx ? ACCESS_LOAD : q->access;
+    const world w = asked_world(c, q);
+    walk k = walk_of(c, &w, access, 0, q->address);
     k.probe = true;
     k.record = out;
     memset(out, 0, sizeof *out);
     bool reached = reach(&k, 1);
     const region *r = find_region(c->m, k.physical, 1);
     if (reached && (!r || r->hidden))
-        reached = (access != ACCESS_FETCH && is_device(c->m, k.physical)) || access_fault(&k);
+        reached = (access != ACCESS_FETCH && !w.hlvx && is_device(c->m, k.physical)) || access_fault(&k);
     out->physical = k.physical;
     out->guest_physical = k.guest_physical;
     out->page_bits = k.bits > 60 ? 60 : k.bits;
     out->cause = reached ? -1 : (i64)k.trap.cause;
+    out->refused = REFUSED_NOT;
     if (!reached) {
         out->tval = k.trap.tval;
         out->tval2 = k.trap.tval2;
         out->tinst = k.trap.tinst;
+        out->refused = why_refused(&k, out);
     }
+    out->address = k.address;
+    out->mode = (u8)mode_index(w.prv, w.v);
+    out->sum = w.sum;
+    out->mxr = w.mxr;
+    out->gmxr = w.gmxr;
+    out->first = w.prv == PRV_M ? 0 : w.v ? h->csr.vsatp : h->csr.satp;
+    out->second = w.v ? h->csr.hgatp : 0;
     return out->cause;
+}
+
+uint32_t hart_trap_csrs(hart *h, uint32_t mode, uint64_t cause, const walk_record *found, csr_state *out, uint64_t *pc) {
+    static const u8 prv[] = {PRV_M, PRV_S, PRV_U, PRV_S, PRV_U};
+    /* On a copy of the whole hart, which then is thrown away. */
+    core *c = malloc(sizeof *c);
+    if (!c) return 5;
+    memcpy(c, core_of(h), sizeof *c);
+    c->h.prv = prv[mode];
+    c->h.v = mode >= MODE_VS;
+    const trap_info info = {
+        .cause = cause, .tval = found->tval, .tval2 = found->tval2, .tinst = found->tinst, .gva = found->mode >= MODE_VS,
+    };
+    const u32 to = exception_mode(c, cause);
+    take_trap(c, cause, &info, to);
+    *out = c->h.csr;
+    *pc = c->h.pc;
+    free(c);
+    return to;
 }

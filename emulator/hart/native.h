@@ -101,6 +101,11 @@ int hart_csr_write(hart *h, uint32_t number, uint64_t value);
 /* What would translating `address` do? access: 0 fetch, 1 load, 2 store. mode: mode index (0 M, 1 HS, 2 U, 3 VS, 4 VU),
    or -1 for the hart's own, with MPRV for data. Changes nothing: no A, no D, no lookaside. Returns cause, or -1. */
 int64_t hart_walk(hart *h, uint64_t address, uint32_t access, int32_t mode, walk_record *out);
+/* The same with more to ask. */
+int64_t hart_look(hart *h, const walk_query *q, walk_record *out);
+/* What trap entry would write for the exception that a walk found, if the hart were in `mode` (mode index): the CSRs
+   afterwards, and pc. Returns the mode index that takes it; 5: no memory for the attempt. Changes nothing. */
+uint32_t hart_trap_csrs(hart *h, uint32_t mode, uint64_t cause, const walk_record *found, csr_state *out, uint64_t *pc);
 
 /* The interrupt that would be taken now, or -1; `mode` receives the mode index that takes it. */
 int32_t hart_next_interrupt(hart *h, uint32_t *mode);

@@ -209,8 +209,21 @@ enum walk_result {
     WALK_ACCESS = 14       /* the entry, or the final address, is refused by PMP or has no memory behind it */
 };
 
+/* Why the entry or the address that a walk ends at cannot be reached: below 64, the PMP entry that decides. */
+enum walk_refusal { REFUSED_NOT = -1, REFUSED_NO_ENTRY = -2, REFUSED_NO_MEMORY = -3, REFUSED_READ_ONLY = -4 };
+
+/* What hart_look() is asked. Where -1 stands, as the hart has it. */
 typedef struct {
-    uint64_t physical;     /* valid when cause is -1 */
+    uint64_t address;
+    uint32_t access;       /* 0 fetch, 1 load, 2 store */
+    uint32_t hlvx;         /* a load by HLVX: for VS or VU, as `mode` or SPVP has it */
+    int32_t mode;          /* mode index, or -1: the hart's own, with MPRV for data */
+    int32_t sum, mxr;      /* of vsstatus with V=1, else of mstatus */
+    int32_t gmxr;          /* MXR of mstatus, with V=1 */
+} walk_query;
+
+typedef struct {
+    uint64_t physical;     /* valid when cause is -1, or where it is refused itself */
     uint64_t guest_physical;
     int64_t cause;         /* -1, or the exception code that the access would raise */
     uint64_t tval;
@@ -219,6 +232,11 @@ typedef struct {
     uint32_t count;        /* steps used */
     uint32_t page_bits;    /* log2 of the smaller page of both stages; 12..48 */
     walk_step steps[64];
+    uint64_t address;      /* as translated: pointer masking may have changed the top */
+    uint64_t first, second;/* satp or vsatp, and hgatp, that ruled; 0: none */
+    int32_t refused;       /* enum walk_refusal */
+    uint8_t mode;          /* mode index: on whose behalf */
+    uint8_t sum, mxr, gmxr;/* gmxr: MXR as the G-stage sees it */
 } walk_record;
 
 typedef struct {

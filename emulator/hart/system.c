@@ -34,13 +34,15 @@ void settle(core *c, u64 now) {
 
 /* `retired`: instructions of the old mode that clock does not count yet. */
 void enter_mode(core *c, u32 prv, u32 v, u64 retired) {
-    const u64 now = c->h.clock - c->h.idle + retired;
+    c->h.clock += retired;
+    const u64 now = c->h.clock - c->h.idle;
     settle(c, now);
     if (v && !c->h.v) guest_entered(c, now);
-    if (UNLIKELY(c->filtered)) counters_leave(c, retired);
+    if (UNLIKELY(c->filtered)) counters_leave(c);
     c->h.prv = prv;
     c->h.v = v;
-    if (UNLIKELY(c->filtered)) counters_enter(c, retired);
+    if (UNLIKELY(c->filtered)) counters_enter(c);
+    c->h.clock -= retired;
     hart_context_changed(&c->h);
 }
 
@@ -334,7 +336,7 @@ static enum status finish_write(core *c, u32 number, u64 value) {
         count(c, COUNT_SWITCHES);
         record(c, EVENT_HGATP, c->h.pc, c->h.csr.hgatp, 0, mode, mode);
     }
-    if (c->m->seen.kinds) return LEAVE;
+    if (UNLIKELY(c->m->looking) && c->m->seen.kinds) return LEAVE;
     return is_quiet(number) ? OK : LEAVE;
 }
 
@@ -363,7 +365,7 @@ static enum status modify_csr(core *c, u64 csr, u64 bits, bool set, bool write, 
         status = finish_write(c, number, set ? from | bits : from & ~bits);
     }
     c->h.x[rd] = old;
-    if (status == OK && c->m->seen.kinds) return LEAVE;
+    if (UNLIKELY(c->m->looking) && status == OK && c->m->seen.kinds) return LEAVE;
     return status;
 }
 

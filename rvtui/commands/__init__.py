@@ -5,7 +5,7 @@ machine, and returns the line to show, a `Report`, or None. What the user got wr
 here registers the commands of one subject when it is imported.
 """
 
-from rvtui.commands import files, running, screen, state, stops, why
+from rvtui.commands import files, running, screen, state, stops, translation, why
 from rvtui.commands.registry import (
     COMMANDS,
     Answer,
@@ -25,5 +25,5 @@ from rvtui.commands.values import value_of
 
 __all__ = [
     "COMMANDS", "Answer", "Argument", "Command", "CommandError", "Context", "Report", "Screen", "command", "complete",
-    "files", "find", "invoke", "parse", "running", "screen", "state", "stops", "value_of", "why",
+    "files", "find", "invoke", "parse", "running", "screen", "state", "stops", "translation", "value_of", "why",
 ]  # fmt: skip

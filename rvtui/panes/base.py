@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.cells import cell_len, set_cell_size
@@ -54,6 +54,8 @@ class Pane(Widget, can_focus=True):
     """What the pane shows and its own keys, for the help screen."""
     CURSOR: ClassVar[bool] = False
     """Up and down move a cursor instead of the text."""
+    HEAD: ClassVar[int] = 0
+    """Lines at the top that stay where they are."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "up", show=False),
@@ -75,7 +77,7 @@ class Pane(Widget, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__(id=self.NAME)
-        self.lines: list[Line] = []
+        self.lines: Sequence[Line] = []
         self.top = 0
         self.cursor = 0
         self.last: View | None = None
@@ -94,9 +96,13 @@ class Pane(Widget, can_focus=True):
         """What the pane needs in a view, by key, and at most how often (seconds, 0: each time)."""
         return {}
 
-    def draw(self, view: View) -> list[Line] | None:
+    def draw(self, view: View) -> Sequence[Line] | None:
         """The rows for a view, at the present size; None: as they are."""
         raise NotImplementedError
+
+    def walk_command(self) -> str:
+        """The command that walks the address under the cursor; "": there is none."""
+        return ""
 
     # Drawing.
 
@@ -109,7 +115,7 @@ class Pane(Widget, can_focus=True):
                 self.put([((value.text, "warn"),)])
                 return
         try:
-            lines = self.draw(view)
+            lines: Sequence[Line] | None = self.draw(view)
         except Exception as error:  # the machine behind is worth more than this picture of it
             lines = [((f"internal error drawing {self.NAME}: {type(error).__name__}: {clean(str(error))}", "bad"),)]
         if lines is not None:
@@ -119,7 +125,7 @@ class Pane(Widget, can_focus=True):
         if self.last is not None:
             self.show(self.last)
 
-    def put(self, lines: list[Line]) -> None:
+    def put(self, lines: Sequence[Line]) -> None:
         """Have `lines` on screen, drawing the rows that differ."""
         self.lines = lines
         self._clamp()
@@ -136,16 +142,16 @@ class Pane(Widget, can_focus=True):
 
     def _clamp(self) -> None:
         if self.CURSOR:
-            self.cursor = max(0, min(self.cursor, len(self.lines) - 1))
+            self.cursor = max(self.HEAD, min(self.cursor, len(self.lines) - 1))
             if self.rows:
-                self.top = max(min(self.top, self.cursor), self.cursor - self.rows + 1)
+                self.top = max(min(self.top, self.cursor - self.HEAD), self.cursor - self.rows + 1)
         self.top = max(0, min(self.top, len(self.lines) - self.rows))
 
     def _row(self, y: int) -> Line | None:
         """What stands in row `y` of the pane, with the cursor's mark folded in so that moving it is a change."""
-        index = self.top + y
         if y >= self.rows:
             return self.pinned[y - self.rows] if self.pinned else None
+        index = y if y < self.HEAD else self.top + y
         if index >= len(self.lines):
             return None
         line = self.lines[index]
@@ -249,7 +255,7 @@ class Pane(Widget, can_focus=True):
         offset = event.get_content_offset(self)
         if self.CURSOR and offset is not None:
             row = self.top + offset.y
-            if offset.y < self.rows and row < len(self.lines):
+            if self.HEAD <= offset.y < self.rows and row < len(self.lines):
                 again = row == self.cursor
                 self.cursor = row
                 self._refresh_rows()

@@ -203,6 +203,9 @@ class GStagePane(Pane):
         row = self._rows_of[self.cursor] if self.cursor < len(self._rows_of) else None
         return row.gpa if isinstance(row, Node) else None
 
+    def walk_command(self) -> str:
+        return f"gwalk {self.selected:#x}" if self.selected is not None else ""
+
     def draw(self, view: View) -> list[Line] | None:
         trees = view.get("gstage")
         if not isinstance(trees, tuple):

@@ -2,30 +2,72 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import ClassVar
 
-from emulator.hart import Access, Mode, Step, Walk, WalkResult
-from emulator.isa import csrs, pages
+from textual import events
+from textual.binding import Binding, BindingType
+
+from emulator.errors import EmulatorError, TranslationError
+from emulator.hart import Access, Hart, Mode, Walk
 from emulator.machine import Machine
+from emulator.verdict import culprit, reason
+from rvtui.diagram import Examined, heading, table_lines, whole
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
-from rvtui.subjects import GuestFace, Subject, walker_of
-from rvtui.text import MODE_NAMES, Line, Span, clean, size
+from rvtui.subjects import GuestFace, Subject, borrowed, standing
+from rvtui.text import Line
+
+PAGE = 4096
+ROOT = 4 * PAGE
+"""Bytes of a G-stage root."""
+BITS = ("sum", "mxr", "gmxr")
 
 
-def read_walk(address: int | None, access: Access, mode: Mode | None) -> Reader:
-    """The walk of `address`, or of pc as a fetch where no address was asked for."""
-
-    def read(machine: Machine, subject: Subject) -> tuple[str, int, Access, int, Walk]:
-        face = walker_of(machine, subject)
+def examine(
+    machine: Machine,
+    subject: Subject,
+    address: int | None,
+    access: Access = Access.LOAD,
+    mode: Mode | None = None,
+    asked: Mapping[str, bool] | None = None,
+    table: int | None = None,
+    physical: bool = False,
+) -> Examined:
+    """The walk of `address`, or of pc as a fetch where no address was asked for. `asked`: other bits than the hart's,
+    by name of BITS; `table`: the step of which the table is wanted; `physical`: `address` is guest-physical, walked by
+    the G-stage alone. On the session's worker only."""
+    with (
+        standing(machine, subject) as (hart, face),
+        borrowed(hart, {"hgatp": hart.hgatp}) if physical else nullcontext(),
+    ):
+        if physical and not hart.hgatp >> 60:
+            raise TranslationError("hgatp is Bare: guest-physical addresses are physical")
         where, kind = (face.pc, Access.FETCH) if address is None else (address, access)
         of = "of pc" if address is None else ""
         if isinstance(face, GuestFace):
             of += f" of {face.guest.name}" if face.whole else f" guest-physical: {face.guest.name} is on no hart"
-        return of.strip(), where, kind, int(face.mode if mode is None else mode), face.walk(where, kind, mode)
+        if physical:
+            of, mode = "guest-physical", Mode.VS
+        world = mode if isinstance(face, Hart) or mode is not None else face.mode
+        if kind is Access.HLVX and world is not None and not world.virtual:
+            world = None
+        walk = hart.walk(where, kind, world, **(asked or {}))
+        return Examined(walk, reason(walk, hart), hart.trap_of(walk), of.strip(), _table(machine, walk, table))
 
-    return read
+
+def _table(machine: Machine, walk: Walk, index: int | None) -> tuple[int, bytes] | None:
+    if index is None or index >= len(walk.steps):
+        return None
+    step = walk.steps[index]
+    root = step.stage == 1 and step.level == (walk.world.second >> 60) - 6
+    size = ROOT if root else PAGE
+    base = step.pte_physical & -size
+    try:
+        return base, machine.memory.read(base, size)
+    except EmulatorError:
+        return None
 
 
 class WalkPane(Pane):
@@ -33,111 +75,197 @@ class WalkPane(Pane):
     TITLE = "Walk"
     KEY = "7"
     HELP = (
-        "How one address is translated now: each page-table entry that is read, in order, with its bits; N is one of 64"
-        " KiB (Svnapot), NC and IO the memory type (Svpbmt). The G-stage"
-        " walk that finds a VS-stage entry is indented under it. It ends with the physical address, or with the rule"
-        " that refuses and what the trap would write. w asks for another address (or: walk ADDRESS store VU); without"
-        " one the pane follows pc. Looking never sets A or D. A guest inside is walked as it stood at its last exit;"
-        " once no hart has its hgatp, by its G-stage alone, from guest-physical addresses."
+        "How one address is translated now. Downwards the levels of the first stage, across each the G-stage walk that"
+        " finds its entry, last the walk of the guest-physical address: ● points on, ■ is a leaf with its size and"
+        " bits, ✗ fails. Then where it leads, or which bit refuses, who takes the trap by which delegation bit, and"
+        " what it writes. Then every entry with address, value and bits; N is one of 64 KiB (Svnapot), NC and IO the"
+        " memory type (Svpbmt). Arrows or a click choose an entry and explain its bits, Enter shows its table. a"
+        " changes the access (fetch, load, store, HLVX), m the mode, U SUM, x MXR, X the MXR of sstatus that the"
+        " G-stage sees, d all back. w asks for another address (or: walk ADDRESS store VU); without one the pane"
+        " follows pc. Looking never sets A or D. A guest inside is walked as it stood at its last exit; once no hart"
+        " has its hgatp, by its G-stage alone, from guest-physical addresses."
     )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "step(-1)", "entry before", show=False),
+        Binding("right,l", "step(1)", "next entry", show=False),
+        Binding("a", "access", "access", show=False),
+        Binding("m", "mode", "mode", show=False),
+        Binding("U", "bit('sum')", "SUM", show=False),
+        Binding("x", "bit('mxr')", "MXR", show=False),
+        Binding("X", "bit('gmxr')", "MXR of sstatus", show=False),
+        Binding("d", "default", "as the hart has it", show=False),
+        Binding("escape", "back", "back", show=False),
+    ]
 
     def __init__(self) -> None:
         super().__init__()
         self.address: int | None = None
         self.access = Access.FETCH
         self.mode: Mode | None = None
+        self.physical = False
+        """The address is guest-physical."""
+        self.asked: dict[str, bool] = {}
+        self.chosen: int | None = None
+        """The step that was chosen; None: the one that the walk ends at."""
+        self.table = False
+        self._found: Examined | None = None
+        self._places: list[tuple[int, int, int, int]] = []
 
     def readers(self) -> Mapping[str, tuple[Reader, float]]:
-        return {"walk": (read_walk(self.address, self.access, self.mode), 0.2)}
+        address, access, mode, asked, physical = self.address, self.access, self.mode, dict(self.asked), self.physical
+        table = self._at if self.table else None
+        return {
+            "walk": (
+                lambda machine, subject: examine(machine, subject, address, access, mode, asked, table, physical),
+                0.2,
+            ),
+        }
 
-    def ask(self, address: int | None, access: Access = Access.LOAD, mode: Mode | None = None) -> None:
-        self.address, self.access, self.mode = address, access, mode
+    def ask(
+        self, address: int | None, access: Access = Access.LOAD, mode: Mode | None = None, physical: bool = False
+    ) -> None:
+        """`physical`: the address is guest-physical."""
+        self.address, self.access, self.mode, self.physical = address, access, mode, physical
+        self.asked, self.chosen, self.table = {}, None, False
         self.top = 0
         self.application.resubscribe(self)
 
-    def draw(self, view: View) -> list[Line] | None:
-        value = view.get("walk")
-        if not isinstance(value, tuple):
+    @property
+    def _at(self) -> int | None:
+        """The step under the cursor."""
+        if self._found is None or not self._found.walk.steps:
             return None
-        of, address, access, mode, walk = value
-        self.entitle(of)
-        name = MODE_NAMES[mode]
-        head: list[Span] = [
-            (f"{address:#x}", "bold"),
-            (f"  {access.name.lower()} in ", "label"),
-            (name, f"{name} bold"),
-        ]
-        lines: list[Line] = [tuple(head)]
-        first = "VS" if Mode(mode).virtual or any(step.stage for step in walk.steps) else "S"
-        reads = 0
-        place: object = None
-        for step in walk.steps:
-            reads += 1
-            nested = step.stage == 1 and step.nested is not None
-            if step.stage == 1 and place != (step.nested, step.input):
-                if nested:
-                    lines.append(
-                        (("│  ", "faint"), (f"┌ G-stage: the VS-stage entry is at gpa {step.input:#x}", "dim"))
-                    )
-                elif reads > 1:
-                    lines.append((("│", "faint"),))
-                    lines.append(
-                        (
-                            ("├─ ", "faint"),
-                            (f"guest-physical {step.input:#x}", "bold"),
-                            ("  through the G-stage", "label"),
-                        )
-                    )
-            place = (step.nested, step.input) if step.stage == 1 else None
-            lines.append(_step(step, nested, first))
-        if walk.cause is not None:
-            lines.append((("└─ ", "faint"), (f"✗ {csrs.cause_name(walk.cause, False)} ({walk.cause})", "bad bold")))
-            trap: list[Span] = [("   tval ", "label"), (f"{walk.tval:#x}", "")]
-            if walk.tval2:
-                trap += [("  htval ", "label"), (f"{walk.tval2:#x}", ""), (f"  gpa {walk.tval2 << 2:#x}", "dim")]
-            if walk.tinst:
-                trap += [("  htinst ", "label"), (f"{walk.tinst:#x}", "")]
-            lines.append(tuple(trap))
-            if walk.tinst:
-                lines.append((("   " + csrs.MEANINGS["tinst"](walk.tinst), "dim"),))
-            for part in textwrap.wrap(clean(walk.explain, 400), max(20, self.columns - 3)):
-                lines.append((("   " + part, "italic label"),))
+        last = len(self._found.walk.steps) - 1
+        bad = culprit(self._found.walk)
+        return min(self.chosen, last) if self.chosen is not None else last if bad is None else bad
+
+    def draw(self, view: View) -> list[Line] | None:
+        found = view.get("walk")
+        if not isinstance(found, Examined):
+            return None
+        fresh = self._found is None or (found.table is not None and self._found.table is None)
+        self._found = found
+        self.entitle(found.of)
+        self._places = []
+        at = self._at
+        if self.table and at is not None and found.table is not None:
+            lines, here = table_lines(found.walk, at, found.table)
+            if fresh:
+                self.top = max(0, here - self.rows // 2)
+            return lines
+        if self.rows and self.rows < 5:
+            return [*heading(found, self.asked), *whole(found, self.columns, at, self.asked).lines[1:]]
+        drawn = whole(found, self.columns, at, self.asked)
+        self._places = drawn.places
+        return drawn.lines
+
+    # Choosing.
+
+    def action_step(self, by: int) -> None:
+        """Along the order of reading."""
+        at = self._at
+        if at is not None and self._found is not None:
+            self._choose_step((at + by) % len(self._found.walk.steps))
+
+    def action_move(self, rows: int) -> None:
+        """Up and down the diagram, in the same column; elsewhere the text."""
+        at = self._at
+        if abs(rows) != 1 or at is None or self.table:
+            super().action_move(rows)
+            return
+        grid = [place for place in self._grid if place[3] == at]
+        if not grid:
+            super().action_move(rows)
+            return
+        line, low, *_ = grid[0]
+        further = [place for place in self._grid if (place[0] - line) * rows > 0]
+        if further:
+            near = min(further, key=lambda place: (abs(place[0] - line), abs(place[1] - low)))
+            self._choose_step(near[3])
         else:
-            how = f"  {size(1 << walk.page_bits)} page" if walk.steps else "  no translation in this mode"
-            kind = _memory_type(walk)
-            if kind:
-                how += f", {pages.MEMORY_TYPES[kind]} memory"
-            lines.append(
-                (
-                    ("└─ ", "faint"),
-                    (f"✓ physical {walk.physical:#x}", "good bold"),
-                    (how, "label"),
-                    (f"  {reads} reads" if reads else "", "dim"),
-                )
-            )
-        return lines
+            super().action_move(rows)
 
+    @property
+    def _grid(self) -> list[tuple[int, int, int, int]]:
+        """Places in the diagram, without those in the list below it."""
+        return self._places[: len(self._places) - (len(self._found.walk.steps) if self._found is not None else 0)]
 
-def _step(step: Step, nested: bool, first: str) -> Line:
-    flags, more = pages.flags(step.pte), pages.high_flags(step.pte)
-    spans: list[Span] = [
-        ("│  │ " if nested else "├─ ", "faint"),
-        (f"{'G' if step.stage else first:<2} L{step.level} ", "HS" if step.stage or first == "S" else "VS"),
-        (f"[{step.pte_physical:x}]", "dim"),
-        (f" {step.pte:>9x}", ""),
-        (f" {flags} {f'{more} ' if more else ''}", "label"),
-    ]
-    if step.result is WalkResult.LEAF:
-        spans.append((f"→ {step.output:#x}", "good"))
-    elif step.result is WalkResult.POINTER:
-        spans.append(("→ next table", "label"))
-    else:
-        spans.append((f"✗ {step.result.meaning}", "bad"))
-    return tuple(spans)
+    def _choose_step(self, step: int) -> None:
+        self.chosen = step
+        if self.table:
+            self.application.resubscribe(self)
+        self.redraw()
+        for line, *_, index in self._grid:
+            if index == step:
+                self.top = max(min(self.top, line), line - self.rows + 1)
+        self._clamp()
+        self._refresh_rows()
 
+    def action_choose(self) -> None:
+        self._open(not self.table)
 
-def _memory_type(walk: Walk) -> int:
-    """PBMT of the leaves together: the VS-stage's, where it is not 0, overrides the G-stage's ("Svpbmt Extension for
-    Page-Based Memory Types")."""
-    found = {step.stage: step.pte >> 61 & 3 for step in walk.steps if step.nested is None}
-    return found.get(0) or found.get(1, 0)
+    def _open(self, table: bool) -> None:
+        if table and self._at is None:
+            return
+        self.table, self.top = table, 0
+        if self._found is not None:
+            self._found = Examined(self._found.walk, self._found.verdict, self._found.trap, self._found.of)
+        self.application.resubscribe(self)
+        self.redraw()
+
+    def action_back(self) -> None:
+        if self.table:
+            self._open(False)
+        else:
+            self.application.action_calm()
+
+    def on_click(self, event: events.Click) -> None:
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return
+        for line, low, high, index in self._places:
+            if line == self.top + offset.y and low <= offset.x < high:
+                if index == self._at and event.chain > 1:
+                    self._open(True)
+                else:
+                    self._choose_step(index)
+                return
+
+    # What is asked.
+
+    def _again(self) -> None:
+        self.chosen = None
+        if self.address is None and self.last is not None and self._found is not None:
+            self.address = self._found.walk.address  # of pc it would stay a fetch
+        self.application.resubscribe(self)
+
+    @property
+    def _modes(self) -> list[Mode]:
+        return list(Mode) if "H" in self.application.session.machine.harts[0].isa else list(Mode)[:3]
+
+    def action_access(self) -> None:
+        every = list(Access) if Mode.VS in self._modes else list(Access)[:3]
+        self.access = every[(every.index(self.access) + 1) % len(every)]
+        if self.access is Access.HLVX and self.mode is not None and not self.mode.virtual:
+            self.mode = Mode.VS
+        self._again()
+
+    def action_mode(self) -> None:
+        now = self.mode if self.mode is not None else self._found.walk.world.mode if self._found is not None else Mode.M
+        every = [mode for mode in self._modes if mode.virtual or self.access is not Access.HLVX]
+        self.mode = every[(every.index(now) + 1) % len(every)] if now in every else every[0]
+        self._again()
+
+    def action_bit(self, name: str) -> None:
+        """As the hart has it, then the other way, then back."""
+        if self._found is None:
+            return
+        if name in self.asked:
+            del self.asked[name]
+        else:
+            self.asked[name] = not getattr(self._found.walk.world, name)
+        self._again()
+
+    def action_default(self) -> None:
+        self.asked, self.mode = {}, None
+        self._again()

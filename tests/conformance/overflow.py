@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import permutations
 
 from rig import BASE, DATA, HANDLER, HS, ILLEGAL, INTERRUPT, MIE, MPV, ONES, SIE, VIRTUAL, VS, VU, M, Rig, U
 
 from emulator.hart import Mode
-from emulator.isa.csrs import EVENTS
 from emulator.machine import INSTRUCTIONS_PER_TICK
 
+from .counters import EVENT, INHIBIT, INHIBITED, MODES, NUMBERS
 from .suite import grid, rule
 
 SECTION = "Sscofpmf Extension for Count Overflow and Mode-Based Filtering"
-MODES = (M, HS, U, VS, VU)
+CONTROL = "Count Overflow Control"
 OF, LCOFI, MTI = 1 << 63, 1 << 13, 1 << 7
-INHIBIT = {M: 1 << 62, HS: 1 << 61, U: 1 << 60, VS: 1 << 59, VU: 1 << 58}
-
-
-def number_of(event: str) -> int:
-    """The event's number in mhpmevent, which is the platform's choice."""
-    (number,) = (number for number, (name, _) in EVENTS.items() if name == event)
-    return number
+COUNTED = {"INSTRUCTIONS": "nop\n", "CYCLES": "nop\n", "FENCES": "sfence.vma\n"}
+"""Events, and an instruction that is one."""
 
 
 @rule(
@@ -177,10 +173,9 @@ def _(event: str, enabled: int, timer: int, distance: int, mie: int) -> None:
     """Beside mtimecmp, `timer` ticks ahead. Instructions do not count while the hart waits. With mstatus.MIE the
     interrupt is taken before the next instruction."""
     rig = Rig("wfi\nnop", mie=enabled | MTI, mstatus=mie, minstret=0)
-    code = number_of(event)
     start = rig.hart.time
     rig.hart.mtimecmp = start + timer
-    rig.set(mhpmevent3=code, mhpmcounter3=-distance * INSTRUCTIONS_PER_TICK & ONES)
+    rig.set(mhpmevent3=EVENT[event], mhpmcounter3=-distance * INSTRUCTIONS_PER_TICK & ONES)
     rig.run(2)
     woken = event == "CYCLES" and enabled and distance < timer
     assert rig.hart.time - start == (distance if woken else timer)
@@ -201,7 +196,7 @@ def _(event: str, distance: int, mode: Mode) -> None:
     rig = Rig("loop: j loop", mie=LCOFI)
     rig.run(1000)
     rig.write(BASE, "nop\n" * 400)
-    rig.set(mhpmcounter3=-distance & ONES, mhpmevent3=number_of(event), mstatus=MIE)
+    rig.set(mhpmcounter3=-distance & ONES, mhpmevent3=EVENT[event], mstatus=MIE)
     rig.hart.mode, rig.hart.pc = mode, BASE
     rig.run(400)
     assert (rig.trap(), rig.csr("mepc")) == ((M, INTERRUPT | 13, 0), BASE + 4 * distance)
@@ -230,3 +225,199 @@ def _(target: Mode, code: int) -> None:
     else:
         expected = M if machine or target is M else HS, code
     assert rig.trap() == (expected[0], INTERRUPT | expected[1], 0)
+
+
+# --- Overflow ---
+
+
+def counting(number: int, event: str, left: int, bits: int = 0, **csrs: int) -> Rig:
+    """M-mode with LCOFI enabled; the counter overflows `left` events from now, of which each instruction is one."""
+    rig = Rig(60 * COUNTED[event], mie=LCOFI, mstatus=MIE, **csrs)
+    rig.set(**{f"mhpmevent{number}": EVENT[event] | bits, f"mhpmcounter{number}": -left & ONES})
+    return rig
+
+
+@rule(
+    "overflow.request",
+    "A counter that overflows with OF zero sets OF and makes LCOFI pending, and counts on from zero",
+    section=CONTROL,
+    cases=grid(number=NUMBERS, event=tuple(COUNTED), left=(1, 2, 40), elsewhere=(False, True)),
+)
+def _(number: int, event: str, left: int, elsewhere: bool) -> None:
+    """The interrupt is taken behind the very instruction. `elsewhere`: inhibited in all modes but M."""
+    bits = INHIBITED & ~INHIBIT[M] if elsewhere else 0
+    rig = counting(number, event, left, bits)
+    rig.run(left + 1 + 25)
+    assert rig.trap() == (M, INTERRUPT | 13, 0)
+    assert rig.csr("mepc") == BASE + 4 * left
+    assert rig.csr(f"mhpmevent{number}") == OF | bits | EVENT[event]
+    assert (rig.csr("scountovf"), rig.csr("mip")) == (1 << number, LCOFI)
+    assert rig.csr(f"mhpmcounter{number}") == (0 if event == "FENCES" else 25)
+    assert rig.csr("mhpmcounter12") == 0 == rig.csr("mhpmevent12")
+
+
+@rule(
+    "overflow.of",
+    "While OF is one an overflow makes no request, and OF stays one until software clears it",
+    section=CONTROL,
+    cases=grid(number=NUMBERS, event=tuple(COUNTED)),
+)
+def _(number: int, event: str) -> None:
+    rig = counting(number, event, 3, OF)
+    rig.run(10)
+    assert rig.trap() is None and rig.csr("mip") == 0
+    assert rig.csr(f"mhpmcounter{number}") == 7
+    assert rig.csr(f"mhpmevent{number}") == OF | EVENT[event]
+    rig.set(**{f"mhpmevent{number}": EVENT[event], f"mhpmcounter{number}": -3 & ONES})
+    # The handler begins anew, and leaves OF as it is.
+    rig.write(HANDLER, f"addi a0, a0, 1\ncsrw mhpmcounter{number}, a1\ncsrrc zero, mip, a2\nmret")
+    rig.put(a1=-6 & ONES, a2=LCOFI)
+    rig.run(3 + 1 + 4 + 30)
+    assert (rig.x("a0"), rig.csr("mepc"), rig.hart.pc) == (1, BASE + 4 * 13, BASE + 4 * 43)
+    assert rig.csr("mip") == 0
+    assert rig.csr(f"mhpmevent{number}") == OF | EVENT[event]
+
+
+@rule(
+    "overflow.write",
+    "Overflow never results from writes of a counter or of its event selector, only from counting",
+    section=CONTROL,
+    cases=grid(
+        number=(3, 31), event=tuple(COUNTED), values=((0,), (1,), (-9, 0), (-9, 2), (-9, 1 << 63), (-9, -70), (7, 0))
+    ),
+)
+def _(number: int, event: str, values: tuple[int, ...]) -> None:
+    rig = Rig(f"{5 * COUNTED[event]}csrw mhpmevent{number}, a0\n", mie=LCOFI, mstatus=MIE)
+    names = ("a1", "a2")[: len(values)]
+    text = "\n".join(f"csrw mhpmcounter{number}, {name}" for name in names)
+    rig.write(BASE + 24, f"{text}\n{50 * COUNTED[event]}")
+    rig.put(a0=EVENT[event], **dict(zip(names, (value & ONES for value in values), strict=True)))
+    rig.run(6 + len(values) + 50)
+    assert rig.trap() is None and rig.csr("mip") == 0
+    assert rig.csr(f"mhpmevent{number}") == EVENT[event]
+    assert rig.csr(f"mhpmcounter{number}") == values[-1] + 50 & ONES
+
+
+ORDERS = {"-".join(order): order for order in permutations(("mhpmcounter", "mhpmevent", "mcountinhibit"))}
+
+
+@rule(
+    "overflow.order",
+    "Whether the counter, its event or its bit of mcountinhibit is written last: from there it counts to its overflow",
+    section=CONTROL,
+    cases=grid(order=ORDERS, number=NUMBERS, event=tuple(COUNTED)),
+)
+def _(order: tuple[str, ...], number: int, event: str) -> None:
+    registers = {"mhpmcounter": (f"mhpmcounter{number}", "a0"), "mhpmevent": (f"mhpmevent{number}", "a1")}
+    registers["mcountinhibit"] = "mcountinhibit", "zero"
+    rig = Rig(mie=LCOFI, mstatus=MIE, mcountinhibit=ONES)
+    rig.write(BASE, "\n".join(f"csrw {', '.join(registers[name])}" for name in order) + "\n" + 40 * COUNTED[event])
+    rig.put(a0=-5 & ONES, a1=EVENT[event])
+    rig.run(40)
+    assert rig.trap() == (M, INTERRUPT | 13, 0)
+    assert rig.csr("mepc") == BASE + 4 * (3 + 5)
+
+
+@rule(
+    "overflow.several",
+    "Each counter overflows by itself, at its own time, and makes a request of its own",
+    section=CONTROL,
+    cases=grid(
+        numbers=((3, 4), (4, 3), (17, 31)), left=((5, 9), (9, 5), (7, 7), (1, 40)), mode=(HS, U, VS, VU),
+        events=(("INSTRUCTIONS", "CYCLES"), ("CYCLES", "INSTRUCTIONS")),
+    ),
+)  # fmt: skip
+def _(numbers: tuple[int, int], left: tuple[int, int], mode: Mode, events: tuple[str, str]) -> None:
+    """They count what is below M-mode, and the handler clears LCOFIP only."""
+    rig = Rig("nop\n" * 60, mie=LCOFI)
+    rig.write(HANDLER, "csrr a0, mepc\nsd a0, 0(a1)\naddi a1, a1, 8\ncsrrc zero, mip, a2\nmret")
+    for number, event, events_left in zip(numbers, events, left, strict=True):
+        rig.set(**{f"mhpmevent{number}": EVENT[event] | INHIBIT[M], f"mhpmcounter{number}": -events_left & ONES})
+    rig.put(a1=DATA, a2=LCOFI)
+    rig.hart.mode = mode
+    taken = sorted(set(left))
+    rig.run(60 + 6 * len(taken))
+    assert [rig.load(DATA + 8 * n) for n in range(3)] == [BASE + 4 * at for at in taken] + [0] * (3 - len(taken))
+    assert rig.csr("scountovf") == sum(1 << number for number in numbers)
+    assert [rig.csr(f"mhpmcounter{number}") for number in numbers] == [60 - at for at in left]
+
+
+@rule(
+    "overflow.mode",
+    "A counter that counts in one mode overflows in that mode, as many events behind the return to it",
+    section=CONTROL,
+    cases=grid(mode=(HS, U, VS, VU), number=(3, 31), event=("INSTRUCTIONS", "CYCLES"), left=(1, 2, 30)),
+)
+def _(mode: Mode, number: int, event: str, left: int) -> None:
+    rig = Rig("nop\nnop\nmret", mie=LCOFI, mepc=DATA)
+    rig.set(mstatus=mode.privilege << 11 | (MPV if mode.virtual else 0))
+    rig.set(**{f"mhpmevent{number}": EVENT[event] | INHIBITED & ~INHIBIT[mode], f"mhpmcounter{number}": -left & ONES})
+    rig.write(DATA, "nop\n" * 60)
+    rig.run(3 + left + 1 + 10)
+    assert rig.trap() == (M, INTERRUPT | 13, 0)
+    assert rig.csr("mepc") == DATA + 4 * left
+    assert rig.csr(f"mhpmcounter{number}") == 0
+
+
+@rule(
+    "overflow.base",
+    "mcycle and minstret wrap around without a request: bit 63 of mcyclecfg and minstretcfg is zero",
+    section="Machine Counter Configuration (mcyclecfg, minstretcfg) Registers",
+    cases=grid(name=("mcycle", "minstret"), inhibited=(0, INHIBIT[U])),
+)
+def _(name: str, inhibited: int) -> None:
+    rig = Rig("nop\n" * 20, mie=LCOFI, mstatus=MIE, **{f"{name}cfg": inhibited, name: -3 & ONES})
+    rig.run(20)
+    assert rig.hart.pc == BASE + 4 * 20
+    assert rig.csr(name) == 17
+    assert (rig.csr("mip"), rig.csr("scountovf"), rig.csr(f"{name}cfg")) == (0, 0, inhibited)
+
+
+ASLEEP = {
+    # event, other bits of mhpmevent, mcountinhibit: does it count while M-mode waits?
+    "CYCLES": ("CYCLES", 0, 0, True),
+    "elsewhere": ("CYCLES", INHIBITED & ~INHIBIT[M], 0, True),
+    "inhibited": ("CYCLES", INHIBIT[M], 0, False),
+    "stopped": ("CYCLES", 0, ONES, False),
+    "OF": ("CYCLES", OF, 0, False),
+    "INSTRUCTIONS": ("INSTRUCTIONS", 0, 0, False),
+    "NONE": ("NONE", 0, 0, False),
+}
+
+
+@rule(
+    "overflow.wait",
+    "An overflow of a counter of cycles ends WFI, in that cycle; a counter that stands still or has OF set does not",
+    section="Wait for Interrupt",
+    cases=grid(asleep=ASLEEP, number=(3, 31), enabled=(True, False)),
+)
+def _(asleep: tuple[str, int, int, bool], number: int, enabled: bool) -> None:
+    event, bits, stopped, counts = asleep
+    rig = Rig("wfi\ncsrr a0, time\nnop", mie=MTI | (LCOFI if enabled else 0), mcountinhibit=stopped)
+    rig.set(**{f"mhpmevent{number}": EVENT[event] | bits, f"mhpmcounter{number}": -5000 & ONES})
+    rig.hart.mtimecmp = 100  # in cycle 10000
+    rig.run(2)
+    assert rig.x("a0") == (50 if counts and enabled else 100)
+    assert rig.csr("mip") & LCOFI == (LCOFI if counts else 0)
+    assert bool(rig.csr(f"mhpmevent{number}") & OF) == (counts or bool(bits & OF))
+
+
+@rule(
+    "overflow.fields",
+    "mhpmevent has OF and xINH, each on its own, and takes its events; written otherwise they read as a legal event",
+    section=CONTROL,
+    cases=grid(
+        number=(3, 31), event=(*EVENT.values(), max(EVENT.values()) + 1, 1 << 55, (1 << 56) - 1), before=(0, 12),
+    ),
+)  # fmt: skip
+def _(number: int, event: int, before: int) -> None:
+    name, fields, low = f"mhpmevent{number}", OF | INHIBITED, (1 << 56) - 1
+    rig = Rig(f"csrw {name}, a0\ncsrr a1, {name}")
+    for bits in (0, ONES, OF, *INHIBIT.values()):
+        rig.set(**{name: ~bits & fields | before})
+        rig.hart.pc = BASE
+        rig.put(a0=bits & ~low | event)
+        rig.run(2)
+        found = rig.x("a1")
+        assert found & ~low == bits & fields
+        assert found & low == event if event in EVENT.values() else found & low in EVENT.values()

@@ -29,6 +29,7 @@ from emulator.hart import Access, Mode
 from emulator.machine import Machine
 from rvtui import commands
 from rvtui.bars import Bar, KeyBar, Prompt, key_line, top_line
+from rvtui.gdb import Listener, serving
 from rvtui.helpscreen import HelpScreen
 from rvtui.layout import MINIMUM, Workspace, arrange
 from rvtui.mapping import Wanted
@@ -47,6 +48,7 @@ from rvtui.panes.traps import TrapsPane
 from rvtui.panes.vms import Overview, VmsPane, read_overview
 from rvtui.panes.walk import WalkPane
 from rvtui.panes.worlds import WorldsPane
+from rvtui.reportscreen import ReportScreen
 from rvtui.session import Session
 from rvtui.subjects import Subject, subjects
 from rvtui.terminal import GuestTerminal
@@ -85,7 +87,7 @@ class Palette(Provider):
     def _rows(self) -> Iterator[tuple[commands.Command, object]]:
         application = self.app
         assert isinstance(application, Application)
-        for command in commands.COMMANDS.values():
+        for _, command in sorted(commands.COMMANDS.items()):
             needs = any(not argument.optional for argument in command.arguments)
             action = (
                 partial(application.ask, command.help, f"{command.name} ")
@@ -520,10 +522,11 @@ class Application(App[int]):
         error = message.future.exception()
         if error is None:
             answer = message.future.result()
-            if isinstance(answer, commands.Report):
-                self.say(answer.lines[0] if answer.lines else "nothing")
-            elif isinstance(answer, str):
-                self.say(answer)
+            lines = str(answer).split("\n") if answer is not None else []
+            if len(lines) > 1:
+                self.push_screen(ReportScreen(message.line, lines))
+            elif lines:
+                self.say(lines[0] or "nothing")
         elif isinstance(error, EmulatorError | OSError):
             self.say(str(error), error=True)
         else:
@@ -562,6 +565,7 @@ class Application(App[int]):
         self._watch(self.session.toggle(), "run")
 
     def action_interrupt(self) -> None:
+        self._commanding.cancelled.set()  # of a long command, which the pause would wait for
         if self.session.running:
             self._watch(self.session.pause(), "pause")
         else:
@@ -692,16 +696,21 @@ class Application(App[int]):
         self._exit_renderables.clear()
 
 
-def run(machine: Machine, *, title: str = "", path: str = "", start: bool = True) -> int:
-    """Open the application on a machine; returns the exit code."""
+def run(
+    machine: Machine, *, title: str = "", path: str = "", start: bool = True, gdb: Listener | None = None
+) -> int:
+    """Open the application on a machine; returns the exit code. A debugger may come to `gdb`."""
     session = Session(machine, path=path)
-    session.stops.open()
+    session.book.open()
     session.start()
     try:
+        if gdb is not None:
+            title = f"{title}, gdb {gdb}"
         application = Application(session, title=title, start=start)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda number, _: application.exit(return_code=128 + number))
-        application.run()
+        with serving(session, gdb, runs=start):
+            application.run()
     finally:
         session.close()
     return application.return_code or 0

@@ -10,9 +10,12 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from emulator.errors import EmulatorError
+
+if TYPE_CHECKING:
+    from rvtui.gdb import Listener
 
 USER_ERROR = 2
 STOPPED = 3
@@ -20,7 +23,6 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141
 
 _LATER = {
-    "monitor": "the line monitor",
     "replay": "replaying a recording",
     "compare": "comparing versions of the H extension",
     "lint": "checking an ELF",
@@ -43,7 +45,6 @@ _LATER_SNAPSHOT = ("list", "tree", "diff", "delete", "prune", "export", "import"
 _LATER_OPTIONS = {
     "--h-version": "V",
     "--priv-version": "V",
-    "--gdb": "[HOST:]PORT",
     "--record": "FILE",
 }
 
@@ -135,6 +136,60 @@ def parser() -> argparse.ArgumentParser:
         "Run each GUEST (an ELF file, a Linux image, or the name of a bundled one) as a VM of the built-in hypervisor,"
         " or firmware and a kernel on the bare machine."
     ))  # fmt: skip
+    _machine_options(run)
+    run.add_argument("--dump-dtb", metavar="FILE", help="write the machine's device tree to FILE and end")
+    run.add_argument(
+        "--signature", metavar="FILE", help="when the guest ends: what is from begin_signature to end_signature, in hex"
+    )
+    run.add_argument(
+        "--signature-granularity", type=power_of_two(64), metavar="N", help="bytes in a line of it: 4 (default), 8, 16"
+    )
+    run.add_argument("--jit", choices=("auto", "on", "off"), default="auto", help="the translator (not available yet)")
+    run.add_argument(
+        "--paused", action="store_true",
+        help="open the application with the machine standing still; without a screen, for --gdb to let it run",
+    )  # fmt: skip
+    _run_options(run)
+    for option, metavar in _LATER_OPTIONS.items():
+        run.add_argument(option, metavar=metavar, action=_Later, help=argparse.SUPPRESS)
+    _monitor_options(commands)
+    _more_commands(commands)
+    return top
+
+
+def _monitor_options(commands: argparse._SubParsersAction[_Parser]) -> None:
+    monitor = commands.add_parser(
+        "monitor", help="the line monitor", allow_abbrev=False,
+        description="Commands on a machine: on a terminal, from a pipe, from scripts. The same machines as for run.",
+        epilog="`rvtui commands` says which commands there are, and what --json prints.",
+    )  # fmt: skip
+    monitor.add_argument(
+        "-c", dest="scripts", action=_Script, metavar="COMMAND", help="carry out COMMAND; in order with -x, then end"
+    )
+    monitor.add_argument("-x", dest="scripts", action=_Script, metavar="FILE", help="the commands in FILE, or -")
+    monitor.add_argument("-i", "--interactive", action="store_true", help="stay after -c and -x")
+    monitor.add_argument("--json", action="store_true", help="a line of JSON for each command")
+    monitor.add_argument("--snapshot", metavar="FILE", help="the machine that was saved there")
+    monitor.add_argument("--instructions", type=number, metavar="N", help="run so many before the first command")
+    _machine_options(monitor)
+    run_only = ("dump_dtb", "signature", "signature_granularity", "profile", "symbols", "save")
+    monitor.set_defaults(jit="auto", headless=False, paused=True, **dict.fromkeys(run_only))
+    commands.add_parser(
+        "commands", help="the reference of all commands", description="Prints the reference of all commands."
+    )
+
+
+class _Script(argparse.Action):
+    """-c and -x in the order in which they stand."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, options: argparse.Namespace, value: Any, option: Any = None
+    ) -> None:
+        options.scripts = [*(options.scripts or ()), (option, value)]
+
+
+def _machine_options(run: argparse.ArgumentParser) -> None:
+    """What machine there is to be."""
     run.add_argument(
         "guests", nargs="*", metavar="GUEST", help="ELF file, Linux image, or a bundled guest: hello, pages, ..."
     )
@@ -185,23 +240,13 @@ def parser() -> argparse.ArgumentParser:
         "--no-reboot", action="store_const", const=True,
         help="a bare machine that asks for a reset ends; else it boots again",
     )  # fmt: skip
-    run.add_argument("--dump-dtb", metavar="FILE", help="write the machine's device tree to FILE and end")
-    run.add_argument(
-        "--signature", metavar="FILE", help="when the guest ends: what is from begin_signature to end_signature, in hex"
-    )
-    run.add_argument(
-        "--signature-granularity", type=power_of_two(64), metavar="N", help="bytes in a line of it: 4 (default), 8, 16"
-    )
     run.add_argument(
         "--isa", metavar="NAME", default="max",
         help="what the harts implement: rv64gch, rva22s64 and so on, max (the default), then changes: ,sstc=off,zba=on",
     )
-    run.add_argument("--jit", choices=("auto", "on", "off"), default="auto", help="the translator (not available yet)")
-    run.add_argument("--paused", action="store_true", help="open the application with the machine standing still")
-    _run_options(run)
-    for option, metavar in _LATER_OPTIONS.items():
-        run.add_argument(option, metavar=metavar, action=_Later, help=argparse.SUPPRESS)
 
+
+def _more_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
     snapshot = commands.add_parser("snapshot", help="saved machines", allow_abbrev=False, description="Saved machines.")
     parts = snapshot.add_subparsers(dest="part", metavar="ACTION", parser_class=_Parser)
     for name, text in (("info", "what a snapshot says of itself"), ("verify", "check every byte of it")):
@@ -247,7 +292,6 @@ def parser() -> argparse.ArgumentParser:
     for name, text in _LATER.items():
         later = commands.add_parser(name, help=f"{text} (not available yet)", add_help=False)
         later.add_argument("rest", nargs=argparse.REMAINDER)
-    return top
 
 
 def _run_options(to: argparse.ArgumentParser) -> None:
@@ -258,6 +302,9 @@ def _run_options(to: argparse.ArgumentParser) -> None:
         "--profile", metavar="FILE",
         help="where instructions and time went: FILE.json, FILE.folded (for flame graphs), any other or - for a table",
     )  # fmt: skip
+    to.add_argument(
+        "--gdb", metavar="[HOST:]PORT", help="serve GDB there (target remote :PORT); without HOST on this computer only"
+    )
     to.add_argument("--symbols", metavar="F[,F]", help="for --profile: names of addresses, of ELF files or System.maps")
 
 
@@ -321,6 +368,13 @@ def _main(arguments: list[str]) -> int:
             return _demonstration()
         case "run":
             return _run(options)
+        case "monitor":
+            return _monitor(options)
+        case "commands":
+            from rvtui.commands import reference
+
+            print(reference.markdown(), end="")
+            return 0
         case "snapshot":
             return _snapshot(options)
         case "isa":
@@ -401,16 +455,49 @@ def _run(options: argparse.Namespace) -> int:
     return _go(machine, options, title, start=not options.paused)
 
 
+def _monitor(options: argparse.Namespace) -> int:
+    if options.snapshot is None:
+        return _run(options)
+    for option in ("guests", "bare", "kernel", "image"):
+        if getattr(options, option):
+            raise UsageError("--snapshot is the whole machine: leave out what else to run")
+    import snapshots
+
+    return _prompted(snapshots.load(options.snapshot), options, path=options.snapshot)
+
+
+def _prompted(machine: object, options: argparse.Namespace, path: str = "") -> int:
+    """The line monitor on a machine."""
+    from rvtui import headless, monitor
+    from rvtui.monitor.script import of_command
+
+    scripts = [
+        of_command(text) if option == "-c" else monitor.read_script(text) for option, text in options.scripts or ()
+    ]
+    if options.instructions is not None:
+        headless.advance(machine, options.instructions)  # type: ignore[arg-type]
+    return monitor.run(
+        machine, scripts, as_json=options.json, interactive=options.interactive, path=path  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
 def _go(machine: object, options: argparse.Namespace, title: str, *, start: bool, path: str = "") -> int:
     """On the screen or without, profiled if asked for."""
+    if options.command == "monitor":
+        return _prompted(machine, options)
     if options.symbols is not None and options.profile is None:
         raise UsageError("--symbols needs --profile")
     from rvtui.profile import profiling
 
+    gdb = None
+    if options.gdb is not None:
+        from rvtui.gdb import Listener
+
+        gdb = Listener(options.gdb)
     with profiling(machine, options.profile, options.symbols):  # type: ignore[arg-type]
         if options.headless:
-            return _headless(machine, options)
-        return _open_after(machine, options, title, start=start, path=path)
+            return _headless(machine, options, gdb, start=start)
+        return _open_after(machine, options, title, gdb, start=start, path=path)
 
 
 def _take_image(options: argparse.Namespace) -> None:
@@ -429,7 +516,9 @@ def _take_image(options: argparse.Namespace) -> None:
         options.bare = ""
 
 
-def _open_after(machine: object, options: argparse.Namespace, title: str, *, start: bool, path: str = "") -> int:
+def _open_after(
+    machine: object, options: argparse.Namespace, title: str, gdb: Listener | None, *, start: bool, path: str = ""
+) -> int:
     if options.save is not None:
         raise UsageError("--save needs --headless; in the application S saves")
     _need_terminal()
@@ -438,16 +527,18 @@ def _open_after(machine: object, options: argparse.Namespace, title: str, *, sta
 
         headless.advance(machine, options.instructions)  # type: ignore[arg-type]
         start = False
-    return _open(machine, title, start=start, path=path)
+    return _open(machine, title, gdb, start=start, path=path)
 
 
-def _headless(machine: object, options: argparse.Namespace) -> int:
+def _headless(machine: object, options: argparse.Namespace, gdb: Listener | None, *, start: bool) -> int:
     from rvtui import headless, machines
 
     if options.save is not None:
         machines.check_writable(options.save)
     signature = getattr(options, "signature", None)
-    return headless.run(machine, limit=options.instructions, save=options.save, signature=signature)  # type: ignore[arg-type]
+    return headless.run(
+        machine, limit=options.instructions, save=options.save, signature=signature, gdb=gdb, start=start  # type: ignore[arg-type]
+    )  # fmt: skip
 
 
 def _snapshot(options: argparse.Namespace) -> int:
@@ -494,12 +585,14 @@ def _need_terminal() -> None:
         raise UsageError("the application needs a terminal: use --headless to run without one")
 
 
-def _open(machine: object, title: str, *, start: bool = True, path: str = "") -> int:
+def _open(
+    machine: object, title: str, gdb: Listener | None = None, *, start: bool = True, path: str = ""
+) -> int:
     from rvtui import application
 
     # The application handles the terminal's own signals; a lost terminal ends it as a closed pipe would.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    return application.run(machine, title=title, path=path, start=start)  # type: ignore[arg-type]
+    return application.run(machine, title=title, path=path, start=start, gdb=gdb)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

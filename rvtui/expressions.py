@@ -147,6 +147,8 @@ class _Parser:
             )
         if token[0].isdigit():
             return self.number(token)
+        if not (token[0].isalpha() or token[0] in "_.$"):
+            raise ExpressionError(f"unexpected {token!r} in {self.text!r}")
         found = self.resolve(token)
         if found is None:
             raise ExpressionError(f"unknown name {token!r}: no register, CSR or symbol is called that")

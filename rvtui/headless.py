@@ -8,20 +8,27 @@ import select
 import signal
 import stat
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from emulator.hart import Exit, ExitReason
 from emulator.machine import Machine
 from rvtui.cli import STOPPED
+from rvtui.gdb import Listener, Server, serving
 from rvtui.runner import Runner, Watch
+from rvtui.session import Session
 from rvtui.signature import Signature
 from rvtui.subjects import console_names, consoles
 from rvtui.text import clean
 
 LONGEST_LINE = 4096
 """With several guests: a line is printed at the latest when it has so many bytes."""
+MOST_OUTPUT = 1 << 20
+"""Bytes of a console that are printed at once."""
+POLL_SECONDS = 0.02
+"""Between looks at a machine that runs on another thread."""
 
 
 _GOES_ON = frozenset(
@@ -33,8 +40,10 @@ _GOES_ON = frozenset(
 class Output:
     """Console output as it comes; with several consoles line by line, each after the name of its VM."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._consoles = consoles(machine)
+    def __init__(self, machine: Machine, take: Callable[[int], bytes] | None = None) -> None:
+        """`take`: new output of a console, where somebody else has taken it from the console already."""
+        faces = consoles(machine)
+        self._take = take or (lambda index: bytes(faces[index].take()))
         names = console_names(machine)
         width = max(len(name) for name in names)
         self._prefixes = [f"{clean(name):<{width}} | ".encode() for name in names]
@@ -43,12 +52,12 @@ class Output:
     def pump(self) -> None:
         """Print what is new. Raises BrokenPipeError when nobody reads any more."""
         wrote = False
-        for index, console in enumerate(self._consoles):
-            data = bytes(console.take())
+        for index in range(len(self._partial)):
+            data = self._take(index)
             if not data:
                 continue
             wrote = True
-            if len(self._consoles) == 1:
+            if len(self._partial) == 1:
                 _write(data)
                 continue
             lines = (self._partial[index] + data).split(b"\n")
@@ -79,8 +88,9 @@ def _write(data: bytes) -> None:
 class Input:
     """Standard input for the first console: a file as fast as the guest takes it, a terminal as typed."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._console = consoles(machine)[0]
+    def __init__(self, machine: Machine, feed: Callable[[bytes], int] | None = None) -> None:
+        """`feed`: how to hand over, where the machine runs on another thread; returns how much was taken."""
+        self._feed = feed or consoles(machine)[0].feed
         self._waiting = b""
         self.ended = False
         try:
@@ -106,8 +116,7 @@ class Input:
                 self.ended = not self._waiting
         if not self._waiting:
             return False
-        taken = self._console.feed(self._waiting)
-        taken = len(self._waiting) if taken is None else taken
+        taken = int(self._feed(self._waiting))
         self._waiting = self._waiting[taken:]
         return taken > 0
 
@@ -142,50 +151,25 @@ def _typing(source: Input) -> Iterator[None]:
 
 
 def run(
-    machine: Machine, *, limit: int | None = None, save: str | None = None, signature: Signature | None = None
-) -> int:
+    machine: Machine, *, limit: int | None = None, save: str | None = None, signature: Signature | None = None,
+    gdb: Listener | None = None, start: bool = True,
+) -> int:  # fmt: skip
     """Run to the end, or for `limit` instructions; then save, if asked to. Returns the exit code.
 
-    `signature` is written where the guest ended, whatever its code, and not where it was stopped."""
+    `signature` is written where the guest ended, whatever its code, and not where it was stopped. `gdb`: a debugger may
+    come there, and without `start` the machine waits for it."""
     _warn(machine)
-    output, source = Output(machine), Input(machine)
-    runner = Runner(machine, pace=source.terminal)
     target = None if limit is None else machine.executed + limit
-    code, reason, ended = 0, "", False
-    exit: Exit | None = None
-    with _typing(source), Watch(runner):
-        while True:
-            if limit is not None and target is not None and machine.executed >= target:
-                # Where a snapshot was asked for, getting there is what was wanted.
-                code, reason = (0, "") if save is not None else (STOPPED, f"stopped after {limit:,} instructions")
-                break
-            # At a terminal, guest time spent asleep takes as long outside; keys cut it short.
-            source.pump(runner.owed)
-            left = None if target is None else target - machine.executed
-            exit = runner.run(left, leave_breakpoint=exit is not None and exit.reason is ExitReason.BREAKPOINT)
-            output.pump()
-            _warn(machine)
-            if exit.reason in _GOES_ON:
-                continue
-            if exit.reason is ExitReason.IDLE:
-                if not source.ended and source.pump(None):
-                    continue
-                if not source.ended:
-                    continue
-                code, reason = STOPPED, exit.message or "deadlock: every hart waits and nothing can wake one"
-                break
-            if exit.reason is ExitReason.HALTED:
-                code = (exit.code or 0) & 0xFF
-                if exit.code and not code:
-                    code = 1
-                if code:
-                    reason = exit.message or f"the guest ended with code {exit.code}"
-                ended = True
-                break
-            code, reason = STOPPED, exit.message or "trap loop: traps follow traps and nothing retires"
-            break
-        output.finish()
-    if signature is not None and ended:
+    if gdb is None:
+        exit = _alone(machine, target)
+    else:
+        machine, exit = _debugged(machine, target, gdb, start=start)
+    if exit is None:
+        # Where a snapshot was asked for, getting there is what was wanted.
+        code, reason = (0, "") if save is not None else (STOPPED, f"stopped after {limit:,} instructions")
+    else:
+        code, reason = _verdict(exit)
+    if signature is not None and exit is not None and exit.reason is ExitReason.HALTED:
         signature.write(machine.memory)
     if save is not None:
         import snapshots
@@ -195,6 +179,105 @@ def run(
     if reason:
         print(f"rvtui: {clean(reason, 300)}", file=sys.stderr, flush=True)
     return code
+
+
+def _verdict(exit: Exit) -> tuple[int, str]:
+    """Exit code, and why if there is something to say."""
+    match exit.reason:
+        case ExitReason.HALTED:
+            code = (exit.code or 0) & 0xFF
+            if exit.code and not code:
+                code = 1
+            return code, (exit.message or f"the guest ended with code {exit.code}") if code else ""
+        case ExitReason.IDLE:
+            return STOPPED, exit.message or "deadlock: every hart waits and nothing can wake one"
+        case ExitReason.TRAP_LOOP:
+            return STOPPED, exit.message or "trap loop: traps follow traps and nothing retires"
+    return STOPPED, exit.message
+
+
+def _alone(machine: Machine, target: int | None) -> Exit | None:
+    """How it ended; None where it has executed `target`."""
+    output, source = Output(machine), Input(machine)
+    runner = Runner(machine, pace=source.terminal)
+    exit: Exit | None = None
+    with _typing(source), Watch(runner):
+        while target is None or machine.executed < target:
+            # At a terminal, guest time spent asleep takes as long outside; keys cut it short.
+            source.pump(runner.owed)
+            left = None if target is None else target - machine.executed
+            exit = runner.run(left, leave_breakpoint=exit is not None and exit.reason is ExitReason.BREAKPOINT)
+            output.pump()
+            _warn(machine)
+            if exit.reason in _GOES_ON:
+                continue
+            if exit.reason is not ExitReason.IDLE:
+                break
+            if not source.ended and source.pump(None):
+                continue
+            if source.ended:
+                break
+        else:
+            exit = None
+        output.finish()
+    return exit
+
+
+def _debugged(
+    machine: Machine, target: int | None, gdb: Listener, *, start: bool
+) -> tuple[Machine, Exit | None]:
+    """The same, with a debugger that may come, go, and end it; and restore another machine, which is then told."""
+    killed, changed = threading.Event(), threading.Event()
+
+    def feed(data: bytes) -> int:
+        return session.call(lambda machine: int(consoles(machine)[0].feed(data))).result()
+
+    source = Input(machine, feed)
+    session = Session(machine, pace=source.terminal, limit=target)
+    session.on_view = changed.set
+    output = Output(machine, lambda index: session.drain(index, MOST_OUTPUT))
+    print(f"rvtui: GDB: target remote {gdb}", file=sys.stderr, flush=True)
+    session.start(run=start)
+    try:
+        with _typing(source), serving(session, gdb, runs=start, kill=killed.set) as server:
+            assert server is not None
+            while not killed.is_set() and not _over(session, server, source):
+                source.pump(0)
+                output.pump()
+                _warn(machine)
+                session.nudge()
+                changed.wait(POLL_SECONDS)
+                changed.clear()
+            session.call(lambda machine: None).result()  # what the last chunk printed is collected by then
+            output.finish()
+    finally:
+        session.close()
+    exit = session.exit
+    if killed.is_set():
+        exit = Exit(ExitReason.STOPPED, message="ended by the debugger")
+    elif target is not None and session.machine.executed >= target and not session.finished:
+        exit = None
+    elif exit is None:
+        exit = Exit(ExitReason.STOPPED, message=session.reason)
+    return session.machine, exit
+
+
+def _over(session: Session, server: Server, source: Input) -> bool:
+    """Whether nobody has anything more to do with the machine."""
+    exit = session.exit
+    if session.finished:
+        return True
+    if session.running:
+        dead = exit is not None and exit.reason is ExitReason.IDLE and source.ended
+        if dead and server.attached:
+            session.call(lambda machine: session.stand("deadlock: every hart waits and nothing can wake one"))
+        return dead and not server.attached
+    if server.attached or server.abandoned or exit is None:
+        return session.limit is not None and session.machine.executed >= session.limit and not server.attached
+    if exit.reason in (ExitReason.BREAKPOINT, ExitReason.WATCHPOINT, ExitReason.EVENT):  # nobody is there to see it
+        session.run()
+        return False
+    return exit.reason is ExitReason.TRAP_LOOP
 
 
 def _warn(machine: Machine) -> None:

@@ -13,7 +13,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from rvtui import commands
+from rvtui.commands import reference
 
 if TYPE_CHECKING:
     from rvtui.panes.base import Pane
@@ -76,6 +76,8 @@ class HelpScreen(ModalScreen[None]):
             for left, right in pairs:
                 lines = textwrap.wrap(right, width - indent - 2) or [""]
                 text.append(f"  {left:<{indent}}", "bold")
+                if len(left) > indent - 2:
+                    text.append("\n" + " " * (indent + 2))
                 text.append(f"{lines[0]}\n")
                 for line in lines[1:]:
                     text.append(" " * (indent + 2) + line + "\n")
@@ -88,5 +90,6 @@ class HelpScreen(ModalScreen[None]):
         table(
             "Panes", [(f"{pane.KEY} {pane.TITLE}", pane.HELP) for pane in self._pane_types if pane not in focused], 18
         )
-        table("Commands", [(command.usage, command.help) for command in commands.COMMANDS.values()], 30)
+        for subject, members in reference.by_subject().items():
+            table(f"Commands: {subject}", [(command.usage, command.help) for command in members], 34)
         return text

@@ -350,7 +350,7 @@ def _bits(run: Run) -> str:
 
 
 def data(shown: Shown, most: int) -> dict[str, Any]:
-    """What JSON can say, of at most `most` rows."""
+    """What JSON can say, of at most `most` rows: addresses in hex, lengths in bytes."""
     return {
         "kind": shown.wanted.kind,
         "stage": shown.stage,
@@ -366,17 +366,19 @@ def _plain(row: Row | None) -> Any:
         return None
     if isinstance(row, Change):
         return {
-            "mark": row.mark, "start": row.start, "length": row.length, "before": _plain(row.before),
+            "mark": row.mark, "start": hex(row.start), "length": row.length, "before": _plain(row.before),
             "after": _plain(row.after),
         }  # fmt: skip
     if isinstance(row, Holder):
         return {"owner": row.owner, "stage": row.stage, **_plain(row.run)}
     found = {
-        "start": row.start, "length": row.length, "output": row.output, "bits": letters(row.bits, row.mixed),
+        "start": hex(row.start), "length": row.length, "bits": letters(row.bits, row.mixed),
         "pages": sizes_text(row).split(), "leaves": row.leaves,
     }  # fmt: skip
+    if row.output is not None:
+        found["output"] = hex(row.output)
     if row.gpa is not None:
-        found |= {"gpa": row.gpa, "gbits": letters(row.gbits, row.gmixed)}
+        found |= {"gpa": hex(row.gpa), "gbits": letters(row.gbits, row.gmixed)}
     return found
 
 

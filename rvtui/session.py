@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from emulator.errors import EmulatorError
 from emulator.hart import Exit, ExitReason
-from emulator.machine import Machine
+from emulator.machine import MOST_TURNS, Machine
 from emulator.stops import ANYWHERE, At, Condition, Hit, Scope, Stop
 from rvtui.frames import SP, frame_of, instruction_at
 from rvtui.runner import Runner
@@ -57,6 +57,8 @@ _STOP_TEXT = {
     ExitReason.IDLE: "idle: every hart waits and no timer is set",
     ExitReason.TRAP_LOOP: "trap loop: traps follow traps and nothing retires",
 }
+_CUT = (ExitReason.BUDGET, ExitReason.STOPPED)
+"""A run that ended because somebody cut it there."""
 
 
 @dataclass(frozen=True)
@@ -96,17 +98,44 @@ class _Goal:
     stop: Stop | None = None
     """Set for this goal alone, and goes with it."""
     reason: str = ""
+    most: int | None = None
+    """Instructions that the machine has executed when the run is over."""
+
+
+class Debugger(Protocol):
+    """Who stands beside the application and has stops of its own in the machine's lists. Called on the worker."""
+
+    def wants(self, exit: Exit) -> bool:
+        """Whether to stop there; a breakpoint knows no worlds."""
+        ...
+
+    def lifted(self) -> contextlib.AbstractContextManager[None]:
+        """Without what it has set."""
+        ...
+
+    def stopped(self) -> None:
+        """The machine stands still, or is another."""
+        ...
 
 
 class Session:
     """Runs a machine on a thread of its own. Any thread may call its methods; none of them blocks for long."""
 
-    def __init__(self, machine: Machine, *, path: str = "", pace: bool = True) -> None:
+    def __init__(self, machine: Machine, *, path: str = "", pace: bool = True, limit: int | None = None) -> None:
         self.machine = machine
         self.path = path
         self.pace = pace
-        self.stops = Book(machine)
-        """On the worker only."""
+        self.book = Book(machine)
+        """What the user has it stop for. On the worker only."""
+        self.ends_idle = False
+        """A machine that waits for input, with no timer set, stops."""
+        self.stops = 0
+        """How often it has come to a stand."""
+        self.limit = limit
+        """Where the machine stands still, by its `executed`."""
+        self.debugger: Debugger | None = None
+        self.exit: Exit | None = None
+        """How the last chunk or step ended; None where none did: paused, restored."""
         self.subject = default_subject(machine)
         self.view = View(0, False, False, "not started", 0, 0, 0.0, False, self.subject, console_names(machine))
         self.marks: dict[str, Any] = {}
@@ -159,8 +188,12 @@ class Session:
             self._thread.join(timeout=5)
 
     def call(self, function: Callable[[Machine], T]) -> Future[T]:
-        """Run `function` on the worker at the next safe point; its result or exception is the future's."""
+        """Run `function` on the worker at the next safe point; its result or exception is the future's. The worker
+        itself does at once what it calls."""
         future: Future[T] = Future()
+        if threading.current_thread() is self._thread:
+            self._do(function, future)
+            return future
         with self._condition:
             if self._closing:
                 future.set_exception(EmulatorError("the session is closed"))
@@ -248,8 +281,31 @@ class Session:
     def running(self) -> bool:
         return self._running
 
-    def run(self) -> Future[None]:
-        return self.call(lambda machine: self._begin(_Goal()))
+    @property
+    def closed(self) -> bool:
+        """Nothing that is asked will be answered."""
+        return self._closing
+
+    @property
+    def reason(self) -> str:
+        """Why the machine stands still, or "" while it runs."""
+        return self._reason
+
+    @property
+    def finished(self) -> bool:
+        """The machine cannot go on."""
+        return self._finished
+
+    def run(self, most: int | None = None) -> Future[None]:
+        """Until something stops the machine, or for `most` instructions."""
+
+        def begin(machine: Machine) -> None:
+            if most is None:
+                self._begin(_Goal())
+            else:
+                self._begin(_Goal(reason=f"ran {most:,} instructions", most=machine.executed + most))
+
+        return self.call(begin)
 
     def pause(self) -> Future[None]:
         return self.call(lambda machine: self._halt("paused") if self._running else None)
@@ -270,10 +326,10 @@ class Session:
         where = text or f"{address:#x}"
         return self.call(lambda machine: self._begin(_Goal(self._mark(address), f"reached {where}")))
 
-    def finish_now(self) -> str:
-        """On the worker: run until the function at pc returns; says where to, and how that is known. FrameError where
-        nothing tells."""
-        return self._finish(self.machine)
+    def finish(self) -> Future[str]:
+        """Run until the function at pc returns; says where to, and how that is known. FrameError where nothing
+        tells."""
+        return self.call(self._finish)
 
     def toggle_breakpoint(self, address: int) -> Future[bool]:
         """True: there is one now."""
@@ -281,20 +337,39 @@ class Session:
         def change(machine: Machine) -> bool:
             there = breaks(machine, self.subject).get(address, [])
             if not there and address not in machine.breakpoints:
-                self.stops.set(self.subject, f"break {address:#x}")
+                self.book.set(self.subject, f"break {address:#x}")
                 return True
             machine.breakpoints.discard(address)
             for stop in there:
-                self.stops.remove(stop)
+                self.book.remove(stop)
             return False
 
         return self.call(change)
 
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """On the worker: without what the session has set in the machine for itself. Stops are no part of a machine's
-        state, so that there is nothing to put aside."""
-        yield
+        """On the worker: without what a debugger has set. The user's stops, and the session's own, are no part of a
+        machine's state."""
+        with contextlib.nullcontext() if self.debugger is None else self.debugger.lifted():
+            yield
+
+    # For a debugger, on the worker.
+
+    def go(self, *, leave_breakpoint: bool) -> None:
+        """Run. `leave_breakpoint`: the next instruction runs even if a breakpoint stands there. Raises EmulatorError
+        where the machine cannot go on."""
+        self._begin(_Goal())
+        self._leave_breakpoint = leave_breakpoint
+
+    def stand(self, reason: str) -> None:
+        """Stand still, if running."""
+        if self._running:
+            self._halt(reason)
+
+    def step_while(self, subject: Subject, inside: Callable[[], bool], most: int) -> None:
+        """Steps of `subject`, at least one and at most `most`, while `inside` says so. Other harts and VMs run as their
+        turns come. Raises EmulatorError where the machine cannot go on."""
+        self._step(most, subject, inside)
 
     def replace(self, machine: Machine, path: str = "") -> Future[None]:
         """Go on with another machine, as after a restore; it stands still."""
@@ -302,7 +377,7 @@ class Session:
         def change(_: Machine) -> None:
             self._drop_goal()
             self._runner = Runner(machine, pace=self.pace)
-            self.stops.move(machine)
+            self.book.move(machine)
             self.machine = machine
             self.path = path
             old = self._take_old()
@@ -352,15 +427,17 @@ class Session:
     def _carry_out(self) -> None:
         while self._commands and not self._closing:
             function, future = self._commands.popleft()
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                result = function(self.machine)
-            except Exception as error:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-            self._dirty = True
+            if future.set_running_or_notify_cancel():
+                self._do(function, future)
+
+    def _do(self, function: Callable[[Machine], T], future: Future[T]) -> None:
+        try:
+            result = function(self.machine)
+        except Exception as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+        self._dirty = True
 
     @property
     def _urgent(self) -> bool:
@@ -395,8 +472,16 @@ class Session:
             self._halt(kind + str(error))
 
     def _run_chunk(self) -> None:
+        most = None if self.limit is None else self.limit - self.machine.executed
+        if most is not None and most <= 0:
+            self._halt("the limit of instructions is reached")
+            return
         leave, self._leave_breakpoint = self._leave_breakpoint, False
-        exit = self._runner.run(share=URGENT_SHARE if self._urgent else 1.0, leave_breakpoint=leave)
+        goal = self._goal
+        if goal is not None and goal.most is not None:
+            most = goal.most - self.machine.executed if most is None else min(most, goal.most - self.machine.executed)
+        exit = self._runner.run(most, share=URGENT_SHARE if self._urgent else 1.0, leave_breakpoint=leave)
+        self.exit = exit
         if exit.reason is ExitReason.IDLE and self.pace:
             self._runner.owed = FRAME_SECONDS
         self._slept += self._runner.owed
@@ -405,16 +490,25 @@ class Session:
     def _after(self, exit: Exit) -> None:
         """Decide whether an exit ends the run."""
         reason = exit.reason
-        if reason in (ExitReason.BUDGET, ExitReason.STOPPED, ExitReason.IDLE):
-            return
         goal = self._goal
+        idle = reason is ExitReason.IDLE and self.ends_idle
+        if reason in (ExitReason.BUDGET, ExitReason.STOPPED, ExitReason.IDLE) and not idle:
+            if goal is not None and goal.most is not None and self.machine.executed >= goal.most:
+                self._halt(goal.reason)
+            return
         if goal is not None and any(hit.stop is goal.stop for hit in exit.hits):
-            self._halt("; ".join(filter(None, (goal.reason, told(self.machine, exit)))))
+            self._halt("; ".join(filter(None, (goal.reason, told(self.machine, exit)))), exit)
+            return
+        if not self._wanted(exit):
+            self._leave_breakpoint = True
             return
         self._finished = reason is ExitReason.HALTED
-        never = [str(stop.number) for stop in self.stops.stops if not stop.hits] if self._finished else []
+        never = [str(stop.number) for stop in self.book.stops if not stop.hits] if self._finished else []
         self._passed = reason in (ExitReason.WATCHPOINT, ExitReason.EVENT)
-        self._halt(describe(self.machine, exit) + (f"; never hit: stop {', '.join(never)}" if never else ""))
+        self._halt(describe(self.machine, exit) + (f"; never hit: stop {', '.join(never)}" if never else ""), exit)
+
+    def _wanted(self, exit: Exit) -> bool:
+        return bool(exit.hits) or self.debugger is None or self.debugger.wants(exit)
 
     def _begin(self, goal: _Goal) -> None:
         if self._finished:
@@ -428,11 +522,15 @@ class Session:
         self._reason = ""
         self._running = True
 
-    def _halt(self, reason: str) -> None:
+    def _halt(self, reason: str, exit: Exit | None = None) -> None:
         self._reason = reason
+        self.stops += 1
+        self.exit = exit
         self._running = False
         self._drop_goal()
         self._dirty = True
+        if self.debugger is not None:
+            self.debugger.stopped()
 
     def _drop_goal(self) -> None:
         goal, self._goal = self._goal, None
@@ -448,7 +546,7 @@ class Session:
     def _scope_of(vm: Any) -> Scope:
         return ANYWHERE if vm is None else guest_scope(vm.hgatp)
 
-    def _step(self, count: int) -> None:
+    def _step(self, count: int, subject: Subject | None = None, inside: Callable[[], bool] = lambda: True) -> None:
         if self._finished:
             raise EmulatorError(f"the machine cannot go on: {self._reason}; restore a snapshot or start again")
         self._halt("")
@@ -459,13 +557,16 @@ class Session:
         for done in range(count):
             if self._closing:
                 break
-            if done and (here := self._stopped_here()):
-                reason = here
+            if done and subject is None and (here := self._stopped_here()) is not None:
+                self.exit, reason = here, told(self.machine, here)
                 break
-            exit = self._step_once(deadline)
-            if exit.reason not in (ExitReason.BUDGET, ExitReason.BREAKPOINT):
+            self.exit = exit = self._step_once(deadline, subject)
+            met = exit.reason is ExitReason.BREAKPOINT and subject is not None
+            if met or exit.reason not in (ExitReason.BUDGET, ExitReason.BREAKPOINT):
                 self._finished = exit.reason is ExitReason.HALTED
                 reason = describe(self.machine, exit)
+                break
+            if not inside():
                 break
             if time.monotonic() > deadline:
                 reason = f"stopped after {done + 1:,} steps: for more, until and break are faster"
@@ -473,22 +574,24 @@ class Session:
         self._reason = reason
         self._collect()
 
-    def _stopped_here(self) -> str:
-        """What a breakpoint at the next instruction has to say; "" where there is none."""
+    def _stopped_here(self) -> Exit | None:
+        """As the user's breakpoints at the next instruction have it; None where there is none that counts."""
         machine = self.machine
         _, vcpu = selected_vcpu(machine, self.subject)
         hart = machine.harts[machine.turn] if vcpu is None else vcpu.hart
         if hart is None or not machine.stops.at(hart.pc, hart.mode, hart.hgatp):
-            return ""
+            return None
         exit = Exit(ExitReason.BREAKPOINT, hart.index, hart.pc)
-        return told(machine, Exit(ExitReason.BREAKPOINT, hart.index, hart.pc, hits=machine.stops.judge(exit)))
+        hits = machine.stops.judge(exit)
+        return Exit(ExitReason.BREAKPOINT, hart.index, hart.pc, hits=hits) if hits else None
 
-    def _step_once(self, deadline: float) -> Exit:
-        """One instruction of what is looked at; other VMs have their turns until its own comes."""
+    def _step_once(self, deadline: float, subject: Subject | None) -> Exit:
+        """One instruction of `subject`, or of what is looked at; other VMs have their turns until its own comes. On a
+        bare machine without `subject`, of the hart whose turn it is."""
         machine = self.machine
-        vm, vcpu = selected_vcpu(machine, self.subject)
+        vm, vcpu = selected_vcpu(machine, subject or self.subject)
         if vcpu is None:
-            return machine.step()
+            return machine.step() if subject is None else self._step_hart(machine, subject.hart)
         host: Any = machine.host
         before = vcpu.instructions
         while vcpu.instructions == before:
@@ -500,8 +603,23 @@ class Session:
                 exit = machine.step()
             else:
                 exit = self._await_turn(vcpu, vcpu.pc)
-            if exit.reason is not ExitReason.BUDGET:
+            if exit.reason not in _CUT and self._wanted(exit):
                 return exit
+        return exit
+
+    def _step_hart(self, machine: Machine, index: int) -> Exit:
+        """Until this hart has made a step. Others stop at their breakpoints."""
+        hart = machine.harts[index]
+        start, pc = hart.progress, hart.pc
+        exit = machine.step()
+        for _ in range(MOST_TURNS):
+            if hart.progress != start:
+                break
+            if exit.reason is ExitReason.BREAKPOINT and (exit.hart, exit.address) == (index, pc):
+                return machine.resume(1)
+            if exit.reason not in _CUT and self._wanted(exit):
+                break
+            exit = (machine.run if exit.reason in _CUT else machine.resume)(1)
         return exit
 
     def _await_turn(self, vcpu: Any, pc: int) -> Exit:

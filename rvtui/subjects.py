@@ -331,19 +331,24 @@ class VcpuFace:
                 try:
                     data += self.hart.read_virtual(address, size, access, mode)
                 except TranslationError:
-                    gpa = self._unmapped(self.hart.walk(address, access, mode))
+                    gpa = self.unmapped(self.hart.walk(address, access, mode))
                     if gpa is None:
                         raise
                     data += self.vcpu.vm.memory.read(gpa, size)
                 address, length = (address + size) & WORD, length - size
         return data
 
-    def _unmapped(self, walk: Walk) -> int | None:
+    def unmapped(self, walk: Walk) -> int | None:
+        """As `missing`, where the guest has memory there."""
+        gpa = self.missing(walk)
+        return gpa if gpa is not None and self.vcpu.vm.has_memory(gpa, 1) else None
+
+    @staticmethod
+    def missing(walk: Walk) -> int | None:
         """The guest-physical address where the walk ends, if only the hypervisor's mapping is missing there."""
         if walk.cause not in GUEST_PAGE_FAULTS or (walk.steps and walk.steps[-1].nested is not None):
             return None
-        gpa = (walk.tval2 << 2) | (walk.address & 3)
-        return gpa if self.vcpu.vm.has_memory(gpa, 1) else None
+        return (walk.tval2 << 2) | (walk.address & 3)
 
     def next_interrupt(self) -> Any:
         return self.hart.next_interrupt() if self.loaded else None

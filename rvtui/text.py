@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from functools import lru_cache
 
+from emulator.isa.csrs import Csr
+
 Span = tuple[str, str]
 """Text and the names of its styles, as `theme.Paint` knows them."""
 Line = tuple[Span, ...]
@@ -79,3 +81,14 @@ def fit(text: str, width: int) -> str:
     if width <= 0:
         return ""
     return text.ljust(width) if len(text) <= width else text[: width - 1] + "…"
+
+
+def csr_summary(csr: Csr, value: int) -> str:
+    """The fields that are not zero, in brief: "SPV=1 SPVP=S VSXL=64"."""
+    if len(csr.fields) == 1 and csr.fields[0].width == 64:
+        return csr.fields[0].meaning(value) if value and csr.fields[0].show == "tinst" else ""
+    parts = []
+    for field, bits, meaning in csr.decode(value):
+        if bits:
+            parts.append(field.name if field.width == 1 and meaning in ("on", "off") else f"{field.name}={meaning}")
+    return " ".join(parts)

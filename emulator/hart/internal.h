@@ -33,6 +33,8 @@ enum { ACCESS_FETCH = 0, ACCESS_LOAD = 1, ACCESS_STORE = 2 };
 #define INTERRUPT_BIT (1ull << 63)
 #define PAGE_MASK (~0xfffull)
 #define NEVER UINT64_MAX
+/* No hart sleeps beyond it, and none runs so long: clocks and turns can be added. Snapshots take no later clock either. */
+#define LAST_CLOCK ((UINT64_C(1) << 62) - 1)
 
 /* --- decoded code ------------------------------------------------------------------------------------------- */
 

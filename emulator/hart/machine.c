@@ -209,13 +209,13 @@ uint64_t hart_time(hart *h) {
     return h->clock / m->instructions_per_tick + m->time_offset;
 }
 
-/* The first clock at which `time` is reached. */
+/* The first clock at which `time` is reached; NEVER beyond LAST_CLOCK. */
 uint64_t hart_clock_at_time(hart *h, uint64_t time) {
     const machine *m = core_of(h)->m;
     const u64 now = hart_time(h);
     if (time <= now) return h->clock;
-    const u64 ticks = time - now, base = h->clock / m->instructions_per_tick;
-    if (time == NEVER || ticks > (NEVER / m->instructions_per_tick) - base - 1) return NEVER;
+    const u64 ticks = time - now, base = h->clock / m->instructions_per_tick, last = LAST_CLOCK / m->instructions_per_tick;
+    if (base > last || ticks > last - base) return NEVER;
     return (base + ticks) * m->instructions_per_tick;
 }
 

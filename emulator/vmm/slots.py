@@ -73,12 +73,12 @@ class GuestMemory:
 
     def read(self, gpa: int, length: int) -> bytes:
         """Raises MemoryRangeError where that is not memory of one slot."""
-        return self._memory.read(self._physical(gpa, length), length)
+        return self._memory.read(self.physical(gpa, length), length)
 
     def write(self, gpa: int, data: bytes | bytearray | memoryview) -> None:
         """Raises MemoryRangeError where that is not memory of one slot."""
         length = memoryview(data).nbytes
-        self._memory.write(self._physical(gpa, length), data)
+        self._memory.write(self.physical(gpa, length), data)
         slot = self.find(gpa, length)
         if slot is not None and length:
             slot.touch(gpa, length)
@@ -92,12 +92,13 @@ class GuestMemory:
         self.write(gpa, (value & ((1 << 8 * size) - 1)).to_bytes(size, "little"))
 
     def fill(self, gpa: int, length: int, byte: int = 0) -> None:
-        self._memory.fill(self._physical(gpa, length), length, byte)
+        self._memory.fill(self.physical(gpa, length), length, byte)
         slot = self.find(gpa, length)
         if slot is not None and length:
             slot.touch(gpa, length)
 
-    def _physical(self, gpa: int, length: int) -> int:
+    def physical(self, gpa: int, length: int = 1) -> int:
+        """Where [gpa, gpa+length) is in the machine's memory. Raises MemoryRangeError where that is not one slot's."""
         slot = self.find(gpa, length)
         if slot is None:
             raise MemoryRangeError(

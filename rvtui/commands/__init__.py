@@ -5,25 +5,33 @@ machine, and returns the line to show, a `Report`, or None. What the user got wr
 here registers the commands of one subject when it is imported.
 """
 
-from rvtui.commands import files, running, screen, state, stops, translation, why
+from importlib import import_module
+from pkgutil import iter_modules
+
 from rvtui.commands.registry import (
     COMMANDS,
     Answer,
     Argument,
+    Candidate,
     Command,
     CommandError,
     Context,
     Report,
     Screen,
+    candidates,
     command,
     complete,
     find,
     invoke,
+    named,
     parse,
 )
 from rvtui.commands.values import value_of
 
 __all__ = [
-    "COMMANDS", "Answer", "Argument", "Command", "CommandError", "Context", "Report", "Screen", "command", "complete",
-    "files", "find", "invoke", "parse", "running", "screen", "state", "stops", "translation", "value_of", "why",
+    "COMMANDS", "Answer", "Argument", "Candidate", "Command", "CommandError", "Context", "Report", "Screen",
+    "candidates", "command", "complete", "find", "invoke", "named", "parse", "value_of",
 ]  # fmt: skip
+
+for _module in sorted(each.name for each in iter_modules(__path__)):
+    import_module(f"{__name__}.{_module}")

@@ -1,9 +1,9 @@
-"""What is looked at, and how."""
+"""What is looked at, and help."""
 
 from __future__ import annotations
 
-from rvtui.commands.registry import Argument, CommandError, Context, command, find
-from rvtui.subjects import by_name
+from rvtui.commands.registry import Answer, Argument, CommandError, Context, command, find
+from rvtui.commands.values import subject_named
 
 
 @command(
@@ -11,19 +11,17 @@ from rvtui.subjects import by_name
     "look at a VM or hart",
     Argument("NAME", "vm", "a VM's name, a hart's number, or a guest of the bare machine: VMID 1"),
     example="select ticker",
+    aliases=("cpu", "thread"),
 )
 def _select(context: Context, name: str) -> str:
-    known = by_name(context.session.machine)
-    spelt = {each.lower().replace(" ", ""): each for each in known}
-    found = name if name in known else spelt.get(name.lower().replace(" ", "").removeprefix("hart"))
-    if found is None:
-        raise CommandError(f"nothing is called {name!r}: there is {', '.join(known)}")
-    context.session.select(known[found])
-    return f"looking at {'hart ' if found.isdecimal() and known[found].vm is None else ''}{found}"
+    found, subject = subject_named(context, name)
+    context.session.select(subject)
+    return f"looking at {'hart ' if found.isdecimal() and subject.vm is None else ''}{found}"
 
 
 @command("goto", "show a pane", Argument("PANE", "pane", "its name"), example="goto csrs", aliases=("pane",))
 def _goto(context: Context, pane: str) -> None:
+    _need_panes(context)
     matches = [known for known in context.panes if known.startswith(pane)]
     if len(matches) != 1 and pane not in context.panes:
         raise CommandError(f"no pane {pane!r}: one of {', '.join(context.panes)}")
@@ -32,16 +30,31 @@ def _goto(context: Context, pane: str) -> None:
 
 @command("zoom", "the focused pane alone, and back", aliases=("z",))
 def _zoom(context: Context) -> None:
+    _need_panes(context)
     context.screen.zoom()
 
 
-@command("help", "keys and commands", Argument("COMMAND", "command", "one command", True), aliases=("h",))
-def _help(context: Context, name: str = "") -> str | None:
-    if not name:
+def _need_panes(context: Context) -> None:
+    if not context.panes:
+        raise CommandError("there are no panes here: they are the application's; help lists what answers in text")
+
+
+@command(
+    "help",
+    "commands by subject; all about one",
+    Argument("COMMAND", "command", "one command", True),
+    example="help walk",
+    aliases=("h", "?"),
+)
+def _help(context: Context, name: str = "") -> Answer:
+    from rvtui.commands import reference
+
+    if name:
+        return reference.page(find(name))
+    if context.panes:
         context.screen.help()
         return None
-    found = find(name)
-    return f"{found.usage}: {found.help}; for example: {found.example}"
+    return reference.overview()
 
 
 @command("quit", "leave rvtui", aliases=("q", "exit"))

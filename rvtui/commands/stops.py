@@ -18,14 +18,15 @@ MOST_OFFERED = 200
 
 _PLACE = Argument("ADDRESS [in WORLD] [if CONDITION]", "stop place", "where; modes, a VM, VMID N; an expression")
 _RANGE = Argument(
-    "[pa:|gpa:]ADDRESS[, LENGTH] [changed] [equals VALUE] [in WORLD] [if CONDITION]", "stop place", "what is touched"
-)
+    "ADDRESS[, LENGTH] [...]", "stop place",
+    "virtual, gpa: or pa:; then: changed, equals VALUE, in WORLD, if CONDITION",
+)  # fmt: skip
 _NUMBERS = Argument("NUMBER...", "stop number", "as `stops` lists them; without, all", True)
 _NUMBER = Argument("NUMBER", "stop number", "as `stops` lists them")
 
 
 def _set(context: Context, line: str, *, temporary: bool = False) -> str:
-    stop = context.session.stops.set(context.session.subject, line, temporary=temporary)
+    stop = context.session.book.set(context.session.subject, line, temporary=temporary)
     row = stops.row_of(context.session.machine, stop)
     condition = f" if {row.condition}" if row.condition else ""
     what = "breakpoint at" if row.kind == "break" else row.kind
@@ -34,7 +35,7 @@ def _set(context: Context, line: str, *, temporary: bool = False) -> str:
 
 
 @command(
-    "break", "stop before the instruction at ADDRESS", _PLACE, example="break trap_handler in VS if a0 == 3",
+    "break", "stop before the instruction at ADDRESS", _PLACE, example="break main in VS if a0 == 3",
     aliases=("b", "hbreak"),
 )  # fmt: skip
 def _break(context: Context, place: str) -> str:
@@ -63,15 +64,14 @@ def _awatch(context: Context, place: str) -> str:
 
 @command(
     "catch",
-    "stop at traps, exits of a VM, CSR accesses, changes of mode, console output",
+    "stop at traps, exits, CSR accesses, changes of mode, console output",
     Argument(
-        "trap|exit [CAUSE...] [from MODES] [to MODES] | csr NAME [read|write|access] [changed] | mode MODE|enter|leave|"
-        "switch | console TEXT  [in WORLD] [if CONDITION]",
-        "stop event",
-        "what happens",
+        "EVENT", "stop event",
+        "trap or exit [CAUSE, ...] [from MODES] [to MODES]; csr NAME [read|write|access] [changed]; mode MODE, enter,"
+        " leave or switch [from MODES]; console TEXT; then: in WORLD, if CONDITION",
     ),
     example="catch trap page-fault from VU in any if $tval < 4096",
-)
+)  # fmt: skip
 def _catch(context: Context, event: str) -> str:
     name, _, rest = event.partition(" ")
     matches = [known for known in stops.EVENTS if known.startswith(name.lower())]
@@ -81,7 +81,7 @@ def _catch(context: Context, event: str) -> str:
 
 
 def _chosen(context: Context, text: str) -> list[Stop]:
-    book = context.session.stops
+    book = context.session.book
     words = text.replace(",", " ").split()
     if not words:
         return book.stops
@@ -103,38 +103,38 @@ def _said(chosen: list[Stop], what: str) -> str:
 @command(
     "condition", "stop only if EXPRESSION is not 0; without one, always", _NUMBER,
     Argument("EXPRESSION", "expression", "as in `print`; also $old, $new, $cause, $tval, $address, $hits", True),
-    example="condition 1 a0 == 3 && $hits < 10",
+    example="break main\ncondition 1 a0 == 3 && $hits < 10",
 )  # fmt: skip
 def _condition(context: Context, number: str, expression: str = "") -> str:
-    stop = context.session.stops.find(_whole(number))
-    context.session.stops.set_condition(stop, expression.strip().removeprefix("if "))
+    stop = context.session.book.find(_whole(number))
+    context.session.book.set_condition(stop, expression.strip().removeprefix("if "))
     return _said([stop], f"if {expression}" if expression else "always")
 
 
 @command(
     "ignore", "pass a stop the next COUNT times", _NUMBER, Argument("COUNT", "count", "how often; 0: not any more"),
-    example="ignore 1 100",
+    example="break main\nignore 1 100",
 )  # fmt: skip
 def _ignore(context: Context, number: str, count: str) -> str:
-    stop = context.session.stops.find(_whole(number))
+    stop = context.session.book.find(_whole(number))
     stop.ignore = 0 if count.strip() == "0" else count_of(count)
-    context.session.stops.changed()
+    context.session.book.changed()
     return _said([stop], f"passes the next {stop.ignore:,}" if stop.ignore else "counts at once")
 
 
-@command("enable", "have stops act again", _NUMBERS, example="enable 1 2")
+@command("enable", "have stops act again", _NUMBERS, example="break main\nenable 1")
 def _enable(context: Context, numbers: str = "") -> str:
     chosen = _chosen(context, numbers)
     for stop in chosen:
-        context.session.stops.enable(stop, True)
+        context.session.book.enable(stop, True)
     return _said(chosen, "enabled")
 
 
-@command("disable", "keep stops, but do not act on them", _NUMBERS, example="disable 1")
+@command("disable", "keep stops, but do not act on them", _NUMBERS, example="break main\ndisable 1")
 def _disable(context: Context, numbers: str = "") -> str:
     chosen = _chosen(context, numbers)
     for stop in chosen:
-        context.session.stops.enable(stop, False)
+        context.session.book.enable(stop, False)
     return _said(chosen, "disabled")
 
 
@@ -142,11 +142,11 @@ def _disable(context: Context, numbers: str = "") -> str:
     "delete",
     "remove stops by number, or the breakpoints at an address; without either, all",
     Argument("NUMBER... or ADDRESS", "stop number", "as `stops` lists them", True),
-    example="delete 1",
+    example="break main\ndelete 1",
     aliases=("d", "clear"),
 )
 def _delete(context: Context, which: str = "") -> str:
-    book, machine = context.session.stops, context.session.machine
+    book, machine = context.session.book, context.session.machine
     if which and not all(word.isdecimal() for word in which.replace(",", " ").split()):
         value = value_of(context, which)
         chosen = stops.breaks(machine, context.session.subject).get(value, [])
@@ -165,7 +165,7 @@ def _delete(context: Context, which: str = "") -> str:
     return _said(chosen, "removed")
 
 
-@command("stops", "list the breakpoints, watches and other stops", aliases=("breakpoints",))
+@command("stops", "list the breakpoints, watches and other stops", aliases=("breakpoints", "info breakpoints"))
 def _stops(context: Context) -> Report:
     machine = context.session.machine
     rows = stops.rows(machine)
@@ -177,9 +177,12 @@ def _stops(context: Context) -> Report:
     return Report((head, *lines), data)
 
 
-@command("finish", "run until the function at pc returns", changes=True, aliases=("fin",))
+@command(
+    "finish", "run until the function at pc returns", changes=True,
+    example="tbreak print\nrun\nfinish", aliases=("fin",),
+)  # fmt: skip
 def _finish(context: Context) -> str:
-    return context.session.finish_now()
+    return context.session.finish().result()
 
 
 # --- completion ---

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from emulator.addressspace import STAGES, Filter, Tables, finish
-from emulator.hart import Access, Mode
-from emulator.isa import pages
+from emulator.hart import Access
+from emulator.isa import csrs, pages
 from rvtui.commands.registry import Answer, Argument, CommandError, Context, Report, command
-from rvtui.commands.values import ADDRESS, value_of
+from rvtui.commands.values import ADDRESS, access_of, mode_of, value_of
 from rvtui.diagram import Examined, plain, whole
 from rvtui.mapping import MARKS, Shown, Wanted, data, head_line, mark, named, row_line, show
 from rvtui.panes.walk import examine
-from rvtui.text import line_width
+from rvtui.text import line_width, size
 
 T = TypeVar("T")
 ROWS = 2000
@@ -62,34 +62,69 @@ def _shown(context: Context, wanted: Wanted) -> Shown:
     return _finish(context, show(session.machine, session.subject, tables, wanted, session.marks))
 
 
-def _access(text: str) -> Access:
-    try:
-        return Access[text.upper()]
-    except KeyError:
-        raise CommandError(f"access {text!r}: one of fetch, load, store, hlvx") from None
+ACCESS = Argument("ACCESS", "access", "fetch, load, store or hlvx", True)
+MODE = Argument("MODE", "mode", "M, HS, U, VS or VU; the hart's own if not given", True)
 
 
-def _mode(text: str) -> Mode | None:
-    try:
-        return Mode[text.upper()] if text else None
-    except KeyError:
-        raise CommandError(f"mode {text!r}: one of M, HS, U, VS, VU") from None
+def _examined(context: Context, address: str, access: str, mode: str) -> Examined:
+    session = context.session
+    kind, world = access_of(access), mode_of(mode)
+    if kind is Access.HLVX and world is not None and not world.virtual:
+        raise CommandError(f"HLVX is for VS and VU, not for {world.label}")
+    return examine(session.machine, session.subject, value_of(context, address), kind, world)
+
+
+@command(
+    "translate",
+    "where ADDRESS leads, or which stage refuses it and why",
+    ADDRESS,
+    ACCESS,
+    MODE,
+    example="translate main fetch",
+    aliases=("gva2gpa", "gpa2hva"),
+)
+def _translate(context: Context, address: str, access: str = "load", mode: str = "") -> Report:
+    found = _examined(context, address, access, mode)
+    walk = found.walk
+    facts = _data(found)
+    head = f"{walk.address:#x} {facts['access']} in {walk.world.mode.label}: "
+    if walk.cause is not None:
+        gpa = f", guest-physical {walk.tval2 << 2:#x}" if walk.tval2 else ""
+        text = f"{head}does not translate: {walk.explain.partition(': ')[2]}{gpa}"
+    else:
+        through = f"guest-physical {walk.guest_physical:#x}, " if facts["guest_physical"] else ""
+        page = f", {size(1 << walk.page_bits)} page" if walk.steps else ", no translation in this mode"
+        text = f"{head}{through}physical {walk.physical:#x}{page}"
+    return Report(tuple(line for line in (found.of, text) if line), facts)
+
+
+@command(
+    "walk",
+    "show how ADDRESS is translated",
+    ADDRESS,
+    ACCESS,
+    MODE,
+    example="walk 0x80000000 store VS",
+    aliases=("w",),
+)
+def _walk(context: Context, address: str, access: str = "load", mode: str = "") -> Answer:
+    if "walk" not in context.panes:
+        return _walked(_examined(context, address, access, mode))
+    value = value_of(context, address)
+    context.screen.walk(value, access_of(access), mode_of(mode))
+    return f"walk of {value:#x}"
 
 
 @command(
     "pagewalk",
     "the walk of ADDRESS through both stages as a diagram: each entry, where it ends and why",
     ADDRESS,
-    Argument("ACCESS", "access", "fetch, load, store or hlvx", True),
-    Argument("MODE", "mode", "M, HS, U, VS or VU; the hart's own if not given", True),
+    ACCESS,
+    MODE,
     example="pagewalk pc fetch",
 )
 def _pagewalk(context: Context, address: str, access: str = "load", mode: str = "") -> Report:
-    session = context.session
-    kind, world = _access(access), _mode(mode)
-    if kind is Access.HLVX and world is not None and not world.virtual:
-        raise CommandError(f"HLVX is for VS and VU, not for {world.label}")
-    return _walked(examine(session.machine, session.subject, value_of(context, address), kind, world))
+    return _walked(_examined(context, address, access, mode))
 
 
 @command(
@@ -101,7 +136,7 @@ def _pagewalk(context: Context, address: str, access: str = "load", mode: str = 
 )
 def _gwalk(context: Context, address: str, access: str = "load") -> Answer:
     session = context.session
-    kind, value = _access(access), value_of(context, address)
+    kind, value = access_of(access), value_of(context, address)
     if kind is Access.HLVX:
         raise CommandError("HLVX takes a guest-virtual address: pagewalk ADDRESS hlvx")
     found = examine(session.machine, session.subject, value, kind, physical=True)
@@ -112,33 +147,39 @@ def _gwalk(context: Context, address: str, access: str = "load") -> Answer:
 
 
 def _walked(found: Examined) -> Report:
-    walk = found.walk
     drawn = whole(found, WIDTH)
     width = max(line_width(line) for line in drawn.lines)
-    lines = plain(whole(found, max(60, min(WIDTH, width))).lines)
-    trap = found.trap
-    return Report(
-        lines,
-        {
-            "address": walk.address, "access": walk.access.name.lower(), "mode": walk.world.mode.label,
-            "physical": walk.physical, "guest_physical": walk.guest_physical, "reads": walk.reads,
-            "page": 1 << walk.page_bits if walk.physical is not None and walk.steps else None,
-            "steps": [
-                {
-                    "stage": "G" if step.stage else "first", "level": step.level, "for_level": step.nested,
-                    "input": step.input, "address": step.pte_address, "physical": step.pte_physical, "pte": step.pte,
-                    "bits": f"{pages.flags(step.pte)} {pages.high_flags(step.pte)}".strip(),
-                    "result": step.result.name.lower(),
-                }
-                for step in walk.steps
-            ],
-            "reason": found.verdict.text if found.verdict is not None else None,
-            "trap": None if trap is None else {
-                "cause": trap.cause, "mode": trap.mode.label, "pc": trap.pc,
-                "csrs": {name: after for name, (_, after) in trap.csrs.items()},
-            },
+    return Report(plain(whole(found, max(60, min(WIDTH, width))).lines), _data(found))
+
+
+def _data(found: Examined) -> dict[str, Any]:
+    walk, trap = found.walk, found.trap
+    staged = any(step.stage for step in walk.steps)
+    first = "VS" if walk.world.mode.virtual else "S"
+
+    def text(value: int | None) -> str | None:
+        return None if value is None else hex(value)
+
+    return {
+        "address": hex(walk.address), "access": walk.access.name.lower(), "mode": walk.world.mode.label,
+        "physical": text(walk.physical), "guest_physical": text(walk.guest_physical) if staged else None,
+        "reads": walk.reads,
+        "page": 1 << walk.page_bits if walk.physical is not None and walk.steps else None,
+        "steps": [
+            {
+                "stage": "G" if step.stage else first, "level": step.level, "for_level": step.nested,
+                "address": hex(step.input), "pte_address": hex(step.pte_physical), "pte": hex(step.pte),
+                "bits": f"{pages.flags(step.pte)} {pages.high_flags(step.pte)}".strip(),
+                "result": step.result.name.lower(), "output": hex(step.output),
+            }
+            for step in walk.steps
+        ],
+        "reason": found.verdict.text if found.verdict is not None else None,
+        "trap": None if trap is None else {
+            "cause": trap.cause, "name": csrs.cause_name(trap.cause, False), "mode": trap.mode.label,
+            "pc": hex(trap.pc), "csrs": {name: hex(after) for name, (_, after) in trap.csrs.items()},
         },
-    )  # fmt: skip
+    }  # fmt: skip
 
 
 @command(

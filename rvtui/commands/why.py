@@ -1,4 +1,4 @@
-"""Why it trapped, why an interrupt is taken or not, and the two worlds: what the panes of these names show, as text."""
+"""Traps, interrupts and the two worlds: what the panes of these names show, as text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,11 @@ def _traps(context: Context, number: str = "20") -> Report:
     return Report(tuple(lines) or ("no trap yet",), [traps.told(entry) for entry in entries])
 
 
-@command("why", "the last trap in full: the way it took, and what each CSR received by which rule")
+@command(
+    "why",
+    "the last trap in full: the way it took, and what each CSR received by which rule",
+    example="run 20k\nwhy",
+)
 def _why(context: Context) -> Report:
     session = context.session
     entries = traps.read_traps(session.machine, session.subject)

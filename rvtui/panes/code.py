@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
 
-from emulator.errors import EmulatorError
-from emulator.hart import Access
-from emulator.isa import decode
 from emulator.machine import Machine
+from rvtui.listing import Instruction, listing, sentence, start
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
 from rvtui.stops import marks
 from rvtui.subjects import Subject, hart_of, symbols_of
 from rvtui.text import MODE_NAMES, Line, Span, clean
-
-PAGE = 4096
-MEMORY = 4096
-"""Instructions whose text is remembered."""
-
-
-@dataclass(frozen=True)
-class Instruction:
-    address: int
-    word: int
-    length: int
-    """In bytes; 0: nothing can be fetched there."""
-    text: str
-    label: str
-    """The symbol that begins here, or ""."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +26,6 @@ class Code:
     marks: Mapping[int, str]
     """The sign of each breakpoint, by address."""
     sentence: str
-
-
-def disassemble(word: int, pc: int, symbol: Callable[[int], str | None]) -> tuple[str, int]:
-    """Assembly text and length in bytes of the instruction at `pc` whose first 16 or 32 bits are in `word`."""
-    length = 4 if word & 3 == 3 else 2
-    word &= (1 << 8 * length) - 1
-    decoded = decode(word)
-    if decoded is None:
-        return f".{'word' if length == 4 else 'half'} {word:#x}", length
-    return decoded.assembly(pc, symbol), length
 
 
 def read_code(rows: int, anchor: int | None, held: list[int], texts: dict[int, Instruction]) -> Reader:
@@ -68,93 +41,18 @@ def read_code(rows: int, anchor: int | None, held: list[int], texts: dict[int, I
         pc = face.pc
         instructions: list[Instruction] = []
         if anchor is not None:
-            instructions = _listing(face, symbols, anchor, rows, texts)
+            instructions = listing(face, symbols, anchor, rows, texts)
         elif held:
-            instructions = _listing(face, symbols, held[0], rows, texts)
+            instructions = listing(face, symbols, held[0], rows, texts)
             if all(each.address != pc for each in instructions[: max(1, rows - 3)]):
                 instructions = []
         if not instructions:
-            instructions = _listing(face, symbols, _start(face, symbols, pc, rows), rows, texts)
+            instructions = listing(face, symbols, start(face, symbols, pc, rows), rows, texts)
         if anchor is None:
             held[:] = [instructions[0].address]
-        return Code(pc, int(face.mode), tuple(instructions), marks(machine, subject), _sentence(face, pc))
+        return Code(pc, int(face.mode), tuple(instructions), marks(machine, subject), sentence(face, pc))
 
     return read
-
-
-def _listing(face: Any, symbols: Any, address: int, rows: int, texts: dict[int, Instruction]) -> list[Instruction]:
-    """Up to `rows` instructions from `address` on, as far as they can be fetched."""
-    instructions = []
-    data = _fetch(face, address, rows * 4 + 2)
-    at = 0
-    for _ in range(rows):
-        if len(data) - at < 2:
-            instructions.append(Instruction(address, 0, 0, "", ""))
-            break
-        word = int.from_bytes(data[at : at + 4], "little")
-        if word & 3 != 3:
-            word &= 0xFFFF
-        known = texts.get(address)
-        if known is None or known.word != word:
-            text, length = disassemble(word, address, symbols.lookup)
-            name = symbols.lookup(address) or ""
-            if len(texts) > MEMORY:
-                texts.clear()
-            known = texts[address] = Instruction(address, word, length, text, "" if "+" in name else name)
-        instructions.append(known)
-        address += known.length
-        at += known.length
-    return instructions
-
-
-def _fetch(face: Any, address: int, length: int) -> bytes:
-    """What can be fetched of [address, address+length), stopping where translation does."""
-    data = b""
-    while length > 0:
-        part = min(length, PAGE - address % PAGE)
-        try:
-            data += face.read_virtual(address, part, Access.FETCH)
-        except EmulatorError:
-            break
-        address = (address + part) & (1 << 64) - 1
-        length -= part
-    return data
-
-
-def _start(face: Any, symbols: Any, pc: int, rows: int) -> int:
-    """An instruction boundary a third of the pane before pc: decoded forward from the function's start where known."""
-    before = rows // 3
-    name = symbols.lookup(pc)
-    lowest = pc - 4 * before
-    origin = None
-    if name:
-        function = symbols.find(name.partition("+")[0])
-        if function is not None and 0 <= pc - function <= 8192:
-            origin = function
-    if origin is None:
-        origin = max(lowest - 64, pc & ~(PAGE - 1))
-    data = _fetch(face, origin, pc - origin)
-    if len(data) < pc - origin:
-        return pc
-    starts = []
-    offset = 0
-    while offset < len(data):
-        starts.append(origin + offset)
-        offset += 4 if data[offset] & 3 == 3 else 2
-    if offset != len(data):  # out of step: the bytes before pc were no straight line of instructions
-        return pc
-    return starts[-before] if len(starts) >= before > 0 else starts[0] if starts else pc
-
-
-def _sentence(face: Any, pc: int) -> str:
-    try:
-        data = face.read_virtual(pc, 2, Access.FETCH)
-        if data[0] & 3 == 3:
-            data += face.read_virtual(pc + 2, 2, Access.FETCH)
-    except EmulatorError as error:
-        return f"nothing can be fetched at pc: {error}"
-    decoded = decode(int.from_bytes(data, "little"))
-    return "no instruction that this hart knows" if decoded is None else str(decoded.explain(face))
 
 
 class CodePane(Pane):

@@ -12,7 +12,7 @@ from emulator.machine import Machine
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
 from rvtui.subjects import Subject, hart_of
-from rvtui.text import Line, Span, fit, hex64
+from rvtui.text import Line, Span, csr_summary, fit, hex64
 
 BESIDE = 60
 """Columns from which on a VS register stands beside its twin, else below it."""
@@ -138,7 +138,7 @@ class CsrsPane(Pane):
             used += 29
         room = width - used
         if room >= 8:
-            spans.append((fit(summary(csr, values[csr.name]), room).rstrip(), "dim"))
+            spans.append((fit(csr_summary(csr, values[csr.name]), room).rstrip(), "dim"))
         return tuple(spans)
 
     def choose(self, row: int) -> None:
@@ -174,17 +174,6 @@ def _groups() -> dict[str, tuple[Csr, ...]]:
         if csr.name not in beside:
             groups.setdefault(csr.group.split()[0], []).append(csr)
     return {_TITLES.get(word, word.capitalize()): tuple(members) for word, members in groups.items() if members}
-
-
-def summary(csr: Csr, value: int) -> str:
-    """The fields that are not zero, in brief: "SPV=1 SPVP=S VSXL=64"."""
-    if len(csr.fields) == 1 and csr.fields[0].width == 64:
-        return csr.fields[0].meaning(value) if value and csr.fields[0].show == "tinst" else ""
-    parts = []
-    for field, bits, meaning in csr.decode(value):
-        if bits:
-            parts.append(field.name if field.width == 1 and meaning in ("on", "off") else f"{field.name}={meaning}")
-    return " ".join(parts)
 
 
 def _field_lines(csr: Csr, value: int, width: int) -> list[Line]:

@@ -200,6 +200,7 @@ _TWELVE = "CSR numbers have 12 bits"
 _FLOAT = "with FS off there is no access"
 _SOONER = "the hart looks for interrupts sooner, or more often, than need be"
 _NOT_ACCESS = "of instructions that do not access memory nothing is kept, and those that were not fetched are 0"
+_FAR = "no clock comes so far"
 _LATER = "asked for times to come alone"
 _LOW = "the low bits are the same"
 _READ = "what was executed can be read"
@@ -268,7 +269,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("mmu.c", "resolve", "slot_of(k->given)"): _LOW,
     ("mmu.c", "resolve", "(k->physical ) | k->span"): "a fence may always do more",
     ("mmu.c", "fetch_page", "find_region(c->m, k.physical, 3)"): _WHOLE,
-    ("mmu.c", "fetch_page", "if (1 || (!pmp_uniform"): _CUT,
+    ("mmu.c", "fetch_page", "if (1 || (r->hidden || !pmp_uniform"): _CUT,
     ("mmu.c", "fetch_page", ".tag = ( PAGE_MASK)"): "fetches of the page are slow, for want of a quick form",
     ("mmu.c", "fetch_page", ".tag = (address & PAGE_MASK) ,"): "fetches of the page are slow, for want of a quick form",
     ("mmu.c", "peek_parcel", "return -2"): _READ,
@@ -398,12 +399,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("csr_table.c", "marchid", "value 1"): "it names the implementation",
     ("csr_table.c", "mimpid", "value 1"): "it names the implementation",
     ("csr_table.c", "sstatus", ": writable"): "a view: mstatus has the last word",
+    ("machine.c", "hart_clock_at_time", "if (base >= last ||"): _FAR,
+    ("machine.c", "hart_clock_at_time", "if ( ticks > last - base)"): _FAR,
+    ("machine.c", "hart_clock_at_time", "ticks >= last - base"): _FAR,
     ("machine.c", "hart_clock_at_time", "if (0 && (time <= now))"): _LATER,
     ("machine.c", "hart_clock_at_time", "if (time < now)"): _LATER,
     ("machine.c", "hart_clock_at_time", "return 0 && (h->clock)"): _LATER,
-    ("machine.c", "hart_clock_at_time", "if (time == NEVER || ticks >= (NEVER"): "no clock comes so far",
-    ("machine.c", "hart_clock_at_time", "if ( ticks > (NEVER"): "no clock comes so far",
-    ("machine.c", "hart_clock_at_time", "- base - 2)"): "no clock comes so far",
     ("csr.c", "guest_external", "return h->guest_lines ;"): "a wire that the hart has not is refused before",
     ("csr.c", "entry_of", "csr_index[number ]"): _TWELVE,
     ("system.c", "do_csr_write", "number = (u32)csr ;"): _TWELVE,

@@ -1,0 +1,294 @@
+"""The machine, its harts, guests and devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from emulator.bus import Bus, Device
+from emulator.devices.virtio import Transport
+from rvtui.commands.formats import escaped
+from rvtui.commands.registry import Argument, Candidate, CommandError, Context, Report, command, kind
+from rvtui.commands.values import number_of, subject_named
+from rvtui.subjects import hart_of, selected_vcpu, symbols_of, virtual_machines
+from rvtui.text import MODE_NAMES, clean, guest_time, size
+
+LATEST = 20
+"""Events that are shown unless more are asked for."""
+PLAIN = 1024
+"""Bytes, or items of a list, that data has of a device's state."""
+ITEMS = 16
+"""Items of a list, or bytes of a text, that one line of a device's state shows."""
+
+
+def place_text(context: Context) -> str:
+    """Where what is looked at stands: "hello VS 0x80000010 <main+0x10>"."""
+    machine, subject = context.session.machine, context.session.subject
+    face = hart_of(machine, subject)
+    vm, _ = selected_vcpu(machine, subject)
+    name = symbols_of(machine, subject).lookup(face.pc)
+    who = vm.name if vm is not None else f"hart {face.index}"
+    return f"{clean(who, 30)} {face.mode.label} {face.pc:#x}" + (f" <{clean(name, 60)}>" if name else "")
+
+
+@command("status", "whether the machine runs, why not, and where it stands", aliases=("info status",))
+def _status(context: Context) -> Report:
+    session = context.session
+    machine, running, reason = session.machine, session.running, session.reason
+    face = hart_of(machine, session.subject)
+    head = "running" if running else f"stopped: {reason}"
+    text = f"{head}; {place_text(context)}; {machine.executed:,} instructions, {guest_time(machine.clock)}"
+    return Report((text,), {
+        "running": running, "reason": reason, "executed": machine.executed, "clock": machine.clock,
+        "pc": hex(face.pc), "mode": face.mode.label,
+    })  # fmt: skip
+
+
+@command(
+    "vms",
+    "VMs, or on the bare machine harts and the guests inside: state, mode, instructions, exits",
+    aliases=("info vms", "info guests", "info threads"),
+)
+def _vms(context: Context) -> Report:
+    from rvtui.panes.vms import read_overview
+
+    overview = read_overview(context.session.machine, context.session.subject)
+    rows = [["", "name", "state", "mode", "instructions", "exits", "where"]]
+    data = []
+    for each in overview.runners:
+        mark = "*" if each.subject == context.session.subject else ""
+        where = each.note or f"{each.pc:#x}" + (f" <{each.symbol}>" if each.symbol else "")
+        state, mode = each.state, MODE_NAMES[each.mode]
+        last = f"  {each.last_exit}" if each.last_exit else ""
+        rows.append([mark, each.name, state, mode, f"{each.instructions:,}", f"{each.exits:,}", where + last])
+        data.append({
+            "name": each.name, "state": state, "mode": mode, "instructions": each.instructions, "exits": each.exits,
+            "last_exit": each.last_exit or None, "pc": hex(each.pc), "symbol": each.symbol or None,
+            "note": each.note or None, "selected": bool(mark),
+        })  # fmt: skip
+    return Report(table(rows, right={4, 5}), {"vms": data})
+
+
+@command("harts", "the harts: mode, what they retired in each mode, traps", aliases=("info harts", "info cpus"))
+def _harts(context: Context) -> Report:
+    rows = [["hart", "mode", "state", "pc", *MODE_NAMES, "traps", "VMID"]]
+    data = []
+    for hart in context.session.machine.harts:
+        retired = {mode.label: times for mode, times in hart.retired.items()}
+        state = "halted" if hart.halted else "waiting" if hart.waiting else "ready"
+        traps = sum(times for *_, times in hart.traps())
+        vmid = hart.hgatp >> 44 & 0x3FFF if hart.hgatp >> 60 else None
+        rows.append([
+            str(hart.index), hart.mode.label, state, f"{hart.pc:#x}", *(f"{times:,}" for times in retired.values()),
+            f"{traps:,}", "-" if vmid is None else str(vmid),
+        ])  # fmt: skip
+        data.append({
+            "hart": hart.index, "mode": hart.mode.label, "state": state, "pc": hex(hart.pc), "retired": retired,
+            "traps": traps, "vmid": vmid, "clock": hart.clock,
+        })  # fmt: skip
+    return Report(table(rows, right={4, 5, 6, 7, 8, 9, 10}), {"harts": data})
+
+
+@command(
+    "exits",
+    "how often guests left and why; on the bare machine also the traps of its harts",
+    Argument("NAME", "vm", "one VM, guest or hart", True),
+    example="exits hello",
+    aliases=("info exits",),
+)
+def _exits(context: Context, name: str = "") -> Report:
+    from rvtui.panes.exits import read_exits
+
+    tables = read_exits(context.session.machine, context.session.subject)
+    if name:
+        _, subject = subject_named(context, name)
+        tables = tuple(each for each in tables if each.subject.same(subject))
+    lines, data = [], []
+    for each in tables:
+        total = sum(row.times for row in each.rows)
+        lines.append(f"{clean(each.name, 40)}: {total:,} in all")
+        lines += table(
+            [["", clean(row.what), row.mode, f"{row.times:,}", f"{row.times * 100 / total:.0f}%"] for row in each.rows],
+            right={3, 4},
+        )
+        lines += [f"  last: {clean(text, 160)}" for text in each.last[-1:]]
+        rows = [{"name": row.what, "mode": row.mode or None, "count": row.times} for row in each.rows]
+        data.append({"of": each.name, "total": total, "exits": rows})
+    return Report(tuple(lines), {"tables": data})
+
+
+@command(
+    "events",
+    "the hart's last traps, interrupts, returns, fences and world switches",
+    Argument("COUNT", "count", f"how many, at most 200; {LATEST} if not given", True),
+    example="events 5",
+    aliases=("info events",),
+)
+def _events(context: Context, count: str = str(LATEST)) -> Report:
+    from rvtui.panes.events import read_events
+
+    wanted = number_of(count, 200)
+    entries = read_events(context.session.machine, context.session.subject).entries[-wanted:]
+    rows = [["clock", "event", "modes", "what", "pc"]]
+    data = []
+    for event, name in entries:
+        kind = event.kind.name.lower()
+        modes = f"{event.from_mode.label}>{event.to_mode.label}" if event.from_mode != event.to_mode else (
+            event.from_mode.label
+        )
+        pc = f"{event.pc:#x}" + (f" <{clean(name, 60)}>" if name else "")
+        value = f" value {event.value:#x}" if event.value and kind in ("trap", "interrupt") else ""
+        rows.append([f"{event.clock:,}", kind, modes, event.text + value, pc])
+        data.append({
+            "clock": event.clock, "kind": kind, "from": event.from_mode.label, "to": event.to_mode.label,
+            "text": event.text, "cause": event.cause if kind in ("trap", "interrupt") else None,
+            "value": hex(event.value), "pc": hex(event.pc), "symbol": name or None, "vmid": event.vmid,
+        })  # fmt: skip
+    lines = table(rows, right={0}) if entries else ("nothing has happened yet",)
+    return Report(lines, {"events": data})
+
+
+@command(
+    "memory-map",
+    "which physical and guest-physical addresses are memory and devices",
+    aliases=("mtree", "info mtree", "info files"),
+)
+def _memory_map(context: Context) -> Report:
+    machine = context.session.machine
+    lines = ["machine, pa:"]
+    data: list[dict[str, Any]] = []
+
+    def add(owner: str, space: str, start: int, length: int, what: str, physical: int | None = None) -> None:
+        at = f"  at pa:{physical:#x}" if physical is not None else ""
+        lines.append(f"  {start:016x}-{start + length - 1:016x}  {size(length):>9}  {what}{at}")
+        data.append({"of": owner, "space": space, "start": hex(start), "size": length, "what": what,
+                     "physical": None if physical is None else hex(physical)})  # fmt: skip
+
+    ranges = [(base, device.size, device.name) for base, device in machine.bus]
+    ranges += [(region.base, region.size, region.name) for region in machine.memory.regions]
+    for base, length, what in sorted(ranges):
+        add("machine", "pa", base, length, what)
+    for vm in virtual_machines(machine):
+        lines.append(f"{clean(vm.name, 40)}, gpa:")
+        own: list[tuple[int, int, str, int | None]] = [
+            (base, device.size, device.name, None) for base, device in vm.bus
+        ]
+        own += [(slot.gpa, slot.size, "ram", slot.physical) for slot in vm.slots]
+        for gpa, length, what, physical in sorted(own, key=lambda row: row[0]):
+            add(vm.name, "gpa", gpa, length, what, physical)
+    return Report(tuple(lines), {"ranges": data})
+
+
+def _bus(context: Context) -> tuple[str, Bus]:
+    vm, _ = selected_vcpu(context.session.machine, context.session.subject)
+    return ("the machine", context.session.machine.bus) if vm is None else (vm.name, vm.bus)
+
+
+@kind("device")
+def _devices_of(context: Context, stem: str) -> Iterator[Candidate]:
+    _, bus = _bus(context)
+    return (Candidate(device.name, f"at {base:#x}") for base, device in bus)
+
+
+@command(
+    "devices",
+    "the devices of what is looked at; the whole state of one",
+    Argument("NAME", "device", "a device: uart, plic, virtio0", True),
+    example="devices\ndevices uart",
+    aliases=("info qtree", "info pic", "info irq", "info devices"),
+)
+def _devices(context: Context, name: str = "") -> Report:
+    owner, bus = _bus(context)
+    if not name:
+        rows = [["device", "from", "to", "irq", "what"]]
+        data = []
+        for base, device in bus:
+            rows.append([device.name, f"{base:#x}", f"{base + device.size - 1:#x}", str(device.irq or "-"),
+                         _brief(device)])  # fmt: skip
+            data.append({"name": device.name, "base": hex(base), "size": device.size, "irq": device.irq or None,
+                         "what": _brief(device)})  # fmt: skip
+        return Report((f"devices of {clean(owner, 40)}:", *table(rows, right={1, 2, 3})), {"devices": data})
+    for base, device in bus:
+        if device.name == name:
+            state = device.state()
+            lines = [f"{name} of {clean(owner, 40)} at {base:#x}: {_brief(device)}", *_state(state, 1)]
+            return Report(tuple(lines), {"name": name, "base": hex(base), "state": _plain(state)})
+    known = ", ".join(device.name for _, device in bus)
+    raise CommandError(f"{owner} has no device {name!r}: there is {known}")
+
+
+_STATUS = {1: "acknowledge", 2: "driver", 4: "driver ok", 8: "features ok", 64: "needs reset", 128: "failed"}
+""""Device Status Field" of virtio 1.2."""
+
+
+def _brief(device: Device) -> str:
+    """A line about a device: for virtio what is behind the transport and how far its driver is."""
+    if isinstance(device, Transport):
+        if device.function is None:
+            return "empty"
+        status = ", ".join(word for bit, word in _STATUS.items() if device.status & bit) or "reset"
+        problem = f": {clean(device.problem, 100)}" if device.problem else ""
+        return f"virtio {device.function.kind} ({status}{problem})"
+    text = (type(device).__doc__ or "").strip().partition("\n")[0].partition(". ")[0].rstrip(".")
+    return clean(text, 70)
+
+
+def _state(value: Mapping[str, Any], depth: int) -> list[str]:
+    """The state of a device, a line for each of its parts."""
+    lines = []
+    width = max(map(len, map(str, value)), default=0)
+    for name, each in value.items():
+        head = "  " * depth + f"{name:<{width}}  "
+        if isinstance(each, Mapping):
+            lines += [head.rstrip(), *_state(each, depth + 1)]
+        elif isinstance(each, list | tuple) and any(isinstance(item, Mapping) for item in each):
+            for index, item in enumerate(each):
+                lines.append("  " * depth + f"{name} {index}")
+                lines += _state(item, depth + 1) if isinstance(item, Mapping) else [_text(item)]
+        else:
+            lines.append((head + _text(each)).rstrip())
+    return lines
+
+
+def _text(value: Any) -> str:
+    match value:
+        case bool() | None:
+            return {True: "yes", False: "no", None: "none"}[value]
+        case int():
+            return f"{value:#x}" if value > 9 else str(value)
+        case bytes() | bytearray():
+            more = f"... ({len(value)} bytes)" if len(value) > 4 * ITEMS else ""
+            return f'"{escaped(bytes(value[: 4 * ITEMS]))}"{more}'
+        case list() | tuple():
+            if value and not any(value):
+                return f"{len(value)} of 0"
+            more = f" ... ({len(value)} in all)" if len(value) > ITEMS else ""
+            return " ".join(map(_text, value[:ITEMS])) + more if value else "none"
+    return clean(str(value), 200)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON can say it: bytes as hexadecimal digits. A disk's changes may be large: of texts and lists the first
+    `PLAIN`."""
+    match value:
+        case bytes() | bytearray():
+            return bytes(value[:PLAIN]).hex()
+        case Mapping():
+            return {str(name): _plain(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_plain(each) for each in value[:PLAIN]]
+    return value
+
+
+def table(rows: list[list[str]], right: set[int] | None = None) -> tuple[str, ...]:
+    """Columns under each other, those in `right` to the right."""
+    right = right or set()
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    lines = []
+    for row in rows:
+        cells = [
+            f"{cell:>{width}}" if column in right else f"{cell:<{width}}"
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return tuple(lines)

@@ -1,0 +1,354 @@
+"""The monitor itself: carries out lines one after another, waits while the machine runs, and says what came of it.
+
+`Monitor.carry_out` is the whole of it; scripts, pipes and the prompt differ only in where lines come from. Everything
+that is printed goes through here: answers, what guests print meanwhile (as plain lines, each after its console's name),
+progress, errors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as Unfinished
+from types import FrameType
+from typing import Any
+
+from emulator.errors import EmulatorError
+from emulator.hart import Access, Mode
+from emulator.machine import Machine
+from rvtui import commands
+from rvtui.commands.code import Listed, listed
+from rvtui.commands.machine import place_text
+from rvtui.commands.registry import CommandError, Context, Report
+from rvtui.listing import listing
+from rvtui.monitor import paint
+from rvtui.monitor.script import Line, Script, is_comment
+from rvtui.plaintext import PlainText, safe
+from rvtui.session import Session
+from rvtui.spaces import Place
+from rvtui.subjects import by_name, console_names, consoles, hart_of, symbols_of
+from rvtui.text import clean
+
+POLL_SECONDS = 0.05
+INTERRUPTED = 130
+USER_ERROR = 2
+
+
+class _Port:
+    """What commands may ask of the screen, where there is none."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+
+    def goto(self, pane: str) -> None:
+        raise CommandError("there are no panes here")
+
+    def walk(self, address: int, access: Access, mode: Mode | None) -> None:
+        raise CommandError("there are no panes here")
+
+    def zoom(self) -> None:
+        raise CommandError("there are no panes here")
+
+    def help(self) -> None: ...
+
+    def quit(self) -> None:
+        self._monitor.ended = True
+
+    def progress(self, text: str) -> None:
+        self._monitor.progress(text)
+
+
+class Monitor:
+    """Commands on a machine that stands still between them. `as_json`: a line of JSON per command, see
+    rvtui/docs/commands.md."""
+
+    def __init__(self, session: Session, *, as_json: bool = False, interactive: bool = False) -> None:
+        self.session = session
+        self.as_json = as_json
+        self.interactive = interactive
+        self.ended = False
+        """`quit` was said."""
+        self.interrupted = False
+        self.failed = False
+        """Some line went wrong."""
+        self.status = ""
+        """Where the machine stands, for a prompt's toolbar."""
+        self._out = sys.stdout
+        self._colours = paint.colours(self._out)
+        self._told_progress = False
+        self._consoles: dict[int, PlainText] = {}
+        self._wake = threading.Event()
+        self._attach: int | None = None
+        self.context = Context(session, _Port(self))
+        session.ends_idle = True
+        session.on_view = self._wake.set
+        session.subscribe("names", lambda machine, subject: tuple(by_name(machine)))
+
+    # Carrying out.
+
+    def carry_out(self, line: Line) -> bool:
+        """A line, to its end: where it makes the machine run, until that stops. False where it went wrong."""
+        self.interrupted = False
+        written, session = self.written(), self.session
+        machine, stops = session.machine, session.stops
+        with self._interrupts():
+            future = commands.invoke(self.context, line.text)
+            try:
+                answer = self._wait(future)
+            except (EmulatorError, OSError) as error:
+                self._hush()
+                self._fail(line, _one_line(error))
+                return False
+            except Exception as error:
+                self._hush()
+                self._fail(line, f"internal error: {type(error).__name__}: {error}")
+                return False
+            self._hush()
+            stop = None
+            if not self.as_json:
+                self._print(answer)
+            self._wait_for_stop()
+            self._pump()
+            if session.stops != stops and session.machine is machine:
+                stop = self.tell_stop(written)
+            if self.as_json:
+                said = {"command": line.text, "ok": True, "data": _data(answer)}
+                self._object(said | {"stop": stop} if stop else said)
+            self._warn()
+            attach, self._attach = self._attach, None
+        if attach is not None:
+            from rvtui.monitor.attach import attached
+
+            attached(self, attach)
+        self.look()
+        return True
+
+    def script(self, script: Script) -> bool:
+        """Line by line; False at the first that goes wrong, and after an interrupt."""
+        for line in script:
+            if not self.carry_out(line) or self.interrupted:
+                return False
+            if self.ended:
+                break
+        return True
+
+    def _wait(self, future: Future[Any]) -> Any:
+        while True:
+            with contextlib.suppress(Unfinished):
+                return future.result(POLL_SECONDS)
+            if future.done():
+                return future.result()
+
+    def _wait_for_stop(self) -> None:
+        session = self.session
+        asked = False
+        while session.running:
+            self._wake.wait(POLL_SECONDS)
+            self._wake.clear()
+            self._pump()
+            session.nudge()
+            if self.interrupted and not asked:
+                asked = True
+                session.pause()
+        session.call(lambda machine: None).result()  # all that it printed has been collected
+
+    @contextlib.contextmanager
+    def _interrupts(self) -> Iterator[None]:
+        """Ctrl-C ends the command, and stops the machine, not us."""
+
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            self.interrupted = True
+            self.context.cancelled.set()
+            self._wake.set()
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def ask_attach(self, index: int) -> None:
+        """A command wants the keys to go to a console; on the worker."""
+        self._attach = index
+
+    # Printing.
+
+    def _print(self, answer: commands.Answer) -> None:
+        if answer is None:
+            return
+        for line in str(answer).split("\n"):
+            if self.interrupted:
+                break
+            self.write(line)
+        self._out.flush()
+
+    def write(self, line: str) -> None:
+        """A line of an answer; whatever guests or files have put into it, it is text."""
+        line = safe(line)
+        self._out.write((paint.painted(line) if self._colours else line) + "\n")
+
+    def _object(self, data: dict[str, Any]) -> None:
+        self._out.write(json.dumps(data, ensure_ascii=True) + "\n")
+        self._out.flush()
+
+    def _fail(self, line: Line, text: str) -> None:
+        self.failed = True
+        self._pump()
+        if self.as_json:
+            self._object({"command": line.text, "ok": False, "error": text})
+        self.complain(f"{line.where}: {text}" if line.where else text)
+
+    def complain(self, text: str) -> None:
+        self._out.flush()
+        text = safe(text)
+        text = text if self.interactive else f"rvtui: {text}"
+        print(paint.styled(text, "bad") if paint.colours(sys.stderr) else text, file=sys.stderr, flush=True)
+
+    def progress(self, text: str) -> None:
+        """How far a long command is: on a terminal alone, in one line that goes away."""
+        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+            self._told_progress = True
+            sys.stderr.write(f"\r{text}\x1b[K")
+            sys.stderr.flush()
+
+    def _hush(self) -> None:
+        if self._told_progress:
+            self._told_progress = False
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+    def _warn(self) -> None:
+        for text in self.session.take_warnings():
+            self.complain(f"warning: {clean(text, 300)}")
+
+    # Guests' output.
+
+    def _pump(self, *, end: bool = False) -> None:
+        """Print what guests printed, line by line after the console's name."""
+        names = self.session.view.consoles
+        wrote = False
+        for index in range(len(names)):
+            text = self._consoles.setdefault(index, PlainText())
+            while data := self.session.drain(index, 64 << 10):
+                for line in text.feed(data):
+                    wrote |= self._guest_line(names[index], line)
+            if end and text.line:
+                wrote |= self._guest_line(names[index], text.take())
+        if wrote:
+            self._out.flush()
+
+    def _guest_line(self, name: str, line: str) -> bool:
+        if self.as_json:
+            return False
+        head = f"{clean(name, 40)} | "
+        self._out.write((paint.styled(head, "dim") if self._colours else head) + line + "\n")
+        return True
+
+    def written(self) -> list[int]:
+        return [console.written for console in consoles(self.session.machine)]
+
+    # Stops.
+
+    def tell_stop(self, written: list[int]) -> dict[str, Any]:
+        """Say where the machine stands now, and why."""
+        self._pump(end=True)
+
+        def read(machine: Machine) -> dict[str, Any]:
+            session, face = self.session, hart_of(machine, self.session.subject)
+            prints = {
+                name: bytes(console.output[-(console.written - before) :]) if console.written > before else b""
+                for name, console, before in zip(console_names(machine), consoles(machine), written, strict=False)
+            }
+            return {
+                "reason": session.reason, "executed": machine.executed, "clock": machine.clock,
+                "finished": session.finished, "pc": hex(face.pc), "mode": face.mode.label,
+                "console": {name: data.decode(errors="replace") for name, data in prints.items()},
+            }  # fmt: skip
+
+        stop = self.session.call(read).result()
+        if not self.as_json:
+            self.write(f"{stop['reason']} at instruction {stop['executed']:,}: {self._text(place_text)}")
+            if not stop["finished"] and (line := self._text(_current)):
+                self.write(line)
+            self._out.flush()
+        return stop
+
+    def _text(self, question: Any) -> str:
+        try:
+            return str(self.session.call(lambda machine: question(self.context)).result())
+        except EmulatorError as error:
+            return str(error)
+
+    def look(self) -> None:
+        if self.interactive:
+            self.status = f"{self._text(place_text)}  {self.session.machine.executed:,} instructions"
+
+
+def _current(context: Context) -> str:
+    """The instruction at pc."""
+    machine, subject = context.session.machine, context.session.subject
+    face, symbols = hart_of(machine, subject), symbols_of(machine, subject)
+    found = [Listed(each) for each in listing(face, symbols, face.pc, 1, {}) if each.length]
+    return listed(context, Place(machine, subject, "va", face.pc), found)[-1] if found else ""
+
+
+def _data(answer: commands.Answer) -> Any:
+    if isinstance(answer, Report):
+        return list(answer.lines) if answer.data is None else answer.data
+    return answer
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+def run(
+    machine: Machine, scripts: Sequence[Script] = (), *, as_json: bool = False, interactive: bool = False,
+    path: str = "",
+) -> int:  # fmt: skip
+    """The scripts in order, then, if there are none or `interactive` is asked for, lines of standard input. Returns the
+    exit code."""
+    at_prompt = interactive or not scripts
+    terminal = at_prompt and sys.stdin.isatty() and sys.stdout.isatty()
+    if terminal:  # so that the prompt leaves the terminal as it was
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
+    session = Session(machine, path=path, pace=terminal)
+    if terminal:  # scripts do the same whatever was left from before
+        session.book.open()
+    session.start()
+    try:
+        monitor = Monitor(session, as_json=as_json, interactive=terminal)
+        if terminal:
+            monitor.context.attach = monitor.ask_attach
+        for script in scripts:
+            if monitor.ended:
+                break
+            if not monitor.script(script):
+                if not interactive:
+                    return INTERRUPTED if monitor.interrupted else USER_ERROR
+                break
+        if at_prompt and not monitor.ended:
+            from rvtui.monitor.prompt import lines
+
+            monitor.failed = False
+            for text in lines(monitor):
+                if not is_comment(text):
+                    monitor.carry_out(Line(text.strip(), ""))
+                if monitor.ended:
+                    break
+            return USER_ERROR if monitor.failed and not terminal else 0
+        return 0
+    finally:
+        session.close()

@@ -60,7 +60,7 @@ def instructions(context: Context, place: Place, count: int) -> list[Listed]:
 
 
 def listed(context: Context, place: Place, rows: list[Listed]) -> list[str]:
-    """As lines; => marks pc, and a breakpoint has the sign that it has in the disassembly."""
+    """As lines; => marks pc, * a breakpoint."""
     machine = context.session.machine
     signs = marks(machine, place.subject) if place.space == "va" else {}
     pc = hart_of(machine, place.subject).pc if place.space == "va" else None
@@ -68,7 +68,7 @@ def listed(context: Context, place: Place, rows: list[Listed]) -> list[str]:
     for each in (row.instruction for row in rows):
         if each.label:
             lines.append(f"{clean(each.label)}:")
-        mark = signs.get(each.address, " ")
+        mark = "*" if each.address in signs else " "
         digits = f"{each.word:0{each.length * 2}x}"
         name, _, operands = each.text.partition(" ")
         arrow = "=>" if each.address == pc else "  "

@@ -430,7 +430,7 @@ async def test_the_command_bar_completes_and_remembers() -> None:
 async def test_the_palette_offers_the_commands() -> None:
     async with opened(["hello"], running=False) as desk:
         await desk.press("ctrl+p")
-        await desk.shows("let the machine run")
+        await desk.shows("stop before the instruction")
         await desk.type("stops")
         await desk.pilot.pause(0.5)
         await desk.press("enter")

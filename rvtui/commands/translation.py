@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from emulator.addressspace import STAGES, Filter, Tables, finish
 from emulator.hart import Access
 from emulator.isa import csrs, pages
-from rvtui.commands.registry import Answer, Argument, CommandError, Context, Report, command
+from rvtui.commands.registry import Answer, Argument, Candidate, CommandError, Context, Report, command, kind
 from rvtui.commands.values import ADDRESS, access_of, mode_of, value_of
 from rvtui.diagram import Examined, plain, whole
 from rvtui.mapping import MARKS, Shown, Wanted, data, head_line, mark, named, row_line, show
@@ -68,10 +68,20 @@ MODE = Argument("MODE", "mode", "M, HS, U, VS or VU; the hart's own if not given
 
 def _examined(context: Context, address: str, access: str, mode: str) -> Examined:
     session = context.session
-    kind, world = access_of(access), mode_of(mode)
-    if kind is Access.HLVX and world is not None and not world.virtual:
+    sort, world = access_of(access), mode_of(mode)
+    if sort is Access.HLVX and world is not None and not world.virtual:
         raise CommandError(f"HLVX is for VS and VU, not for {world.label}")
-    return examine(session.machine, session.subject, value_of(context, address), kind, world)
+    return examine(session.machine, session.subject, value_of(context, address), sort, world)
+
+
+@kind("stage")
+def _stage(context: Context, stem: str) -> Iterator[Candidate]:
+    return map(Candidate, STAGES)
+
+
+@kind("moment")
+def _moment(context: Context, stem: str) -> Iterator[Candidate]:
+    return map(Candidate, ("now", *context.session.marks))
 
 
 @command(
@@ -136,12 +146,12 @@ def _pagewalk(context: Context, address: str, access: str = "load", mode: str = 
 )
 def _gwalk(context: Context, address: str, access: str = "load") -> Answer:
     session = context.session
-    kind, value = access_of(access), value_of(context, address)
-    if kind is Access.HLVX:
+    sort, value = access_of(access), value_of(context, address)
+    if sort is Access.HLVX:
         raise CommandError("HLVX takes a guest-virtual address: pagewalk ADDRESS hlvx")
-    found = examine(session.machine, session.subject, value, kind, physical=True)
+    found = examine(session.machine, session.subject, value, sort, physical=True)
     if isinstance(context.screen, MapScreen):
-        context.screen.walk_physical(value, kind)
+        context.screen.walk_physical(value, sort)
         return None
     return _walked(found)
 
@@ -163,7 +173,8 @@ def _data(found: Examined) -> dict[str, Any]:
     return {
         "address": hex(walk.address), "access": walk.access.name.lower(), "mode": walk.world.mode.label,
         "physical": text(walk.physical), "guest_physical": text(walk.guest_physical) if staged else None,
-        "reads": walk.reads,
+        "reads": walk.reads, "cause": walk.cause,
+        "cause_name": None if walk.cause is None else csrs.cause_name(walk.cause, False),
         "page": 1 << walk.page_bits if walk.physical is not None and walk.steps else None,
         "steps": [
             {
@@ -187,7 +198,7 @@ def _data(found: Examined) -> dict[str, Any]:
     "what is mapped: STAGE is satp, vsatp, hgatp or merged; FILTER is words as 0x1000-0x2000, to:RANGE, rw, -x, u, 2m",
     Argument("STAGE", "stage", "satp, vsatp, hgatp, merged", True),
     Argument(
-        "FILTER", "filter", "a range, to:RANGE, gpa:RANGE, rw, -x, u, g:w, 4k, 2m, 1g, nc, io, hole; - for all", True
+        "FILTER", "text", "a range, to:RANGE, gpa:RANGE, rw, -x, u, g:w, 4k, 2m, 1g, nc, io, hole; - for all", True
     ),
     example="map hgatp rw 2m",
 )
@@ -248,7 +259,7 @@ def _sides(context: Context, text: str) -> list[str]:
     "how the map of B differs from A's: each is now, a moment that was marked, a hart or VM, or a snapshot file",
     Argument("A", "moment", "before"),
     Argument("B", "moment", "after, and a STAGE if it is not to be the usual one"),
-    example="mapdiff before now",
+    example="mark before\nmapdiff before now",
 )
 def _mapdiff(context: Context, before: str, after: str) -> Answer:
     words = _sides(context, f"{before} {after}")
@@ -271,7 +282,7 @@ def _mapdiff(context: Context, before: str, after: str) -> Answer:
 @command(
     "mark",
     "keep the maps of what is looked at as the moment NAME, for mapdiff",
-    Argument("NAME", "name", "what it is called"),
+    Argument("NAME", "text", "what it is called"),
     example="mark before",
 )
 def _mark(context: Context, name: str) -> str:

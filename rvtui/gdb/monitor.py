@@ -13,7 +13,7 @@ from rvtui.gdb import points
 from rvtui.gdb.memory import Space
 from rvtui.gdb.packets import Refusal
 from rvtui.session import Session
-from rvtui.subjects import Subject, walker_of
+from rvtui.subjects import Subject
 
 if TYPE_CHECKING:
     from rvtui.gdb.stub import Stub
@@ -36,24 +36,19 @@ class _Looking:
 
 
 class _Paper:
-    """What a command may ask of a screen, where there is none: it is written down."""
-
-    def __init__(self, session: Session) -> None:
-        self.lines: list[str] = []
-        self._session = session
+    """What a command may ask of a screen, where there is none."""
 
     def goto(self, pane: str) -> None:
         raise commands.CommandError("panes are in the application: GDB has none")
 
     def walk(self, address: int, access: Access, mode: Mode | None) -> None:
-        face = walker_of(self._session.machine, self._session.subject)
-        self.lines.append(face.walk(address, access, mode).explain)
+        self.goto("walk")
 
     def zoom(self) -> None:
         self.goto("")
 
     def help(self) -> None:
-        self.lines += _help()
+        self.goto("help")
 
     def quit(self) -> None:
         raise commands.CommandError("detach and kill are GDB's: what they do to rvtui is in its README")
@@ -73,7 +68,12 @@ def carry_out(stub: Stub, line: str) -> list[str]:
     """The answer, in pieces. Raises EmulatorError and Refusal."""
     name, *words = line.split(None, 2) or ["help"]
     own = OWN.get(name)
-    text = _command(stub, line or name) if own is None else stub.ask(lambda machine: own[2](stub, machine, words))
+    if own is not None:
+        text = stub.ask(lambda machine: own[2](stub, machine, words))
+    elif name == "help" and not words:
+        text = "\n".join(_help())
+    else:
+        text = _command(stub, line)
     text = text.rstrip("\n") + "\n" if text else ""
     return [text[at : at + PIECE] for at in range(0, len(text), PIECE)]
 
@@ -84,13 +84,12 @@ def _command(stub: Stub, line: str) -> str:
     if found.name in GDBS_OWN:
         raise commands.CommandError(f"{found.name} is GDB's own here: {GDBS_OWN[found.name]}")
     session = cast(Session, _Looking(stub.session, stub.ask(stub.chosen)))
-    paper = _Paper(session)
     try:
-        future = commands.invoke(commands.Context(session, paper), line)
+        future = commands.invoke(commands.Context(session, _Paper()), line)
         answer = stub.ask(lambda machine: None) or future.result(0)  # calls are carried out in order
     except EmulatorError as error:
         answer = str(error)
-    lines = [*paper.lines, *([] if answer is None else [str(answer)])]
+    lines = [] if answer is None else [str(answer)]
     if found.changes:
         lines.append("(what GDB has read before is old now: maintenance flush register-cache)")
     return "\n".join(lines)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from rig import BASE, HS, HU, INTERRUPT, LEAF, MIE, ONES, SPVP, USER, VS, M, Rig, U
+from assembler import assemble
+from rig import ADUE, BASE, HS, HU, INTERRUPT, LEAF, MIE, ONES, SPVP, USER, VS, D, M, Rig, Tables, U
 
+from emulator.devices.flash import FLASH, Flash
 from emulator.hart import Mode
 from emulator.machine import ACLINT, FINISHER, PLIC, RTC, UART
 
-from .scene import ADDRESS, GPA, Scene
+from .scene import ADDRESS, GPA, PAGE, Scene
 from .suite import grid, rule
 
 PMA = "Physical Memory Attributes"
@@ -157,3 +159,71 @@ def _(which: tuple[str, int, int, int], mode: Mode) -> None:
     rig.run(2)
     assert (rig.trap(), rig.csr("mepc"), rig.x("a3")) == ((M, INTERRUPT | code, 0), BASE + 4, 0)
     assert rig.csr("minstret") == retired + 1
+
+
+READ_ARRAY, READ_ID = 0x00FF_00FF, 0x0090_0090
+"""Commands for both chips of a bank."""
+
+
+@rule(
+    "device.flash",
+    "Flash that shows its array is read-only memory, for walks too; else it is neither executed nor walked",
+    section=PMA,
+    cases=grid(shown=(True, False), before=(True, False)),
+)
+def _(shown: bool, before: bool) -> None:
+    """`before`: the other way was tried first, so that what was known of it must be forgotten."""
+    rig = Rig(flash=[Flash()])
+    rig.machine.memory.fill(FLASH + 0x1_0000, 0x1_0000)  # erased, it is all ones
+    tables = Tables(rig, at=FLASH + 0x1_0000)
+    tables.map(BASE, BASE, LEAF)
+    tables.map(ADDRESS, PAGE, LEAF)
+    tables.map(ADDRESS + 0x1000, PAGE, LEAF & ~D)
+    rig.store(FLASH + 8, 0x0123_4567_89AB_CDEF)
+    rig.store(PAGE, 77)
+    rig.machine.memory.write(FLASH + 0x100, b"\x82\x80" * 8)  # c.jr ra
+    rig.set(menvcfg=ADUE)
+
+    def attempt(text: str, mode: Mode, address: int, steps: int = 1) -> int | None:
+        rig.write(BASE, text)
+        rig.set(satp=0 if mode is M else tables.atp)
+        rig.hart.flush_translation()
+        rig.hart.pc, rig.hart.mode = BASE, mode
+        rig.put(a1=address, a2=READ_ID)
+        rig.run(steps)
+        trap = rig.trap()
+        return trap[1] if trap else None
+
+    for way in (not shown, shown) if before else (shown,):
+        assert attempt("sw a2, 0(a1)", M, FLASH) is None, "a store is a command"
+        rig.machine.bus.write(FLASH, 4, READ_ARRAY if way else READ_ID)
+        assert attempt("ld a0, 0(a1)", M, FLASH + 8) is None
+        assert (rig.x("a0") == 0x0123_4567_89AB_CDEF) == way
+        assert attempt("jalr ra, 0(a1)\nnop", M, FLASH + 0x100, 2) == (None if way else 1)
+        assert attempt("ld a0, 0(a1)", HS, ADDRESS) == (None if way else 1), "the instruction's own walk comes first"
+        if way:
+            assert rig.x("a0") == 77
+            assert attempt("sd a0, 0(a1)", HS, ADDRESS) is None
+            assert attempt("sd a0, 0(a1)", HS, ADDRESS + 0x1000) == 7, "D cannot be set"
+        for atomic in ("amoadd.d a0, a1, (a1)", "sc.d a0, a1, (a1)"):
+            assert attempt(atomic, M, FLASH + 8) == 7, "not for atomics"
+        assert rig.load(FLASH + 8) == 0x0123_4567_89AB_CDEF
+        assert rig.load(tables.slot(ADDRESS + 0x1000)) & D == 0
+
+
+@rule(
+    "device.flash.itself",
+    "A store from flash that hides its own bank retires, once, and the next instruction cannot be fetched",
+    section=PMA,
+    cases=grid(command={"identity": READ_ID, "array": READ_ARRAY}),
+)
+def _(command: int) -> None:
+    rig = Rig(flash=[Flash()])
+    rig.machine.memory.write(FLASH + 0x200, assemble(FLASH + 0x200, "sw a2, 0(a1)\naddi a0, a0, 1\nself: j self").code)
+    rig.put(a0=0, a1=FLASH, a2=command)
+    rig.hart.pc = FLASH + 0x200
+    before = rig.csr("minstret")
+    rig.run(2)
+    hides = command == READ_ID
+    assert (rig.trap(), rig.x("a0")) == (((M, 1, FLASH + 0x204), 0) if hides else (None, 1))
+    assert rig.csr("minstret") - before == (1 if hides else 2)

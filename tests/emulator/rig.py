@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from assembler import REGISTERS, Program, assemble
 
+from emulator.devices.flash import Flash
 from emulator.hart import Exit, Hart, Mode
 from emulator.machine import Machine
 
@@ -57,9 +59,9 @@ class Rig:
 
     def __init__(
         self, text: str = "", *, harts: int = 1, memory: int = 4 << 20, mode: Mode = M, guest_interrupts: int = 0,
-        isa: str = "max", **csrs: int,
+        isa: str = "max", flash: Iterable[Flash] = (), **csrs: int,
     ) -> None:  # fmt: skip
-        self.machine = Machine(memory=memory, harts=harts, guest_interrupts=guest_interrupts, isa=isa)
+        self.machine = Machine(memory=memory, harts=harts, guest_interrupts=guest_interrupts, isa=isa, flash=flash)
         self.hart: Hart = self.machine.harts[0]
         for hart in self.machine.harts:
             hart.set_csr("pmpaddr0", ONES)

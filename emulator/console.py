@@ -33,6 +33,8 @@ class Console(Stateful):
         self.input = bytearray()
         self.arrived: Callable[[], None] = lambda: None
         """Called after input was fed; the device that reads this console sets it."""
+        self.heard: Callable[[bytes], None] | None = None
+        """Called with what was written; a debugger that waits for some text sets it."""
         self._taken = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -41,6 +43,8 @@ class Console(Stateful):
         self.written += len(data)
         if len(self.output) > OUTPUT_LIMIT:
             del self.output[:-OUTPUT_LIMIT]
+        if self.heard is not None:
+            self.heard(bytes(data))
 
     def take(self) -> bytes:
         """Output since the last call, as far as it is still kept."""

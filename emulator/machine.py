@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -36,6 +36,7 @@ from .isa import MAX, Isa
 from .isa.csrs import MAX_GEILEN
 from .loader import Image, Symbols
 from .memory import Memory, Region
+from .stops import Breakpoints, Places, Stops
 from .worlds import Guest, guests_of
 
 if TYPE_CHECKING:
@@ -77,34 +78,6 @@ class Host(Protocol):
 
     def state(self) -> dict[str, Any]: ...
     def restore(self, state: Mapping[str, Any]) -> None: ...
-
-
-class Breakpoints:
-    """Virtual addresses where execution stops, in any mode. At most 256: ConfigurationError beyond."""
-
-    def __init__(self, native: Any):
-        self._native = native
-        self._addresses: set[int] = set()
-
-    def add(self, address: int) -> None:
-        address &= CLOCK_LIMIT
-        if address not in self._addresses and lib.machine_breakpoint(self._native, address, 1):
-            raise ConfigurationError("there are 256 breakpoints already: delete one first")
-        self._addresses.add(address)
-
-    def discard(self, address: int) -> None:
-        if address in self._addresses:
-            lib.machine_breakpoint(self._native, address, 0)
-            self._addresses.discard(address)
-
-    def __contains__(self, address: object) -> bool:
-        return address in self._addresses
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(sorted(self._addresses))
-
-    def __len__(self) -> int:
-        return len(self._addresses)
 
 
 class Machine:
@@ -156,6 +129,8 @@ class Machine:
         ]
         self.symbols = Symbols()
         self.image: str = ""
+        self.programs: list[str] = []
+        """Digests of the files that its VMs were made to run, for who keeps notes about them."""
         self.executed = 0
         self.halted: tuple[int, str] | None = None
         self.host: Host | None = None
@@ -164,7 +139,10 @@ class Machine:
         """What a reset boots again; without it the machine ends there."""
         self.resets = 0
         self._restarting = False
-        self.breakpoints = Breakpoints(self._native)
+        places = Places(self._native)
+        self.breakpoints = Breakpoints(places)
+        self.stops = Stops(self, self._native, places)
+        """No part of the machine's state, as `breakpoints` and `watches` are."""
         self._watches: dict[tuple[int, int], int] = {}
         self._exit = ffi.new("hart_exit *")
         self.console = Console("console")
@@ -400,6 +378,7 @@ class Machine:
             self.recipe.start(self)
         except EmulatorError as error:
             self.halt(RESET_FAILED, f"the guest asked for a reset, which cannot be: {error}")
+        self.stops.renew()
 
     def stop(self) -> None:
         """Ask a run in progress, from any thread, to come back with STOPPED soon."""
@@ -425,7 +404,7 @@ class Machine:
         """Run at most `budget` steps (instructions retired plus traps taken), and not past clock `until`.
 
         Device accesses and what the host answers for are dealt with here. Comes back for BUDGET, BREAKPOINT,
-        WATCHPOINT, IDLE (all wait, and no timer is set), STOPPED, TRAP_LOOP and HALTED.
+        WATCHPOINT, EVENT (other `stops`), IDLE (all wait, and no timer is set), STOPPED, TRAP_LOOP and HALTED.
         """
         granted = budget
         out = self._exit
@@ -447,6 +426,8 @@ class Machine:
             grant = budget
             if self.host is not None and budget:
                 grant = min(budget, self.host.schedule(budget, limit))
+                if self.stops.looking and (stood := self._stand(None, Exit(ExitReason.BUDGET))) is not None:
+                    return self._done(stood, granted - budget)
                 if not grant and self.reached >= limit:
                     if limit < until:
                         continue  # for the clock's alarm
@@ -460,8 +441,12 @@ class Machine:
             reason = ExitReason(out.reason)
             if reason in (ExitReason.MMIO_READ, ExitReason.MMIO_WRITE):
                 self._device_access(out)
-                if self.halted is not None or self._restarting:
+                if self.halted is not None or self._restarting or self.stops.heard:
                     budget -= self._finish_access()
+                if self.stops.heard:
+                    printed = Exit(ExitReason.EVENT, int(out.hart))
+                    if self.halted is None and (stood := self._stand(None, printed)) is not None:
+                        return self._done(stood, granted - budget)
                 continue
             exit = Exit(
                 reason, int(out.hart), int(out.address), int(out.value), int(out.size), int(out.kind), int(out.cause),
@@ -469,18 +454,34 @@ class Machine:
             )  # fmt: skip
             if reason is ExitReason.WATCHPOINT and self._is_htif(exit) and self.htif is not None:
                 self.htif.poke(self.memory)
-                if not self._watched(exit):
+                if not self._watched(exit) and not self.stops.looking:
                     continue
             if reason is ExitReason.IDLE:
                 return self._done(exit, granted - budget)  # a host's guests idle by trapping: here all harts are halted
+            answer = None if reason is ExitReason.BUDGET else exit
             if self.host is not None:
                 answer = self.host.ran(executed, exit)
-                if answer is None and (reason is not ExitReason.BUDGET or (budget and self.reached < until)):
-                    continue
-                exit = answer or exit
-            elif reason is ExitReason.BUDGET and budget and self.reached < until:
+            if len(self.stops):
+                answer = self._stand(answer, exit)
+            if answer is None and (reason is not ExitReason.BUDGET or (budget and self.reached < until)):
                 continue
-            return self._done(exit, granted - budget)
+            return self._done(answer or exit, granted - budget)
+
+    def _stand(self, answer: Exit | None, exit: Exit) -> Exit | None:
+        """What an `exit` of the harts, which would end the run with `answer`, comes to by the stops: an answer that
+        says which are reached, or None to go on."""
+        hits = self.stops.judge(exit)
+        match exit.reason:
+            case ExitReason.BREAKPOINT if not hits and exit.address not in self.breakpoints:
+                lib.machine_skip_breakpoint(self._native)
+                return None
+            case ExitReason.WATCHPOINT if not hits and not self._watched(exit):
+                return None
+            case ExitReason.EVENT if not hits:
+                return None
+        if answer is None and hits:
+            answer = exit if exit.reason is ExitReason.EVENT else Exit(ExitReason.EVENT, hits[0].hart)
+        return answer if answer is None else replace(answer, hits=hits)
 
     @staticmethod
     def _done(exit: Exit, executed: int) -> Exit:
@@ -525,7 +526,8 @@ class Machine:
         return 2 if self.htif is not None and (address, length) == (self.htif.tohost, 8) else 0
 
     def _is_htif(self, exit: Exit) -> bool:
-        return self.htif is not None and exit.kind == 2 and self.htif.tohost - 8 < exit.address < self.htif.tohost + 8
+        near = self.htif is not None and self.htif.tohost - 8 < exit.address < self.htif.tohost + 8
+        return near and bool(exit.kind & 2)
 
     def _watched(self, exit: Exit) -> bool:
         return any(
@@ -556,6 +558,7 @@ class Machine:
             "boot": None if self.recipe is None else self.recipe.state(),
             "resets": self.resets,
             "image": self.image,
+            "programs": list(self.programs),
             "executed": self.executed,
             "halted": None if self.halted is None else list(self.halted),
             "schedule": self._schedule(),
@@ -590,6 +593,7 @@ class Machine:
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self.image = str(state["image"])
+        self.programs = [str(digest) for digest in state.get("programs", ())]
         self.executed = int(state["executed"])
         if self.executed < 0:
             raise StateError("saved state of the machine: it has executed less than nothing")

@@ -43,6 +43,7 @@ from rvtui.panes.gstage import GStagePane
 from rvtui.panes.interrupts import InterruptsPane
 from rvtui.panes.map import MapPane
 from rvtui.panes.registers import RegistersPane
+from rvtui.panes.stops import StopsPane
 from rvtui.panes.traps import TrapsPane
 from rvtui.panes.vms import Overview, VmsPane, read_overview
 from rvtui.panes.walk import WalkPane
@@ -71,6 +72,7 @@ PANES: tuple[type[Pane], ...] = (
     MapPane,
     ExitsPane,
     EventsPane,
+    StopsPane,
     TrapsPane,
     InterruptsPane,
     WorldsPane,
@@ -171,6 +173,7 @@ class Application(App[int]):
         Binding("n", "next", "step over", show=False),
         Binding("u", "ask_until", "run to address", show=False),
         Binding("b", "breakpoint", "breakpoint", show=False),
+        Binding("F", "finish", "to the end of the function", show=False),
         Binding("e", "edit", "edit", show=False),
         Binding("w", "ask_walk", "walk", show=False),
         Binding("S", "ask_save", "save", show=False),
@@ -587,12 +590,18 @@ class Application(App[int]):
         if address is None:
             self.ask("break at which address? a symbol, number or expression", "break ")
             return
-        future = self.session.toggle_breakpoint(address)
-        future.add_done_callback(
-            lambda done: self.post_message(
-                self.Asked(partial(self.say, f"breakpoint at {address:#x} {'set' if done.result() else 'removed'}"))
-            )
-        )
+        self.toggle_breakpoint(address)
+
+    def toggle_breakpoint(self, address: int) -> None:
+        def change(future: Future[bool]) -> None:
+            error = future.exception()
+            text = str(error) if error else f"breakpoint at {address:#x} {'set' if future.result() else 'removed'}"
+            self.post_message(self.Asked(partial(self.say, text, error=error is not None)))
+
+        self.session.toggle_breakpoint(address).add_done_callback(change)
+
+    def action_finish(self) -> None:
+        self.carry_out("finish")
 
     def _code_address(self) -> int | None:
         code = self._panes["code"]
@@ -692,6 +701,7 @@ def run(
 ) -> int:
     """Open the application on a machine; returns the exit code. A debugger may come to `gdb`."""
     session = Session(machine, path=path)
+    session.book.open()
     session.start()
     try:
         if gdb is not None:

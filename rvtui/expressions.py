@@ -1,4 +1,5 @@
-"""Numbers as people type them: literals, symbols, registers, CSRs and C's integer operators, over 64-bit values."""
+"""Numbers as people type them: literals, symbols, registers, CSRs and C's integer operators, over 64-bit values.
+Comparisons are of unsigned numbers, and give 1 or 0."""
 
 from __future__ import annotations
 
@@ -18,9 +19,12 @@ class ExpressionError(EmulatorError):
 
 
 _TOKEN = re.compile(
-    r"\s*(?:(0[xX][0-9a-fA-F_]+|0[bB][01_]+|\d[\d_]*[kKmMgG]?)|([A-Za-z_.$][\w.$@]*)|(<<|>>|[-+*/%&|^~()]))"
+    r"\s*(?:(0[xX][0-9a-fA-F_]+|0[bB][01_]+|\d[\d_]*[kKmMgG]?)|([A-Za-z_.$][\w.$@]*)|(<<|>>|[<>=!]=|&&|\|\||[-+*/%&|^~()<>!]))"
 )
-_LEVELS: tuple[tuple[str, ...], ...] = (("|",), ("^",), ("&",), ("<<", ">>"), ("+", "-"), ("*", "/", "%"))
+_LEVELS: tuple[tuple[str, ...], ...] = (
+    ("||",), ("&&",), ("|",), ("^",), ("&",), ("==", "!="), ("<", "<=", ">", ">="), ("<<", ">>"), ("+", "-"),
+    ("*", "/", "%"),
+)  # fmt: skip
 _SUFFIX = {"k": 10, "m": 20, "g": 30}
 
 
@@ -83,6 +87,22 @@ class _Parser:
         if operator in "/%" and b == 0:
             raise ExpressionError(f"division by zero in {self.text!r}")
         match operator:
+            case "||":
+                return int(bool(a or b))
+            case "&&":
+                return int(bool(a and b))
+            case "==":
+                return int(a == b)
+            case "!=":
+                return int(a != b)
+            case "<":
+                return int(a < b)
+            case "<=":
+                return int(a <= b)
+            case ">":
+                return int(a > b)
+            case ">=":
+                return int(a >= b)
             case "|":
                 return a | b
             case "^":
@@ -112,6 +132,8 @@ class _Parser:
             return -self.unary(depth + 1) & MASK
         if token == "~":
             return ~self.unary(depth + 1) & MASK
+        if token == "!":
+            return int(not self.unary(depth + 1))
         if token == "+":
             return self.unary(depth + 1)
         if token == "(":

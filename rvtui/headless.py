@@ -31,6 +31,12 @@ POLL_SECONDS = 0.02
 """Between looks at a machine that runs on another thread."""
 
 
+_GOES_ON = frozenset(
+    {ExitReason.BUDGET, ExitReason.STOPPED, ExitReason.BREAKPOINT, ExitReason.WATCHPOINT, ExitReason.EVENT}
+)
+"""Nobody is there to look."""
+
+
 class Output:
     """Console output as it comes; with several consoles line by line, each after the name of its VM."""
 
@@ -194,15 +200,16 @@ def _alone(machine: Machine, target: int | None) -> Exit | None:
     """How it ended; None where it has executed `target`."""
     output, source = Output(machine), Input(machine)
     runner = Runner(machine, pace=source.terminal)
-    exit = None
+    exit: Exit | None = None
     with _typing(source), Watch(runner):
         while target is None or machine.executed < target:
             # At a terminal, guest time spent asleep takes as long outside; keys cut it short.
             source.pump(runner.owed)
-            exit = runner.run(None if target is None else target - machine.executed)
+            left = None if target is None else target - machine.executed
+            exit = runner.run(left, leave_breakpoint=exit is not None and exit.reason is ExitReason.BREAKPOINT)
             output.pump()
             _warn(machine)
-            if exit.reason in (ExitReason.BUDGET, ExitReason.STOPPED, ExitReason.BREAKPOINT, ExitReason.WATCHPOINT):
+            if exit.reason in _GOES_ON:
                 continue
             if exit.reason is not ExitReason.IDLE:
                 break
@@ -267,7 +274,7 @@ def _over(session: Session, server: Server, source: Input) -> bool:
         return dead and not server.attached
     if server.attached or server.abandoned or exit is None:
         return session.limit is not None and session.machine.executed >= session.limit and not server.attached
-    if exit.reason in (ExitReason.BREAKPOINT, ExitReason.WATCHPOINT):  # nobody is there to see it
+    if exit.reason in (ExitReason.BREAKPOINT, ExitReason.WATCHPOINT, ExitReason.EVENT):  # nobody is there to see it
         session.run()
         return False
     return exit.reason is ExitReason.TRAP_LOOP

@@ -24,11 +24,12 @@ KEYS = (
     ("n", "step over a call"),
     ("u", "run to an address"),
     ("b", "breakpoint at the cursor of the disassembly, or ask where"),
+    ("F", "run until the current function returns"),
     ("e", "edit a register or CSR: NAME=VALUE"),
     ("w", "walk an address through both stages"),
     ("S  L", "save to and restore from a snapshot file"),
     ("[  ]", "previous and next VM or hart"),
-    ("1 .. 9  T I W", "show and focus a pane"),
+    ("1 .. 9  B T I W", "show and focus a pane"),
     ("Tab  Shift-Tab", "next and previous pane"),
     ("z", "the focused pane alone, and back"),
     ("arrows  PgUp  PgDn", "move in the focused pane; Enter opens or selects"),
@@ -41,7 +42,7 @@ MARKS = (
     ("M HS U VS VU", "the five modes: machine, supervisor, user, and supervisor and user of a guest"),
     ("▶ z · ■ ‖", "running, idle in WFI, waits for its turn, stopped, paused"),
     ("*", "the value changed since the display before"),
-    ("●", "a breakpoint"),
+    ("● ◆ ○", "a breakpoint, one with a condition, a disabled one"),
 )
 
 

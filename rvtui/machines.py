@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,6 +70,7 @@ def with_guests(
         if not loader.has_form(data):
             raise LoadError(f"{path}: {_foreign(data) or 'neither an ELF file nor a Linux kernel image'}")
         vm.load(path, append, initrd)
+        machine.programs.append(hashlib.sha256(data).hexdigest())
     return machine
 
 

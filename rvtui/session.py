@@ -19,11 +19,22 @@ from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from emulator.errors import EmulatorError
-from emulator.hart import Access, Exit, ExitReason
-from emulator.isa import decode
+from emulator.hart import Exit, ExitReason
 from emulator.machine import MOST_TURNS, Machine
+from emulator.stops import ANYWHERE, At, Condition, Hit, Scope, Stop
+from rvtui.frames import SP, frame_of, instruction_at
 from rvtui.runner import Runner
-from rvtui.subjects import Subject, console_names, consoles, default_subject, hart_index, hart_of, selected_vcpu
+from rvtui.stops import Book, breaks, guest_scope, told
+from rvtui.subjects import (
+    Subject,
+    console_names,
+    consoles,
+    default_subject,
+    hart_index,
+    hart_of,
+    selected_vcpu,
+    symbols_of,
+)
 
 T = TypeVar("T")
 
@@ -82,14 +93,11 @@ class View:
 
 @dataclass
 class _Goal:
-    """What ends a run before a breakpoint of the user does."""
+    """What ends a run before a stop of the user does."""
 
-    address: int | None = None
-    """A temporary breakpoint."""
-    accept: Callable[[Machine], bool] = lambda machine: True
+    stop: Stop | None = None
+    """Set for this goal alone, and goes with it."""
     reason: str = ""
-    owned: bool = False
-    """The breakpoint was set for this goal, and goes with it."""
     most: int | None = None
     """Instructions that the machine has executed when the run is over."""
 
@@ -117,6 +125,8 @@ class Session:
         self.machine = machine
         self.path = path
         self.pace = pace
+        self.book = Book(machine)
+        """What the user has it stop for. On the worker only."""
         self.ends_idle = False
         """A machine that waits for input, with no timer set, stops."""
         self.stops = 0
@@ -157,6 +167,8 @@ class Session:
         self._slept_share = 0.0
         self._leave_breakpoint = False
         """The next instruction runs even if a breakpoint stands there."""
+        self._passed = False
+        """The last stop stands behind its instruction: a breakpoint at pc has not been told."""
         self._thread = threading.Thread(target=self._work, name="machine", daemon=True)
 
     # The application's side.
@@ -307,35 +319,39 @@ class Session:
     def step_over(self) -> Future[None]:
         return self.call(self._step_over)
 
-    def until(self, address: int, text: str = "") -> Future[None]:
+    def until(self, address: int | None = None, text: str = "") -> Future[None]:
+        """Run to `address`, in the VM that is looked at; without one, on past a loop: over a jump backwards."""
+        if address is None:
+            return self.call(self._until_past)
         where = text or f"{address:#x}"
-        return self.call(lambda machine: self._begin(_Goal(address, reason=f"reached {where}")))
+        return self.call(lambda machine: self._begin(_Goal(self._mark(address), f"reached {where}")))
+
+    def finish(self) -> Future[str]:
+        """Run until the function at pc returns; says where to, and how that is known. FrameError where nothing
+        tells."""
+        return self.call(self._finish)
 
     def toggle_breakpoint(self, address: int) -> Future[bool]:
         """True: there is one now."""
 
         def change(machine: Machine) -> bool:
-            if address in machine.breakpoints:
-                machine.breakpoints.discard(address)
-                return False
-            machine.breakpoints.add(address)
-            return True
+            there = breaks(machine, self.subject).get(address, [])
+            if not there and address not in machine.breakpoints:
+                self.book.set(self.subject, f"break {address:#x}")
+                return True
+            machine.breakpoints.discard(address)
+            for stop in there:
+                self.book.remove(stop)
+            return False
 
         return self.call(change)
 
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """On the worker: without the breakpoint that a step over or a run to an address has set for itself, and without
-        what a debugger has set."""
-        address = self._goal.address if self._goal is not None and self._goal.owned else None
-        if address is not None:
-            self.machine.breakpoints.discard(address)
-        try:
-            with contextlib.nullcontext() if self.debugger is None else self.debugger.lifted():
-                yield
-        finally:
-            if address is not None:
-                self.machine.breakpoints.add(address)
+        """On the worker: without what a debugger has set. The user's stops, and the session's own, are no part of a
+        machine's state."""
+        with contextlib.nullcontext() if self.debugger is None else self.debugger.lifted():
+            yield
 
     # For a debugger, on the worker.
 
@@ -361,6 +377,7 @@ class Session:
         def change(_: Machine) -> None:
             self._drop_goal()
             self._runner = Runner(machine, pace=self.pace)
+            self.book.move(machine)
             self.machine = machine
             self.path = path
             old = self._take_old()
@@ -479,33 +496,28 @@ class Session:
             if goal is not None and goal.most is not None and self.machine.executed >= goal.most:
                 self._halt(goal.reason)
             return
-        if reason is ExitReason.BREAKPOINT and goal is not None and goal.address == exit.address:
-            if goal.accept(self.machine):
-                self._halt(goal.reason, exit)
-            elif goal.owned or not self._wanted(exit):
-                self._leave_breakpoint = True
-            else:
-                self._halt(describe(self.machine, exit), exit)
+        if goal is not None and any(hit.stop is goal.stop for hit in exit.hits):
+            self._halt("; ".join(filter(None, (goal.reason, told(self.machine, exit)))), exit)
             return
         if not self._wanted(exit):
             self._leave_breakpoint = True
             return
         self._finished = reason is ExitReason.HALTED
-        self._halt(describe(self.machine, exit), exit)
+        never = [str(stop.number) for stop in self.book.stops if not stop.hits] if self._finished else []
+        self._passed = reason in (ExitReason.WATCHPOINT, ExitReason.EVENT)
+        self._halt(describe(self.machine, exit) + (f"; never hit: stop {', '.join(never)}" if never else ""), exit)
 
     def _wanted(self, exit: Exit) -> bool:
-        return self.debugger is None or self.debugger.wants(exit)
+        return bool(exit.hits) or self.debugger is None or self.debugger.wants(exit)
 
     def _begin(self, goal: _Goal) -> None:
         if self._finished:
             raise EmulatorError(f"the machine cannot go on: {self._reason}; restore a snapshot or start again")
         self._drop_goal()
-        if goal.address is not None:
-            goal.owned = goal.address not in self.machine.breakpoints
-            if goal.owned:
-                self.machine.breakpoints.add(goal.address)
+        if goal.stop is not None:
+            self.machine.stops.add(goal.stop, hidden=True)
         self._goal = goal
-        self._leave_breakpoint = True
+        self._leave_breakpoint, self._passed = not self._passed, False
         self._runner.owed = 0.0
         self._reason = ""
         self._running = True
@@ -522,18 +534,31 @@ class Session:
 
     def _drop_goal(self) -> None:
         goal, self._goal = self._goal, None
-        if goal is not None and goal.owned and goal.address is not None:
-            self.machine.breakpoints.discard(goal.address)
+        if goal is not None and goal.stop is not None:
+            self.machine.stops.remove(goal.stop)
+
+    def _mark(self, address: int, condition: Condition | None = None) -> Stop:
+        """A breakpoint for ourselves, in the VM that is looked at."""
+        vm, _ = selected_vcpu(self.machine, self.subject)
+        return Stop(At(address, self._scope_of(vm)), condition=condition)
+
+    @staticmethod
+    def _scope_of(vm: Any) -> Scope:
+        return ANYWHERE if vm is None else guest_scope(vm.hgatp)
 
     def _step(self, count: int, subject: Subject | None = None, inside: Callable[[], bool] = lambda: True) -> None:
         if self._finished:
             raise EmulatorError(f"the machine cannot go on: {self._reason}; restore a snapshot or start again")
         self._halt("")
+        self._passed = False
         self._feed()
         deadline = time.monotonic() + STEP_SECONDS
         reason = "stepped" if count == 1 else f"stepped {count:,}"
         for done in range(count):
             if self._closing:
+                break
+            if done and subject is None and (here := self._stopped_here()) is not None:
+                self.exit, reason = here, told(self.machine, here)
                 break
             self.exit = exit = self._step_once(deadline, subject)
             met = exit.reason is ExitReason.BREAKPOINT and subject is not None
@@ -548,6 +573,17 @@ class Session:
                 break
         self._reason = reason
         self._collect()
+
+    def _stopped_here(self) -> Exit | None:
+        """As the user's breakpoints at the next instruction have it; None where there is none that counts."""
+        machine = self.machine
+        _, vcpu = selected_vcpu(machine, self.subject)
+        hart = machine.harts[machine.turn] if vcpu is None else vcpu.hart
+        if hart is None or not machine.stops.at(hart.pc, hart.mode, hart.hgatp):
+            return None
+        exit = Exit(ExitReason.BREAKPOINT, hart.index, hart.pc)
+        hits = machine.stops.judge(exit)
+        return Exit(ExitReason.BREAKPOINT, hart.index, hart.pc, hits=hits) if hits else None
 
     def _step_once(self, deadline: float, subject: Subject | None) -> Exit:
         """One instruction of `subject`, or of what is looked at; other VMs have their turns until its own comes. On a
@@ -590,18 +626,24 @@ class Session:
         """Let the others run until `vcpu` stands on the hart, at `pc` or wherever an interrupt takes it."""
         machine = self.machine
         host: Any = machine.host
-        marks = [address for address in (pc, vcpu.get_reg("vstvec") & ~3) if address not in machine.breakpoints]
-        for address in marks:
-            machine.breakpoints.add(address)
+        scope = self._scope_of(vcpu.vm)
+        marks = [Stop(At(address, scope)) for address in {pc, vcpu.get_reg("vstvec") & ~3}]
+        for mark in marks:
+            machine.stops.add(mark, hidden=True)
         # Another VM may stand at a breakpoint of the user's, which it has shown; `vcpu` must not slip over its own.
         other = host.current
-        stands = other not in (None, vcpu) and other.status == "ready" and other.pc in machine.breakpoints
+        stands = (
+            other not in (None, vcpu)
+            and other.status == "ready"
+            and (other.pc in machine.breakpoints or machine.stops.at(other.pc, other.mode, other.vm.hgatp))
+        )
         try:
             exit = (machine.resume if stands else machine.run)(max(1, host.slice_left))
         finally:
-            for address in marks:
-                machine.breakpoints.discard(address)
-        if exit.reason is ExitReason.BREAKPOINT and (exit.address in marks or host.current is vcpu):
+            for mark in marks:
+                machine.stops.remove(mark)
+        ours = host.current is vcpu or any(hit.stop in marks for hit in exit.hits)
+        if exit.reason is ExitReason.BREAKPOINT and ours:
             return Exit(ExitReason.BUDGET)
         return exit
 
@@ -611,14 +653,43 @@ class Session:
         if after is None:
             self._step(1)
             return
-        # The same call's return: same stack pointer, same world. Recursion passes by with a lower one.
-        stack, world = face.x[2], (face.mode, face.hgatp)
-        hart = machine.harts[hart_index(machine, self.subject)]
+        # The same call's return: same stack pointer. Recursion passes by with a lower one.
+        stack = face.x[SP]
+        self._begin(_Goal(self._mark(after, self._same_world(lambda sp: sp == stack)), "stepped over"))
 
-        def returned(machine: Machine) -> bool:
-            return hart.pc == after and hart.x[2] == stack and (hart.mode, hart.hgatp) == world
+    def _same_world(self, right: Callable[[int], bool]) -> Condition:
+        """That it is the hart and the world that are looked at, with a stack pointer that is `right`."""
+        face = hart_of(self.machine, self.subject)
+        world = (face.mode, face.hgatp)
+        index = hart_index(self.machine, self.subject)
 
-        self._begin(_Goal(after, returned, "stepped over"))
+        def same(machine: Machine, hit: Hit) -> bool:
+            hart = machine.harts[hit.hart]
+            return hit.hart == index and (hart.mode, hart.hgatp) == world and right(hart.x[SP])
+
+        return same
+
+    def _until_past(self, machine: Machine) -> None:
+        face = hart_of(machine, self.subject)
+        decoded = instruction_at(face, face.pc)
+        if decoded is None or (decoded.target_offset or 0) >= 0 or decoded.is_call:
+            self._step_over(machine)
+            return
+        stack, after = face.x[SP], face.pc + decoded.length
+        self._begin(_Goal(self._mark(after, self._same_world(lambda sp: sp == stack)), "past the loop"))
+
+    def _finish(self, machine: Machine) -> str:
+        face = hart_of(machine, self.subject)
+        symbols = symbols_of(machine, self.subject)
+        frame = frame_of(face, symbols)
+        lowest = face.x[SP] if frame.stack is None else frame.stack
+        right = self._same_world(lambda sp: sp >= lowest if frame.stack is None else sp == lowest)
+        name = symbols.at(face.pc)
+        back = symbols.lookup(frame.returns)
+        where = f"{frame.returns:#x}" + (f" <{back}>" if back else "")
+        what = name.name if name is not None else "the function"
+        self._begin(_Goal(self._mark(frame.returns, right), f"{what} has returned to {where}"))
+        return f"{what} returns to {where}, {frame.how}"
 
     def _publish(self, *, force: bool = False) -> None:
         now = time.monotonic()
@@ -679,20 +750,15 @@ class Session:
 
 def call_return(hart: Any) -> int | None:
     """Where the call at pc returns to, or None when the instruction there is no call (link in x1 or x5)."""
-    try:
-        data = hart.read_virtual(hart.pc, 2, Access.FETCH)
-        if data[0] & 3 == 3:
-            data += hart.read_virtual(hart.pc + 2, 2, Access.FETCH)
-    except EmulatorError:
-        return None
-    word = int.from_bytes(data, "little")
-    decoded = decode(word)
+    decoded = instruction_at(hart, hart.pc)
     return hart.pc + decoded.length if decoded is not None and decoded.is_call else None
 
 
 def describe(machine: Machine, exit: Exit) -> str:
     """One line: why the machine came back."""
     reason = exit.reason
+    if reason is not ExitReason.HALTED and (text := told(machine, exit)):
+        return text
     if reason is ExitReason.BREAKPOINT:
         symbol = machine.symbols.lookup(exit.address)
         return f"breakpoint at {exit.address:#x}" + (f" <{symbol}>" if symbol else "")

@@ -120,13 +120,15 @@ static void mark_code(machine *m, code_page *p, u32 from, u32 to) {
 
 static bool breakpoint_in_page(const machine *m, u64 offset) {
     for (u32 i = 0; i < m->breakpoints; i++)
-        if ((m->breakpoint[i] & 4095) == offset) return true;
+        if ((m->breakpoint[i].address & 4095) == offset) return true;
     return false;
 }
 
-static bool is_breakpoint(const machine *m, u64 pc) {
+/* What decides here is part of the translation context, so that a jump that passed by here still does where it is known. */
+static bool is_breakpoint(const core *c, u64 pc) {
+    const machine *m = c->m;
     for (u32 i = 0; i < m->breakpoints; i++)
-        if (m->breakpoint[i] == pc) return true;
+        if (m->breakpoint[i].address == pc && in_scope(c, &m->breakpoint[i].scope, mode_index(c->h.prv, c->h.v))) return true;
     return false;
 }
 
@@ -310,7 +312,7 @@ block *scratch_block(core *c, u64 pc, u32 most) {
 
 static block *cached_block(core *c, u64 pc) {
     code_page *p;
-    if (UNLIKELY(c->m->breakpoints) && is_breakpoint(c->m, pc)) {
+    if (UNLIKELY(c->m->breakpoints) && is_breakpoint(c, pc)) {
         if (!c->skip_break || c->skip_pc != pc) {
             c->status = BREAK;
             return NULL;

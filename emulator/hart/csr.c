@@ -104,7 +104,7 @@ static uint64_t implemented(hart *h, unsigned number, uint64_t value)
 }
 
 /* The number that the access really means. */
-static unsigned substituted(hart *h, unsigned number)
+unsigned csr_meant(hart *h, unsigned number)
 {
     return h->v && entry_of(number)->twin ? entry_of(number)->twin : number;
 }
@@ -112,7 +112,7 @@ static unsigned substituted(hart *h, unsigned number)
 uint64_t csr_read(hart *h, unsigned number)
 {
     uint64_t value;
-    number = substituted(h, number);
+    number = csr_meant(h, number);
     value = implemented(h, number, entry_of(number)->read(h, number));
     if (number == CSR_TIME && h->v)
         return value + h->csr.htimedelta;
@@ -130,7 +130,7 @@ uint64_t csr_read_for_modify(hart *h, unsigned number)
 void csr_write(hart *h, unsigned number, uint64_t value)
 {
     const csr_entry *entry;
-    number = substituted(h, number);
+    number = csr_meant(h, number);
     entry = entry_of(number);
     h->clock += 1; /* a write takes effect after its instruction, which itself is counted */
     entry->write(h, number, implemented(h, number, value));

@@ -24,6 +24,7 @@ int csr_check(hart *h, unsigned number, bool write);
 /* These take numbers that csr_check has passed. When V=1, numbers of supervisor CSRs mean their VS twins.
    At a read, h->clock counts the instructions before this one; a write takes effect after this one. */
 uint64_t csr_read(hart *h, unsigned number);
+unsigned csr_meant(hart *h, unsigned number); /* the number of the register that is accessed */
 uint64_t csr_read_for_modify(hart *h, unsigned number);
 void csr_write(hart *h, unsigned number, uint64_t value);
 

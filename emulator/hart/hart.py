@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from emulator.errors import ConfigurationError, StateError, TranslationError
 from emulator.isa import MAX, Isa, csrs
@@ -14,6 +14,9 @@ from emulator.isa.features import said
 from emulator.memory import Memory
 
 from ._native import ffi, lib
+
+if TYPE_CHECKING:
+    from emulator.stops import Hit
 
 WORD: Final = (1 << 64) - 1
 NO_RESERVATION: Final = WORD
@@ -80,11 +83,13 @@ class ExitReason(IntEnum):
     STOPPED = 7
     TRAP_LOOP = 8
     HALTED = 9
+    EVENT = 10
 
 
 @dataclass(frozen=True)
 class Exit:
-    """How a run ended. `executed` counts steps: instructions retired plus traps taken, over all harts."""
+    """How a run ended. `executed` counts steps: instructions retired plus traps taken, over all harts. `hits`: the
+    stops that it is for (emulator/stops.py)."""
 
     reason: ExitReason
     hart: int = 0
@@ -96,6 +101,7 @@ class Exit:
     executed: int = 0
     code: int | None = None
     message: str = ""
+    hits: tuple[Hit, ...] = ()
 
 
 class WalkResult(IntEnum):

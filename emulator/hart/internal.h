@@ -88,7 +88,7 @@ typedef struct region {
     bool writable, hidden;
 } region;
 
-typedef struct watch { u64 address, length; u32 kinds; } watch;
+typedef struct breakpoint { u64 address; stop_scope scope; } breakpoint;
 
 typedef struct core core;
 
@@ -101,9 +101,14 @@ struct machine {
     u32 devices;
     struct { u64 base, size; } device[DEVICES];
     u32 breakpoints;
-    u64 breakpoint[BREAKPOINTS];
+    breakpoint breakpoint[BREAKPOINTS];
     u32 watches;
-    watch watch[WATCHES];
+    stop_watch watch[WATCHES];
+    bool roaming;        /* a watch is by virtual or guest-physical address: no page of memory stands for it */
+    bool guest_watched;  /* by guest-physical address */
+    u32 looking;         /* enum seen_kind: of which `filter` names any */
+    stop_filter filter;
+    stop_seen seen;
     u64 instructions_per_tick, time_offset;
     u64 round, quantum;
     u32 turn;
@@ -243,6 +248,16 @@ bool count_event(core *c, u32 event);
 void count_trap(core *c, u64 cause, u32 mode);
 
 static inline bool count(core *c, u32 event) { return UNLIKELY(c->counting) && count_event(c, event); }
+
+/* stops.c */
+bool in_scope(const core *c, const stop_scope *s, u32 mode);
+void saw_trap(core *c, u64 cause, u64 tval, u64 pc, u32 from, u32 to);
+void saw_change(core *c, u64 pc, u32 from, u32 to);
+void saw_csr(core *c, u32 kind, u32 number, u64 old, u64 value);
+void saw_touch(core *c, const stop_touch *touch);
+
+/* Is anybody looking for this? */
+static inline bool looking(const core *c, u32 kinds) { return UNLIKELY(c->m->looking & kinds); }
 
 /* guests.c */
 void guest_entered(core *c, u64 now);

@@ -131,12 +131,20 @@ void machine_clear_dirty(machine *m, uint64_t base) {
     flush_stores(m);
 }
 
-int machine_breakpoint(machine *m, uint64_t address, int on) {
+static bool same_scope(const stop_scope *a, const stop_scope *b) {
+    return a->modes == b->modes && a->mask == b->mask && a->hgatp == b->hgatp;
+}
+
+static const stop_scope anywhere = {.modes = 31};
+
+int machine_breakpoint(machine *m, uint64_t address, int on) { return machine_breakpoint_in(m, address, &anywhere, on); }
+
+int machine_breakpoint_in(machine *m, uint64_t address, const stop_scope *scope, int on) {
     u32 i = 0;
-    while (i < m->breakpoints && m->breakpoint[i] != address) i++;
+    while (i < m->breakpoints && (m->breakpoint[i].address != address || !same_scope(&m->breakpoint[i].scope, scope))) i++;
     if (on && i == m->breakpoints) {
         if (i == BREAKPOINTS) return -1;
-        m->breakpoint[m->breakpoints++] = address;
+        m->breakpoint[m->breakpoints++] = (breakpoint){address, *scope};
     } else if (!on && i < m->breakpoints) {
         m->breakpoint[i] = m->breakpoint[--m->breakpoints];
     }
@@ -153,19 +161,33 @@ void machine_skip_breakpoint(machine *m) {
 }
 
 int machine_watch(machine *m, uint64_t address, uint64_t length, uint32_t kinds) {
-    region *r = find_region(m, address, length);
+    const stop_watch w = {.address = address, .length = length, .kinds = kinds, .scope = anywhere};
+    return machine_watch_in(m, &w, kinds != 0);
+}
+
+/* Of two watches that differ in their kinds alone, the last counts; noted ones, and others, are two. */
+static bool same_watch(const stop_watch *a, const stop_watch *b) {
+    return a->address == b->address && a->length == b->length && a->space == b->space && a->noted == b->noted &&
+           same_scope(&a->scope, &b->scope);
+}
+
+int machine_watch_in(machine *m, const stop_watch *watch, int on) {
     u32 i = 0;
-    if (!r || !length) return -1;
-    while (i < m->watches && (m->watch[i].address != address || m->watch[i].length != length)) i++;
-    if (kinds && i == m->watches) {
+    if (!watch->length || (watch->space == SPACE_PHYSICAL && !find_region(m, watch->address, watch->length))) return -1;
+    while (i < m->watches && !same_watch(&m->watch[i], watch)) i++;
+    if (on && i == m->watches) {
         if (i == WATCHES) return -1;
         m->watches++;
     }
-    if (kinds) m->watch[i] = (watch){address, length, kinds};
+    if (on) m->watch[i] = *watch;
     else if (i < m->watches) m->watch[i] = m->watch[--m->watches];
+    m->roaming = m->guest_watched = false;
     for (u32 n = 0; n < m->regions; n++)
         for (u64 page = 0; page < m->region[n].size >> 12; page++) m->region[n].flags[page] &= (u8)~PAGE_WATCHED;
     for (u32 n = 0; n < m->watches; n++) {
+        m->roaming |= m->watch[n].space != SPACE_PHYSICAL;
+        m->guest_watched |= m->watch[n].space == SPACE_GUEST;
+        if (m->watch[n].space != SPACE_PHYSICAL) continue;
         region *at = find_region(m, m->watch[n].address, m->watch[n].length);
         const u64 first = (m->watch[n].address - at->base) >> 12;
         const u64 last = (m->watch[n].address + m->watch[n].length - 1 - at->base) >> 12;
@@ -259,6 +281,7 @@ void hart_settle(hart *h) {
 void hart_set_mode(hart *h, uint32_t prv, uint32_t v) {
     const u32 from = mode_index(h->prv, h->v), to = mode_index(prv, v);
     enter_mode(core_of(h), prv, v, 0);
+    if (looking(core_of(h), SEEN_CHANGE)) saw_change(core_of(h), h->pc, from, to);
     if (from == to) return;
     h->moves[from][to][MOVE_SET]++;
     record(core_of(h), EVENT_RETURN, h->pc, 0, 0, from, to);
@@ -298,10 +321,19 @@ static void describe_instruction(core *c) {
         c->trap.tinst = transformed(c, instruction_bits(c, c->h.pc), c->trap.offset);
 }
 
+/* Has something happened that the caller looks for? */
+static bool seen(core *c, hart_exit *out) {
+    if (LIKELY(!c->m->looking) || !c->m->seen.kinds) return false;
+    leave(out, c, EXIT_EVENT);
+    return true;
+}
+
 /* A trap: true when the caller has to look. */
 static bool trap(core *c, u64 cause, const trap_info *info, u32 mode, u64 *budget, hart_exit *out) {
-    const u64 now = c->h.clock - c->h.idle;
+    const u64 now = c->h.clock - c->h.idle, pc = c->h.pc;
+    const u32 from = mode_index(c->h.prv, c->h.v);
     take_trap(c, cause, info, mode);
+    if (looking(c, SEEN_TRAP | SEEN_CHANGE)) saw_trap(c, cause, info->tval, pc, from, mode);
     --*budget;
     c->h.trap_run = now == c->h.trap_mark ? c->h.trap_run + 1 : 0;
     c->h.trap_mark = now;
@@ -312,7 +344,7 @@ static bool trap(core *c, u64 cause, const trap_info *info, u32 mode, u64 *budge
         c->h.trap_run = 0;
         return true;
     }
-    if (c->h.trap_run < TRAP_RUN) return false;
+    if (c->h.trap_run < TRAP_RUN) return seen(c, out);
     c->h.trap_run = 0;
     leave(out, c, EXIT_TRAP_LOOP);
     out->address = c->h.pc;
@@ -405,6 +437,7 @@ static enum turn take_turn(core *c, u64 *budget, u64 end, hart_exit *out) {
             out->kind = c->watch_kind;
             return TURN_EXIT;
         }
+        if (seen(c, out)) return TURN_EXIT;
     }
 }
 

@@ -27,6 +27,7 @@ typedef struct walk {
     world w;
     u32 access;
     bool probe;          /* looking must change nothing */
+    bool both;           /* a store that reads what was there: an atomic operation */
     walk_record *record;
     u64 tag;             /* of the translation context; 0: neither from the lookaside nor into it */
     u64 given;           /* the address before pointer masking */
@@ -646,21 +647,59 @@ static enum status device_access(walk *k, u32 size, u64 *value) {
     return c->status = MMIO;
 }
 
+/* The guest-physical address of an access that was let through; what the lookaside knows does not tell it. */
+static bool find_guest_physical(const walk *k, u64 *out) {
+    walk look = *k;
+    look.probe = true;
+    look.tag = 0;
+    if (!k->w.v || !translate(&look)) return false;
+    *out = look.guest_physical;
+    return true;
+}
+
+static bool overlaps(u64 a, u64 size, u64 b, u64 length) { return a - b < length || b - a < size; }
+
 /* A touch of a watched range ends the run behind the instruction: it is begun again alone, and then may complete. */
-static enum status check_watch(core *c, u64 physical, u32 size, u32 kind) {
+static enum status check_watch(const walk *k, u32 size, u32 kinds, const u8 *host) {
+    core *c = k->c;
+    const u32 mode = mode_index(k->w.prv, k->w.v);
+    stop_touch touch = {.address = k->address, .physical = k->physical, .size = size, .mode = mode};
+    const bool guest = c->m->guest_watched && find_guest_physical(k, &touch.guest_physical);
+    bool noted = false;
     for (u32 i = 0; i < c->m->watches; i++) {
-        const watch *w = &c->m->watch[i];
-        if (!(w->kinds & kind) || physical + size <= w->address || physical >= w->address + w->length) continue;
+        const stop_watch *w = &c->m->watch[i];
+        const u64 at[] = {k->physical, k->address, touch.guest_physical};
+        if (!(w->kinds & kinds) || !overlaps(at[w->space], size, w->address, w->length)) continue;
+        if ((w->space == SPACE_GUEST && !guest) || !in_scope(c, &w->scope, mode)) continue;
         if (!c->single) {
             c->redo = true;
             return c->status = REDO;
         }
+        c->watch_kind = (c->watch_hit ? c->watch_kind : 0) | (kinds & w->kinds);
         c->watch_hit = true;
-        c->watch_address = physical;
+        c->watch_address = k->physical;
         c->watch_size = size;
-        c->watch_kind = kind;
+        noted |= w->noted;
+    }
+    if (noted) {
+        touch.kinds = kinds;
+        memcpy(touch.old, host, size < sizeof touch.old ? size : sizeof touch.old);
+        saw_touch(c, &touch);
     }
     return OK;
+}
+
+/* Does a watch by virtual or guest-physical address lie in the page of this access? Then it has no quick form. */
+static bool roams_here(const walk *k) {
+    const machine *m = k->c->m;
+    u64 gpa = 0;
+    const bool guest = m->guest_watched && find_guest_physical(k, &gpa);
+    for (u32 i = 0; i < m->watches; i++) {
+        const stop_watch *w = &m->watch[i];
+        if (w->space == SPACE_PHYSICAL || (w->space == SPACE_GUEST && !guest)) continue;
+        if (overlaps((w->space == SPACE_GUEST ? gpa : k->address) & PAGE_MASK, 4096, w->address, w->length)) return true;
+    }
+    return false;
 }
 
 /* Is this store into decoded instructions? Then it must run alone, so that no stale operation runs behind it. */
@@ -682,7 +721,11 @@ static u8 *ram(walk *k, u32 size, bool cache) {
         return NULL;
     }
     u8 *flags = &r->flags[(k->physical - r->base) >> 12];
-    if (*flags & PAGE_WATCHED && check_watch(c, k->physical, size, store ? WATCH_WRITE : WATCH_READ)) return NULL;
+    u8 *host = r->host + (k->physical - r->base);
+    if (*flags & PAGE_WATCHED || UNLIKELY(c->m->roaming)) {
+        const u32 kinds = k->both ? WATCH_READ | WATCH_WRITE : store ? WATCH_WRITE : WATCH_READ;
+        if (check_watch(k, size, kinds, host)) return NULL;
+    }
     if (store) {
         if (!c->single && hits_code(c, r, k->physical, size)) {
             c->redo = true;
@@ -691,8 +734,8 @@ static u8 *ram(walk *k, u32 size, bool cache) {
         }
         mark_written(c->m, r, k->physical, size);
     }
-    u8 *host = r->host + (k->physical - r->base);
-    if (cache && !(*flags & (store ? PAGE_WATCHED | PAGE_CODE : PAGE_WATCHED)) && pmp_uniform(c, k->physical & PAGE_MASK)) {
+    const bool plain = !(*flags & (store ? PAGE_WATCHED | PAGE_CODE : PAGE_WATCHED)) && !(c->m->roaming && roams_here(k));
+    if (cache && plain && pmp_uniform(c, k->physical & PAGE_MASK)) {
         const u8 *page = r->host + ((k->physical & PAGE_MASK) - r->base);
         install(k, page);
     }
@@ -777,9 +820,10 @@ enum status slow_store(core *c, u64 address, u64 value, u32 size) {
 }
 
 /* The host address for an atomic operation, which needs RAM, alignment and write permission. NULL: c->status says why. */
-static u8 *atomic_host(core *c, u32 access, u64 address, u32 size, u64 *physical) {
+static u8 *atomic_host(core *c, u32 access, bool both, u64 address, u32 size, u64 *physical) {
     const world w = data_world(c);
     walk k = walk_of(c, &w, access, access == ACCESS_STORE ? c->store_tag : c->load_tag, address);
+    k.both = both;
     if (address & (size - 1)) {
         fail(&k, access == ACCESS_STORE ? EXCEPTION_STORE_MISALIGNED : EXCEPTION_LOAD_MISALIGNED, 0, 0);
     } else if (reach(&k, size)) {
@@ -795,14 +839,14 @@ static u8 *atomic_host(core *c, u32 access, u64 address, u32 size, u64 *physical
 
 void *slow_amo(core *c, u64 address, u32 size) {
     u64 physical;
-    return atomic_host(c, ACCESS_STORE, address, size, &physical);
+    return atomic_host(c, ACCESS_STORE, true, address, size, &physical);
 }
 
 /* "Load-Reserved/Store-Conditional Instructions". The reservation is the physical address; harts take turns, and losing
    one's turn loses it. */
 enum status load_reserved(core *c, u64 address, u64 bits, u64 *out) {
     u64 physical;
-    const u8 *host = atomic_host(c, ACCESS_LOAD, address, (u32)bits / 8, &physical);
+    const u8 *host = atomic_host(c, ACCESS_LOAD, false, address, (u32)bits / 8, &physical);
     if (!host) return c->status;
     c->h.reservation = physical;
     *out = 0;
@@ -812,7 +856,7 @@ enum status load_reserved(core *c, u64 address, u64 bits, u64 *out) {
 
 enum status store_conditional(core *c, u64 address, u64 value, u64 bits, u64 *out) {
     u64 physical;
-    u8 *host = atomic_host(c, ACCESS_STORE, address, (u32)bits / 8, &physical);
+    u8 *host = atomic_host(c, ACCESS_STORE, false, address, (u32)bits / 8, &physical);
     if (!host) return c->status;
     *out = c->h.reservation != physical;
     c->h.reservation = NEVER;
@@ -824,7 +868,7 @@ enum status store_conditional(core *c, u64 address, u64 value, u64 bits, u64 *ou
 enum status compare_and_swap_pair(core *c, u64 address, u64 rd, u64 rs2) {
     static const u64 nothing[2];
     u64 *const x = c->h.x, physical, old[2];
-    u8 *host = atomic_host(c, ACCESS_STORE, address, sizeof old, &physical);
+    u8 *host = atomic_host(c, ACCESS_STORE, true, address, sizeof old, &physical);
     if (!host) return c->status;
     memcpy(old, host, sizeof old);
     if (!memcmp(old, rd ? x + rd : nothing, sizeof old)) memcpy(host, rs2 ? x + rs2 : nothing, sizeof old);

@@ -52,11 +52,20 @@ void machine_complete(machine *m, uint64_t value);
 
 /* Execution breakpoints by virtual address, any mode. on: 1 set, 0 clear. 0, or -1: too many (256). */
 int machine_breakpoint(machine *m, uint64_t address, int on);
+/* The same in `scope` only. One address may have several. */
+int machine_breakpoint_in(machine *m, uint64_t address, const stop_scope *scope, int on);
 /* The next instruction runs even if a breakpoint stands there: of the hart whose turn it is, and of those whose breakpoint
    was reported. */
 void machine_skip_breakpoint(machine *m);
 /* Watch [address, address+length) of physical RAM. kinds: enum watch_kind, 0 clears. 0, or -1: too many (64), not RAM. */
 int machine_watch(machine *m, uint64_t address, uint64_t length, uint32_t kinds);
+/* The same by addresses of any kind, and in a scope. Virtual and guest-physical ones are compared when the access is made. */
+int machine_watch_in(machine *m, const stop_watch *watch, int on);
+
+/* EXIT_EVENT from now on for what `filter` names, behind the instruction or trap; nothing if it is empty. */
+void machine_look_for(machine *m, const stop_filter *filter);
+/* What was seen since the last call, into `out`; 0: nothing. Where the caller plays a mode, look after its part too. */
+int machine_seen(machine *m, stop_seen *out);
 
 /* Time: clock instructions per tick of `time` (default 100), and what is added to it (mtime writes, snapshots). */
 void machine_set_time(machine *m, uint64_t instructions_per_tick, uint64_t offset);

@@ -24,10 +24,61 @@ enum exit_reason {
     EXIT_WATCHPOINT = 5,   /* a watched range was touched, the instruction is complete */
     EXIT_TRAP = 6,         /* a trap entered a mode that the caller plays; its CSRs are written */
     EXIT_STOPPED = 7,      /* stop was asked for from another thread */
-    EXIT_TRAP_LOOP = 8     /* traps follow traps and nothing retires: the hart can never leave by itself */
+    EXIT_TRAP_LOOP = 8,    /* traps follow traps and nothing retires: the hart can never leave by itself */
+    EXIT_EVENT = 10        /* something happened that machine_look_for asked for; machine_seen says what */
 };
 
 enum watch_kind { WATCH_READ = 1, WATCH_WRITE = 2 };
+
+/* Where a breakpoint or watch holds: in these modes (bits by mode index), and if `mask` is not 0, with V=1 only, where
+   hgatp & mask is `hgatp`. */
+typedef struct {
+    uint64_t hgatp, mask;
+    uint32_t modes, spare;
+} stop_scope;
+
+enum watch_space { SPACE_PHYSICAL = 0, SPACE_VIRTUAL = 1, SPACE_GUEST = 2 };
+
+/* A watched range, by addresses of one kind. Noted ones are told by machine_seen. */
+typedef struct {
+    uint64_t address, length;
+    uint32_t kinds;        /* enum watch_kind */
+    uint32_t space;        /* enum watch_space */
+    uint32_t noted, spare;
+    stop_scope scope;
+} stop_watch;
+
+/* What to look for beside breakpoints and watches. */
+typedef struct {
+    uint64_t traps[5][2];  /* by the mode it comes from: bits of exceptions, of interrupts */
+    uint64_t changes;      /* of mode: bit 5 * from + to */
+    uint64_t csr_reads[64], csr_writes[64]; /* by instructions; bit per CSR number, VS CSRs by their own */
+} stop_filter;
+
+enum seen_kind { SEEN_TRAP = 1, SEEN_CHANGE = 2, SEEN_CSR_READ = 4, SEEN_CSR_WRITE = 8, SEEN_TOUCH = 16 };
+enum { TOUCHES = 4 };
+
+/* A touch of a noted range. */
+typedef struct {
+    uint64_t address, guest_physical, physical; /* of the access; guest_physical where somebody watches that */
+    uint32_t size, kinds;  /* enum watch_kind */
+    uint32_t mode, spare;  /* whose access it was: with MPRV and HLV not the hart's */
+    uint8_t old[64];       /* what was there before */
+} stop_touch;
+
+/* What happened, of what was looked for, during the last instruction or trap. */
+typedef struct {
+    uint32_t kinds;        /* enum seen_kind */
+    uint32_t hart;
+    uint64_t pc;           /* of the instruction; for interrupts, of the one they came before */
+    uint64_t hgatp, hgatp_after; /* when the first, and when the last of it happened */
+    uint64_t cause, tval;  /* trap: as in xcause, xtval */
+    uint32_t origin, target; /* mode indices, of the first */
+    uint64_t changes;      /* of mode, as in stop_filter */
+    uint32_t csr, touches;
+    uint64_t old, value;   /* CSR: before and after; of a read both are what was read */
+    stop_touch touch[TOUCHES];
+} stop_seen;
 
 enum event_kind {
     EVENT_TRAP = 1,        /* exception: cause, pc, value = xtval */

@@ -179,9 +179,11 @@ enum status do_ebreak(core *c) {
 
 static enum status returned(core *c, u32 prv, u32 v, u64 to, u32 by) {
     const u32 from = mode_index(c->h.prv, c->h.v);
+    const u64 pc = c->h.pc;
     c->h.moves[from][mode_index(prv, v)][by]++;
     count(c, COUNT_RETURNS);
     enter_mode(c, prv, v, 1);
+    if (looking(c, SEEN_CHANGE)) saw_change(c, pc, from, mode_index(prv, v));
     c->h.pc = to;
     record(c, EVENT_RETURN, to, 0, 0, from, mode_index(prv, v));
     return JUMP;
@@ -318,14 +320,23 @@ static bool is_quiet(u32 number) {
     return (number & 0x0fc) == 0x040 || number <= CSR_FCSR || number == CSR_SATP;
 }
 
+static bool looked_for(core *c, u32 number) {
+    const u32 meant = csr_meant(&c->h, number);
+    return c->m->filter.csr_writes[meant >> 6] >> (meant & 63) & 1;
+}
+
 static enum status finish_write(core *c, u32 number, u64 value) {
     const u64 hgatp = c->h.csr.hgatp;
+    const bool told = looking(c, SEEN_CSR_WRITE) && looked_for(c, number);
+    const u64 old = told ? csr_read(&c->h, number) : 0;
     csr_write(&c->h, number, value);
+    if (told) saw_csr(c, SEEN_CSR_WRITE, number, old, csr_read(&c->h, number));
     if (hgatp != c->h.csr.hgatp) {
         const u32 mode = mode_index(c->h.prv, c->h.v);
         count(c, COUNT_SWITCHES);
         record(c, EVENT_HGATP, c->h.pc, c->h.csr.hgatp, 0, mode, mode);
     }
+    if (UNLIKELY(c->m->looking) && c->m->seen.kinds) return LEAVE;
     return is_quiet(number) ? OK : LEAVE;
 }
 
@@ -334,7 +345,10 @@ enum status do_csr_write(core *c, u64 csr, u64 value, u64 source, u64 rd) {
     int refused;
     (void)source;
     if (access_csr(c, number, true, &refused) != OK) return TRAP;
-    if (rd != 32) c->h.x[rd] = csr_read(&c->h, number);
+    if (rd != 32) {
+        c->h.x[rd] = csr_read(&c->h, number);
+        if (looking(c, SEEN_CSR_READ)) saw_csr(c, SEEN_CSR_READ, number, c->h.x[rd], c->h.x[rd]);
+    }
     return finish_write(c, number, value);
 }
 
@@ -345,11 +359,13 @@ static enum status modify_csr(core *c, u64 csr, u64 bits, bool set, bool write, 
     if (access_csr(c, number, write, &refused) != OK) return TRAP;
     const u64 old = csr_read(&c->h, number);
     enum status status = OK;
+    if (looking(c, SEEN_CSR_READ)) saw_csr(c, SEEN_CSR_READ, number, old, old);
     if (write) {
         const u64 from = csr_read_for_modify(&c->h, number);
         status = finish_write(c, number, set ? from | bits : from & ~bits);
     }
     c->h.x[rd] = old;
+    if (UNLIKELY(c->m->looking) && status == OK && c->m->seen.kinds) return LEAVE;
     return status;
 }
 

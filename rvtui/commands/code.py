@@ -12,6 +12,7 @@ from rvtui.commands.registry import Argument, CommandError, Context, Report, com
 from rvtui.commands.values import ADDRESS, FILE, PLACE, number_of, place_of, value_of
 from rvtui.listing import Instruction, listing, sentence, start
 from rvtui.spaces import Place
+from rvtui.stops import marks
 from rvtui.subjects import hart_of, names_of, selected_vcpu, symbols_of
 from rvtui.text import clean
 
@@ -61,12 +62,13 @@ def instructions(context: Context, place: Place, count: int) -> list[Listed]:
 def listed(context: Context, place: Place, rows: list[Listed]) -> list[str]:
     """As lines; => marks pc, * a breakpoint."""
     machine = context.session.machine
+    signs = marks(machine, place.subject) if place.space == "va" else {}
     pc = hart_of(machine, place.subject).pc if place.space == "va" else None
     lines = []
     for each in (row.instruction for row in rows):
         if each.label:
             lines.append(f"{clean(each.label)}:")
-        mark = "*" if place.space == "va" and each.address in machine.breakpoints else " "
+        mark = "*" if each.address in signs else " "
         digits = f"{each.word:0{each.length * 2}x}"
         name, _, operands = each.text.partition(" ")
         arrow = "=>" if each.address == pc else "  "

@@ -1,9 +1,11 @@
-"""Running, stepping and stopping."""
+"""Running and stepping."""
 
 from __future__ import annotations
 
-from rvtui.commands.registry import Argument, CommandError, Context, command
-from rvtui.commands.values import ADDRESS, count_of, number_of, value_of, where
+from dataclasses import replace
+
+from rvtui.commands.registry import Argument, Context, command
+from rvtui.commands.values import ADDRESS, count_of, number_of, value_of
 
 
 @command(
@@ -41,40 +43,13 @@ def _next(context: Context) -> None:
     context.session.step_over().result()
 
 
-@command("until", "run to ADDRESS", ADDRESS, example="until main", changes=True, aliases=("u",))
-def _until(context: Context, address: str) -> None:
-    context.session.until(value_of(context, address), address).result()
-
-
-@command("break", "set a breakpoint", ADDRESS, example="break main", aliases=("b",))
-def _break(context: Context, address: str) -> str:
-    value = value_of(context, address)
-    context.session.machine.breakpoints.add(value)
-    return f"breakpoint at {where(context, value)}"
-
-
 @command(
-    "delete",
-    "remove the breakpoint at ADDRESS, or all",
-    Argument("ADDRESS", "expression", "where it stands", True),
-    example="break main\ndelete main",
-    aliases=("d",),
+    "until",
+    "run to ADDRESS; without one, to behind a jump that leads back",
+    replace(ADDRESS, optional=True),
+    example="until main",
+    changes=True,
+    aliases=("u", "advance"),
 )
-def _delete(context: Context, address: str = "") -> str:
-    breakpoints = context.session.machine.breakpoints
-    if not address:
-        addresses = list(breakpoints)
-        for each in addresses:
-            breakpoints.discard(each)
-        return f"{len(addresses)} breakpoint{'s' * (len(addresses) != 1)} removed"
-    value = value_of(context, address)
-    if value not in breakpoints:
-        raise CommandError(f"no breakpoint at {value:#x}")
-    breakpoints.discard(value)
-    return f"breakpoint at {value:#x} removed"
-
-
-@command("breakpoints", "list the breakpoints", aliases=("info breakpoints",))
-def _breakpoints(context: Context) -> str:
-    addresses = sorted(context.session.machine.breakpoints)
-    return "breakpoints: " + ", ".join(where(context, each) for each in addresses) if addresses else "no breakpoints"
+def _until(context: Context, address: str = "") -> None:
+    context.session.until(value_of(context, address) if address else None, address).result()

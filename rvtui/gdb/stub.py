@@ -514,11 +514,13 @@ class Stub:
 
         def inside() -> bool:
             pc = thread.face(machine).pc
-            return span is not None and pc in span and pc not in machine.breakpoints
+            face = thread.face(machine)
+            stops = pc in machine.breakpoints or machine.stops.at(pc, face.mode, face.hgatp)
+            return span is not None and pc in span and not stops
 
         self.session.step_while(thread.subject, inside, 1 if span is None else RANGE_STEPS)
         exit = self.session.exit
-        met = exit is not None and exit.reason in (ExitReason.BREAKPOINT, ExitReason.WATCHPOINT)
+        met = exit is not None and exit.reason in (ExitReason.BREAKPOINT, ExitReason.WATCHPOINT, ExitReason.EVENT)
         if met or self.session.finished:
             return [self._stop_reply(machine)]
         return [self._stands(machine, thread)]

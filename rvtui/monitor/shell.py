@@ -325,6 +325,8 @@ def run(
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda number, _: sys.exit(128 + number))
     session = Session(machine, path=path, pace=terminal)
+    if terminal:  # scripts do the same whatever was left from before
+        session.book.open()
     session.start()
     try:
         monitor = Monitor(session, as_json=as_json, interactive=terminal)

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from textual import events
 from textual.binding import Binding, BindingType
 
 from emulator.machine import Machine
 from rvtui.listing import Instruction, listing, sentence, start
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
+from rvtui.stops import marks
 from rvtui.subjects import Subject, hart_of, symbols_of
 from rvtui.text import MODE_NAMES, Line, Span, clean
 
@@ -21,7 +23,8 @@ class Code:
     pc: int
     mode: int
     instructions: tuple[Instruction, ...]
-    breakpoints: frozenset[int]
+    marks: Mapping[int, str]
+    """The sign of each breakpoint, by address."""
     sentence: str
 
 
@@ -47,7 +50,7 @@ def read_code(rows: int, anchor: int | None, held: list[int], texts: dict[int, I
             instructions = listing(face, symbols, start(face, symbols, pc, rows), rows, texts)
         if anchor is None:
             held[:] = [instructions[0].address]
-        return Code(pc, int(face.mode), tuple(instructions), frozenset(machine.breakpoints), sentence(face, pc))
+        return Code(pc, int(face.mode), tuple(instructions), marks(machine, subject), sentence(face, pc))
 
     return read
 
@@ -58,8 +61,9 @@ class CodePane(Pane):
     KEY = "5"
     CURSOR = True
     HELP = (
-        "Instructions around pc, as the hart would fetch them through its own translation. > marks pc, * a breakpoint."
-        " b sets or clears one at the cursor, u runs to an address, home returns to pc. The last line says what the"
+        "Instructions around pc, as the hart would fetch them through its own translation. ▶ marks pc, ● a"
+        " breakpoint, ◆ one with a condition, ○ one that is disabled. b, or a click in the first column, sets or clears"
+        " one at the cursor, u runs to an address, home returns to pc. The last line says what the"
         " instruction at pc will do with the values that the registers have now."
     )
     BINDINGS: ClassVar[list[BindingType]] = [Binding("home,g", "follow", "pc", show=False)]
@@ -101,6 +105,12 @@ class CodePane(Pane):
         elif self.cursor <= 0 and code.instructions[0].address >= 4:
             self.go(code.instructions[0].address - (2 if code.instructions[0].length == 2 else 4))
 
+    def on_click(self, event: events.Click) -> None:
+        super().on_click(event)
+        offset = event.get_content_offset(self)
+        if offset is not None and offset.x == 0 and self.selected is not None:
+            self.application.toggle_breakpoint(self.selected)
+
     def on_resize(self, event: object) -> None:
         self.application.resubscribe(self)
         self.redraw()
@@ -128,10 +138,10 @@ class CodePane(Pane):
             at = instruction.address == code.pc
             if at:
                 current = len(lines)
-            stop = instruction.address in code.breakpoints
+            mark = code.marks.get(instruction.address, " ")
             tone = "bold" if at else ""
             spans: list[Span] = [
-                ("●" if stop else " ", "bad bold"),
+                (mark, "dim" if mark == "○" else "bad bold"),
                 ("▶ " if at else "  ", f"{MODE_NAMES[code.mode]} bold"),
                 (f"{instruction.address:>10x} ", "label" if not at else "bold"),
             ]

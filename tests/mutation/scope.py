@@ -27,6 +27,9 @@ NOT_MUTATED: dict[tuple[str, str], str] = {
     },
     ("mmu.c", "step"): "the record of a walk, for display",
     ("mmu.c", "check_watch"): "watchpoints belong to the debugger",
+    ("mmu.c", "find_guest_physical"): "watchpoints belong to the debugger",
+    ("mmu.c", "overlaps"): "watchpoints belong to the debugger",
+    ("mmu.c", "roams_here"): "watchpoints belong to the debugger",
     ("mmu.c", "mark_written"): "dirty pages and decoded code: the caller's bookkeeping",
     ("mmu.c", "hits_code"): "decoded code; self-modifying programs are tests/emulator/test_hart_engine's",
     ("mmu.c", "slot_of"): "which place of the lookaside: any will do",
@@ -47,6 +50,7 @@ NOT_MUTATED: dict[tuple[str, str], str] = {
     ("csr.c", "implemented"): _LACKING,
     ("csr.c", "csr_fit"): "how a machine is made: tests/emulator/test_guest_interrupts",
     ("counters.c", "count_trap"): _EVENT,
+    ("system.c", "looked_for"): "what a debugger looks for: tests/emulator/test_stops",
     ("system.c", "record"): "the ring of events, for display",
     ("system.c", "settle"): "instructions by mode and guest, for display",
     ("system.c", "trap_begins"): "the log of traps, for display: tests/emulator/test_traps",
@@ -58,6 +62,7 @@ NOT_MUTATED: dict[tuple[str, str], str] = {
 _COUNTED = "statistics and the ring of events, for display"
 _KEPT = "watchpoints, decoded code, dirty pages: the caller's bookkeeping, tests/emulator/test_hart_engine"
 _SHOWN = "the record of a walk, for display"
+_LOOKED = "what a debugger looks for: tests/emulator/test_stops"
 
 _ANEW = "the run sets the clock anew behind its instructions"
 _TURNS = "whose turn it is of several harts, and how one alone sleeps: tests/emulator/test_machine"
@@ -75,6 +80,8 @@ LINES: dict[tuple[str, str], str] = {
     ("take_trap", "const u32 prv = h->prv, v = h->v, from"): _COUNTED,
     ("returned", "const u32 from"): _COUNTED,
     ("returned", "record("): _COUNTED,
+    ("returned", "const u64 pc"): _LOOKED,
+    ("returned", "if (looking("): _LOOKED,
     ("do_wfi", "record("): _COUNTED,
     ("fence_event", "const u32 mode"): _COUNTED,
     ("fence_event", "record("): _COUNTED,
@@ -87,6 +94,13 @@ LINES: dict[tuple[str, str], str] = {
     ("returned", "count("): _EVENT,
     ("take_trap", "count_trap("): _EVENT,
     ("finish_write", "record("): _COUNTED,
+    ("finish_write", "const bool told"): _LOOKED,
+    ("finish_write", "const u64 old"): _LOOKED,
+    ("finish_write", "if (told)"): _LOOKED,
+    ("finish_write", "if (UNLIKELY(c->m->looking)"): _LOOKED,
+    ("do_csr_write", "if (looking("): _LOOKED,
+    ("modify_csr", "if (looking("): _LOOKED,
+    ("modify_csr", "if (UNLIKELY(c->m->looking)"): _LOOKED,
     ("enter_mode", "const u64 now"): _COUNTED,
     ("enter_mode", "settle("): _COUNTED,
     ("enter_mode", "if (v && !c->h.v) guest_entered("): _COUNTED,
@@ -100,6 +114,11 @@ LINES: dict[tuple[str, str], str] = {
     ("resolve", "quick_entries("): "the quick form of what is known",
     ("ram", "u8 *flags"): _KEPT,
     ("ram", "const bool store"): _KEPT,
+    ("ram", "u8 *host"): _KEPT,
+    ("ram", "const u32 kinds"): _LOOKED,
+    ("ram", "if (check_watch("): _LOOKED,
+    ("ram", "const bool plain"): _KEPT,
+    ("atomic_host", "k.both"): _LOOKED,
     ("ram", "if (store"): _KEPT,
     ("ram", "access_fault(k)"): "all memory is writable so far",
     ("ram", "trapped(c, k)"): "all memory is writable so far",
@@ -140,6 +159,8 @@ LINES: dict[tuple[str, str], str] = {
     ("fence", "flush_jumps(c)"): "decoded jumps",
     ("trap", "c->h.trap_"): "the caller's way out of endless traps",
     ("trap", "if (c->h.trap_run"): "the caller's way out of endless traps",
+    ("trap", "const u32 from"): _LOOKED,
+    ("trap", "if (looking("): _LOOKED,
     ("trap", "if (c->h.host_modes"): "traps that the caller plays: tests/emulator/test_vmm",
     ("trap", "out->"): "traps that the caller plays: tests/emulator/test_vmm",
     ("trap", "leave("): "traps that the caller plays: tests/emulator/test_vmm",
@@ -152,6 +173,7 @@ LINES: dict[tuple[str, str], str] = {
     ("take_turn", "c->at_break"): "breakpoints",
     ("take_turn", "if (UNLIKELY(c->watch_hit))"): "watchpoints",
     ("take_turn", "c->watch_hit"): "watchpoints",
+    ("take_turn", "if (seen("): _LOOKED,
     ("take_turn", "if (slice > CHUNK)"): "how often stops are looked for",
     ("take_turn", "if (h->clock >= end)"): _TURNS,
     ("take_turn", "if (alarm >= end)"): _TURNS,

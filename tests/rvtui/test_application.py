@@ -259,7 +259,7 @@ async def test_step_over_returns_behind_the_call() -> None:
         await desk.press("n")
         await desk.until(lambda: "stepped over" in desk.screen()[0])
         assert face.pc == after and face.x[2] == stack
-        assert not list(machine.breakpoints), "the temporary breakpoint is gone"
+        assert not len(machine.stops), "the temporary breakpoint is gone"
 
 
 async def test_breakpoints_at_the_cursor_and_by_command() -> None:
@@ -267,8 +267,8 @@ async def test_breakpoints_at_the_cursor_and_by_command() -> None:
         await desk.press("5")
         await desk.settled()
         await desk.press("down", "down", "b")
-        await desk.until(lambda: len(desk.machine.breakpoints) == 1)
-        (address,) = desk.machine.breakpoints
+        await desk.until(lambda: len(desk.machine.stops) == 1)
+        address = next(iter(desk.machine.stops)).what.address
         assert any("●" in line and f"{address:x}" in line for line in desk.lines("code"))
         await desk.press("space")
         await desk.until(lambda: "breakpoint at" in desk.screen()[0])
@@ -276,7 +276,7 @@ async def test_breakpoints_at_the_cursor_and_by_command() -> None:
         await desk.press("colon")
         await desk.type(f"delete {address:#x}")
         await desk.press("enter")
-        await desk.until(lambda: not len(desk.machine.breakpoints))
+        await desk.until(lambda: not len(desk.machine.stops))
         await desk.press("space")
         await desk.until(lambda: desk.session.view.finished, "the guest ends")
         assert "ended" in desk.screen()[0]
@@ -293,7 +293,7 @@ async def test_run_to_an_address() -> None:
         await desk.press("enter")
         await desk.until(lambda: "reached main" in desk.screen()[0])
         assert hart_of(desk.machine, desk.session.subject).pc == address
-        assert not list(desk.machine.breakpoints)
+        assert not len(desk.machine.stops)
 
 
 async def test_edit_registers_and_csrs() -> None:
@@ -430,8 +430,8 @@ async def test_the_command_bar_completes_and_remembers() -> None:
 async def test_the_palette_offers_the_commands() -> None:
     async with opened(["hello"], running=False) as desk:
         await desk.press("ctrl+p")
-        await desk.shows("breakpoint")
-        await desk.type("breakpoints")
+        await desk.shows("stop before the instruction")
+        await desk.type("stops")
         await desk.pilot.pause(0.5)
         await desk.press("enter")
         await desk.shows("no breakpoints")
@@ -478,15 +478,16 @@ async def test_save_and_restore_from_the_application(tmp_path: Path) -> None:
         await desk.shows("RETFA")
 
 
-async def test_a_snapshot_holds_no_breakpoint_of_ours(tmp_path: Path) -> None:
+async def test_a_snapshot_holds_no_stops(tmp_path: Path) -> None:
     async with opened(["ticker"]) as desk:
         desk.application.carry_out("break 0x80000000")
         desk.application.carry_out("until 0x80001ffe")
-        await desk.until(lambda: len(desk.machine.breakpoints) == 2)
+        await desk.until(lambda: len(desk.machine.stops) == 2)
         desk.application.carry_out("save here.snap")
         await desk.shows("saved here.snap")
-        assert list(snapshots.load(tmp_path / "here.snap").breakpoints) == [RAM]
-        assert len(desk.machine.breakpoints) == 2
+        restored = snapshots.load(tmp_path / "here.snap")
+        assert not len(restored.breakpoints) and not len(restored.stops)
+        assert len(desk.machine.stops) == 2
 
 
 async def test_saving_never_replaces_a_file_unasked(tmp_path: Path) -> None:

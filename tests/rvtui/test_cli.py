@@ -169,7 +169,7 @@ def test_warnings_are_told_while_the_guest_runs(
     machine = machines.with_guests(["ticker"])
     chunks = 0
 
-    def run(self: Runner, *_: object) -> Exit:
+    def run(self: Runner, *_: object, **more: object) -> Exit:
         nonlocal chunks
         chunks += 1
         if chunks == 2:
@@ -181,6 +181,15 @@ def test_warnings_are_told_while_the_guest_runs(
     with pytest.raises(KeyboardInterrupt):
         headless.run(machine, limit=1000)
     assert "warning: drive d: no space left" in capfd.readouterr().err and not machine.warnings
+
+
+def test_without_a_screen_nobody_looks_at_breakpoints(capfd: pytest.CaptureFixture[str]) -> None:
+    machine = machines.with_guests(["hello"])
+    main = machine.host.vms[0].symbols.find("main")  # type: ignore[union-attr]
+    assert main is not None
+    machine.breakpoints.add(main)
+    assert headless.run(machine, limit=10_000_000) == 0
+    assert "hello from a guest" in capfd.readouterr().out
 
 
 def test_a_drive_that_changed_is_told(guest: Guest, tmp_path: Path) -> None:

@@ -479,22 +479,29 @@ static uint64_t next_timer(hart *h)
 {
     uint64_t enabled = h->csr.mie;
     uint64_t time, next = UINT64_MAX;
+    bool any = false; /* the greatest number is a time too */
     if (!(enabled & (MIP_MTIP | MIP_STIP | MIP_VSTIP)))
         return UINT64_MAX;
     time = hart_time(h);
-    if (enabled & MIP_MTIP && time < h->mtimecmp)
+    if (enabled & MIP_MTIP && time < h->mtimecmp) {
         next = h->mtimecmp;
-    if (enabled & MIP_STIP && h->csr.menvcfg & MENVCFG_STCE && time < h->csr.stimecmp && h->csr.stimecmp < next)
+        any = true;
+    }
+    if (enabled & MIP_STIP && h->csr.menvcfg & MENVCFG_STCE && time < h->csr.stimecmp && h->csr.stimecmp <= next) {
         next = h->csr.stimecmp;
+        any = true;
+    }
     if (enabled & MIP_VSTIP && h->csr.henvcfg & HENVCFG_STCE) {
         uint64_t guest = time + h->csr.htimedelta;
         if (guest < h->csr.vstimecmp) {
             uint64_t ahead = h->csr.vstimecmp - guest;
-            if (ahead < next - time)
+            if (ahead <= next - time) {
                 next = time + ahead;
+                any = true;
+            }
         }
     }
-    return hart_clock_at_time(h, next);
+    return any ? hart_clock_at_time(h, next) : UINT64_MAX;
 }
 
 uint64_t hart_next_timer(hart *h)

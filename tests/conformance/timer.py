@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations, permutations
 
 from rig import (
+    BASE,
     HS,
     ILLEGAL,
     INTERRUPT,
@@ -338,6 +339,20 @@ def _(which: str, ahead: int) -> None:
     rig.set(**{f"{which}timecmp": due} if which != "m" else {})
     rig.run(5)
     assert rig.hart.waiting
+
+
+@rule(
+    "timer.last",
+    "At the last number of time no comparator has anything to come, and programs go on",
+    section="Machine Timer (mtime and mtimecmp) Registers",
+    cases=grid(which=list(COMPARATORS), mode=(M, HS)),
+)
+def _(which: str, mode: Mode) -> None:
+    rig = at_time(ONES, "nop\nnop\nwfi", mie=COMPARATORS[which], mideleg=0 if which == "m" else ONES, mstatus=0)
+    rig.hart.mtimecmp = 57
+    rig.hart.mode = M if which == "m" else mode
+    rig.run(2)
+    assert (rig.hart.pc, rig.csr("mip") & COMPARATORS[which]) == (BASE + 8, COMPARATORS[which])
 
 
 @rule(

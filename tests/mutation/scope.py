@@ -146,6 +146,7 @@ LINES: dict[tuple[str, str], str] = {
     ("translate", "k->bits = 63"): _SHOWN,
     ("csr_write", "h->clock -= 1"): _ANEW,
     ("enter_mode", "c->h.clock -= retired"): _ANEW,
+    ("csr_after_mseccfg", "hart_context_changed("): "new PMP forgets all that was known already",
     ("translate", "k->span = 12"): "what Bare translates, no fence for an address is about",
     ("counters_changed", "c->filtered = c->counting = 0"): _MORE,
     ("find_context", "u64 hash"): "where in the table of contexts: any place will do",

@@ -403,6 +403,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("csr_table.c", "sstatus", ": writable"): "a view: mstatus has the last word",
     ("machine.c", "hart_clock_at_time", "if (base >= last ||"): _FAR,
     ("machine.c", "hart_clock_at_time", "if (base > last )"): _FAR,
+    ("machine.c", "hart_clock_at_time", "ticks > last + base)"): _FAR,
     ("machine.c", "hart_clock_at_time", "if ( ticks > last - base)"): _FAR,
     ("machine.c", "hart_clock_at_time", "ticks >= last - base"): _FAR,
     ("machine.c", "hart_clock_at_time", "if (0 && (time <= now))"): _LATER,

@@ -202,6 +202,7 @@ _FLOAT = "with FS off there is no access"
 _SOONER = "the hart looks for interrupts sooner, or more often, than need be"
 _NOT_ACCESS = "of instructions that do not access memory nothing is kept, and those that were not fetched are 0"
 _FAR = "no clock comes so far"
+_REFUSED = "ram refuses what no memory answers as well"
 _LATER = "asked for times to come alone"
 _LOW = "the low bits are the same"
 _READ = "what was executed can be read"
@@ -239,6 +240,10 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("mmu.c", "access_page", "u64 value = 1;"): "loads put all of it there, stores what counts",
     ("mmu.c", "access_page", "if (1 || (k->access == ACCESS_STORE)) memcpy(&value"): "loads put all of it there",
     ("mmu.c", "access_page", "memcpy(data, &value, size)"): "what a store gets back, or what failed, does not count",
+    ("mmu.c", "access_memory", "if (0 && (!find_region(c->m, k.physical"): _REFUSED,
+    ("mmu.c", "access_memory", "if (0 && (!find_region(c->m, second.physical"): _REFUSED,
+    ("mmu.c", "atomic_host", "if (1 || (find_region("): _REFUSED,
+    ("mmu.c", "cbo_zero", "if (!reach_block(&k) ) return"): _REFUSED,
     ("mmu.c", "access_memory", "tag == 0)"): _NOBODY,
     ("mmu.c", "access_memory", "tag != 1)"): _NOBODY,
     ("mmu.c", "access_memory", "find_region(c->m, second.physical, size + room)"): _WHOLE,

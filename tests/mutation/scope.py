@@ -399,6 +399,10 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         ("csr_table.c", f"hpmcounter{n}", "COUNT: missing"): "a view: mhpmcounter has the last word"
         for n in (3, 15, 31)
     },
+    **{
+        ("csr_table.c", "hstateen0", f"{bit}: writable"): "mstateen0, which gates it, has it not"
+        for bit in ("C", "FCSR", "JVT", "CTR", "CONTEXT", "IMSIC", "AIA", "CSRIND")
+    },
     ("csr_table.c", "stimecmp", "other value at reset"): "what it holds at reset is not specified",
     ("csr_table.c", "vstimecmp", "other value at reset"): "what it holds at reset is not specified",
     ("csr_table.c", "hstatus", "no after"): "HLV asks for what it goes by, SPVP and HUPMM, each time",

@@ -297,6 +297,21 @@ def _(entry: int, kind: int) -> None:
 
 
 @rule(
+    "pmp.address.last",
+    "So it does in the last entry, which permits everything or next to nothing",
+    section=CSRS,
+    cases=grid(entry=(0, 15)),
+)
+def _(entry: int) -> None:
+    scene = scene_for(HS)
+    scene.rig.set(pmpcfg0=0)
+    scene.rig.set(**{f"pmpaddr{entry}": ONES, f"pmpcfg{entry // 8 * 2}": EVERYTHING << entry % 8 * 8})
+    for value in (ONES, 0, ONES):
+        scene.rig.set(**{f"pmpaddr{entry}": value})
+        assert scene.attempt("load", ADDRESS).cause == (None if value else 1)
+
+
+@rule(
     "pmp.reserved",
     "W without R is not taken, and bits 6:5 of a configuration read zero",
     section=CSRS,

@@ -775,8 +775,8 @@ static enum status access_memory(core *c, const world *w, u32 access, u64 tag, u
     walk second = walk_of(c, w, access, tag, address + room);
     if (!reach(&k, room)) return trapped(c, &k);
     if (!reach(&second, size - room)) return trapped_behind(c, &second, room);
-    if (!find_region(c->m, k.physical, room)) { access_fault(&k); return trapped(c, &k); }
-    if (!find_region(c->m, second.physical, size - room)) { access_fault(&second); return trapped_behind(c, &second, room); }
+    if (!answering(&k, room)) { access_fault(&k); return trapped(c, &k); }
+    if (!answering(&second, size - room)) { access_fault(&second); return trapped_behind(c, &second, room); }
     u8 *const a = ram(&k, room, false), *const b = a ? ram(&second, size - room, false) : NULL;
     if (!b) return c->status;
     u8 *bytes = data;
@@ -828,10 +828,7 @@ static u8 *atomic_host(core *c, u32 access, bool both, u64 address, u32 size, u6
         fail(&k, access == ACCESS_STORE ? EXCEPTION_STORE_MISALIGNED : EXCEPTION_LOAD_MISALIGNED, 0, 0);
     } else if (reach(&k, size)) {
         *physical = k.physical;
-        if (find_region(c->m, k.physical, size)) {
-            return ram(&k, size, true);
-        }
-        access_fault(&k);
+        return ram(&k, size, true);
     }
     trapped(c, &k);
     return NULL;
@@ -919,7 +916,7 @@ enum status cbo_zero(core *c, u64 address) {
     if (!host) {
         const world w = data_world(c);
         walk k = walk_of(c, &w, ACCESS_STORE, c->store_tag, address);
-        if (!reach_block(&k) || !(find_region(c->m, k.physical, CACHE_BLOCK) || access_fault(&k))) return trapped(c, &k);
+        if (!reach_block(&k)) return trapped(c, &k);
         host = ram(&k, CACHE_BLOCK, true);
         if (!host) return c->status;
     }

@@ -62,6 +62,14 @@ def _shown(context: Context, wanted: Wanted) -> Shown:
     return _finish(context, show(session.machine, session.subject, tables, wanted, session.marks))
 
 
+def _show(context: Context, wanted: Wanted) -> Answer:
+    """In the map pane, or as a report where there is none."""
+    if isinstance(context.screen, MapScreen):
+        context.screen.map(wanted)
+        return None
+    return _report(_shown(context, wanted))
+
+
 ACCESS = Argument("ACCESS", "access", "fetch, load, store or hlvx", True)
 MODE = Argument("MODE", "mode", "M, HS, U, VS or VU; the hart's own if not given", True)
 
@@ -208,10 +216,7 @@ def _map(context: Context, stage: str = "", filter: str = "") -> Answer:
     filter = "" if filter == "-" else filter
     Filter.parse(filter)
     wanted = Wanted(stage=stage, filter=filter)
-    if isinstance(context.screen, MapScreen):
-        context.screen.map(wanted)
-        return None
-    return _report(_shown(context, wanted))
+    return _show(context, wanted)
 
 
 @command(
@@ -239,10 +244,7 @@ def _whomaps(context: Context, page: str) -> Answer:
     if colon and space not in ("pa", "gpa"):
         raise CommandError(f"page {page!r}: write a physical address, or gpa:ADDRESS")
     wanted = Wanted(kind="who", page=value_of(context, rest if colon else page), space=space if colon else "pa")
-    if isinstance(context.screen, MapScreen):
-        context.screen.map(wanted)
-        return None
-    return _report(_shown(context, wanted))
+    return _show(context, wanted)
 
 
 def _sides(context: Context, text: str) -> list[str]:
@@ -273,10 +275,7 @@ def _mapdiff(context: Context, before: str, after: str) -> Answer:
         known = ", ".join(["now", *session.marks])
         raise CommandError(f"{side!r} is no moment, hart, VM or snapshot file; there is {known}: `mark NAME` keeps one")
     wanted = Wanted(kind="diff", stage=stage, sides=(words[0], words[1]))
-    if isinstance(context.screen, MapScreen):
-        context.screen.map(wanted)
-        return None
-    return _report(_shown(context, wanted))
+    return _show(context, wanted)
 
 
 @command(

@@ -227,3 +227,25 @@ def _(command: int) -> None:
     hides = command == READ_ID
     assert (rig.trap(), rig.x("a0")) == (((M, 1, FLASH + 0x204), 0) if hides else (None, 1))
     assert rig.csr("minstret") - before == (1 if hides else 2)
+
+
+@rule(
+    "device.flash.across",
+    "Of a store from RAM into flash nothing is stored: the second part is an access fault, and mtinst has its place",
+    section=PMA,
+    cases=grid(room=(1, 4, 7)),
+)
+def _(room: int) -> None:
+    rig = Rig(flash=[Flash()])
+    tables = Tables(rig)
+    for address, to in ((BASE, BASE), (ADDRESS, PAGE), (ADDRESS + 0x1000, FLASH)):
+        tables.map(address, to, LEAF)
+    rig.store(PAGE + 0xFF8, ONES)
+    rig.write(BASE, "sd a2, 0(a1)")
+    rig.put(a1=ADDRESS + 0x1000 - room, a2=0)
+    rig.set(satp=tables.atp)
+    rig.hart.mode = HS
+    rig.run(1)
+    assert rig.trap() == (M, 7, ADDRESS + 0x1000)
+    assert rig.csr("mtinst") >> 15 & 31 == room
+    assert rig.load(PAGE + 0xFF8) == ONES == rig.load(FLASH)

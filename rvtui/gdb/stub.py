@@ -307,9 +307,10 @@ class Stub:
             if self.processes:
                 return
         self.points.remove_all()
-        if self.runs and self.attached and not (self.session.finished or self.session.running):
+        held = self.attached or self.abandoned
+        if self.runs and held and not (self.session.finished or self.session.running):
             self.session.go(leave_breakpoint=True)
-        self.attached = self.waiting = False
+        self.attached = self.abandoned = self.waiting = False
 
     def _end_it(self) -> None:
         self.points.remove_all()

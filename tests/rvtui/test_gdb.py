@@ -80,6 +80,20 @@ def test_a_debugger_that_is_lost_leaves_the_machine_as_it_is() -> None:
         assert bench.ask(lambda machine: bench.session.running)
 
 
+def test_what_a_lost_debugger_stopped_the_next_one_sets_going_as_it_leaves() -> None:
+    with served(counting(), running=True) as bench:
+        client = bench.attached()
+        client.send("vCont;c")
+        client.socket.sendall(b"\x03")
+        client.receive()
+        client.close()
+        bench.settled()
+        assert not bench.session.running
+        client = bench.client()
+        client.ok("D")  # without having asked how it stands
+        assert bench.ask(lambda machine: (bench.session.running, bench.server.abandoned)) == (True, False)
+
+
 def test_only_one_debugger_at_a_time_and_the_second_is_told() -> None:
     with served(counting()) as bench:
         first = bench.attached()

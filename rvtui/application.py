@@ -27,7 +27,7 @@ from textual.widgets import Static
 from emulator.errors import EmulatorError
 from emulator.hart import Access, Mode
 from emulator.machine import Machine
-from rvtui import commands
+from rvtui import commands, panes
 from rvtui.bars import Bar, KeyBar, Prompt, key_line, top_line
 from rvtui.gdb import Listener, serving
 from rvtui.helpscreen import HelpScreen
@@ -35,19 +35,12 @@ from rvtui.layout import MINIMUM, Workspace, arrange
 from rvtui.mapping import Wanted
 from rvtui.panes.base import Pane
 from rvtui.panes.code import CodePane
-from rvtui.panes.console import ConsolePane, OtherConsolePane
+from rvtui.panes.console import ConsolePane
 from rvtui.panes.csrs import CsrsPane
-from rvtui.panes.events import EventsPane
-from rvtui.panes.exits import ExitsPane
-from rvtui.panes.gstage import GStagePane
-from rvtui.panes.interrupts import InterruptsPane
 from rvtui.panes.map import MapPane
-from rvtui.panes.registers import RegistersPane
-from rvtui.panes.stops import StopsPane
 from rvtui.panes.traps import TrapsPane
 from rvtui.panes.vms import Overview, VmsPane, read_overview
 from rvtui.panes.walk import WalkPane
-from rvtui.panes.worlds import WorldsPane
 from rvtui.reportscreen import ReportScreen
 from rvtui.session import Session
 from rvtui.subjects import Subject, subjects
@@ -61,23 +54,7 @@ CONSOLE_BYTES = 4096
 CONSOLE_SECONDS = 0.008
 """Time per frame and console for understanding what a guest prints; a flood waits."""
 
-PANES: tuple[type[Pane], ...] = (
-    VmsPane,
-    ConsolePane,
-    RegistersPane,
-    CsrsPane,
-    CodePane,
-    GStagePane,
-    WalkPane,
-    MapPane,
-    ExitsPane,
-    EventsPane,
-    StopsPane,
-    TrapsPane,
-    InterruptsPane,
-    WorldsPane,
-    OtherConsolePane,
-)
+PANES = panes.every()
 NAMES = tuple(pane.NAME for pane in PANES if pane.KEY)
 
 

@@ -29,7 +29,6 @@ KEYS = (
     ("w", "walk an address through both stages"),
     ("S  L", "save to and restore from a snapshot file"),
     ("[  ]", "previous and next VM or hart"),
-    ("1 .. 9  B T I W", "show and focus a pane"),
     ("Tab  Shift-Tab", "next and previous pane"),
     ("z", "the focused pane alone, and back"),
     ("arrows  PgUp  PgDn", "move in the focused pane; Enter opens or selects"),
@@ -85,7 +84,8 @@ class HelpScreen(ModalScreen[None]):
         focused = [pane for pane in self._pane_types if self._focused_name == pane.NAME]
         for pane in focused:
             table(f"{pane.TITLE} (this pane)", [("", pane.HELP)], 0)
-        table("Keys", KEYS, 20)
+        letters = " ".join(pane.KEY for pane in self._pane_types if not pane.KEY.isdigit())
+        table("Keys", [*KEYS, (f"1 .. 9  {letters}", "show and focus a pane")], 20)
         table("Marks", MARKS, 20)
         table(
             "Panes", [(f"{pane.KEY} {pane.TITLE}", pane.HELP) for pane in self._pane_types if pane not in focused], 18

@@ -7,11 +7,11 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from textual import events
 from textual.app import App, ComposeResult
@@ -46,6 +46,8 @@ from rvtui.session import Session
 from rvtui.subjects import Subject, subjects
 from rvtui.terminal import GuestTerminal
 from rvtui.theme import THEMES, Paint
+
+T = TypeVar("T")
 
 FRAME_SECONDS = 0.05
 TYPING_SECONDS = 1.0
@@ -479,7 +481,24 @@ class Application(App[int]):
     def seek_in_map(self, address: int) -> None:
         self._map().seek(address)
 
+    def show_trap(self, key: tuple[object, ...]) -> None:
+        pane = self._panes["traps"]
+        assert isinstance(pane, TrapsPane)
+        self._show("traps").focus()
+        pane.hold(key)
+
     # Commands.
+
+    def when_done(self, future: Future[T], then: Callable[[T], None]) -> None:
+        """Have its result on this thread, or tell what went wrong."""
+
+        def go_on() -> None:
+            if (error := future.exception()) is not None:
+                self.say(str(error), error=True)
+            else:
+                then(future.result())
+
+        future.add_done_callback(lambda _: self.post_message(self.Asked(go_on)))
 
     def say(self, text: str, *, error: bool = False) -> None:
         self._keys.say(text, error=error)

@@ -50,6 +50,7 @@ URGENT_SECONDS = 0.008
 CONSOLE_PENDING = 128 << 10
 """Bytes of unseen console output at which the machine waits for the application to catch up."""
 STEP_SECONDS = 2.0
+STOOD = 200
 OLD_OUTPUT = 64 << 10
 """Bytes of what a console printed earlier that are shown again after a restore."""
 
@@ -131,6 +132,8 @@ class Session:
         """A machine that waits for input, with no timer set, stops."""
         self.stops = 0
         """How often it has come to a stand."""
+        self.stood: tuple[tuple[int, str], ...] = ()
+        """Where it last did, other than by steps: the clock, and why."""
         self.limit = limit
         """Where the machine stands still, by its `executed`."""
         self.debugger: Debugger | None = None
@@ -391,6 +394,7 @@ class Session:
             self._finished = False
             self._rate_base = (0.0, 0)
             self._halt("restored")
+            self.stood = ()
 
         return self.call(change)
 
@@ -525,6 +529,9 @@ class Session:
     def _halt(self, reason: str, exit: Exit | None = None) -> None:
         self._reason = reason
         self.stops += 1
+        if reason:
+            clock = self.machine.clock if exit is None else self.machine.harts[exit.hart].clock
+            self.stood = (*self.stood[1 - STOOD :], (clock, reason))
         self.exit = exit
         self._running = False
         self._drop_goal()

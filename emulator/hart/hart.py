@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from emulator.errors import ConfigurationError, StateError, TranslationError
 from emulator.isa import MAX, Isa, csrs
@@ -261,15 +261,18 @@ class EventKind(IntEnum):
     HGATP = 6
 
 
-@dataclass(frozen=True)
-class Event:
-    """An entry of the hart's ring of the last 1024 events, stamped with its clock."""
+class Event(NamedTuple):
+    """An entry of the hart's ring of the last 1024 events, stamped with its clock.
+
+    `value`: of a trap xtval, of a fence rs1, of a write of hgatp that; of a wait the clock until which it slept, 0
+    where it has not slept yet. `cause`: of a trap or interrupt as in xcause, of a return a `Move`.
+    """
 
     clock: int
     kind: EventKind
     pc: int
     value: int
-    cause: int  # of a return: a Move
+    cause: int
     from_mode: Mode
     to_mode: Mode
     vmid: int  # in hgatp then
@@ -440,8 +443,8 @@ class ExitCount:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a hart did in stretches of its clock of 1 << `shift` instructions, from number `first` on: each value here has
-    one number for each.
+    """What a hart did in stretches of its clock of 1 << `shift` instructions, from number `first` on: each value here
+    has one number for each.
 
     Where 1 << `resolution`, the length of what was counted together, is more than that, the numbers are of all of it.
     """
@@ -552,6 +555,8 @@ _TRAP: Final = struct.Struct("=16QH2BL")
 """hart_trap."""
 _EVENT: Final = struct.Struct("=3Q2H4B")
 """hart_event."""
+_KINDS: Final = (EventKind.TRAP, *EventKind)
+_MODES: Final = tuple(Mode)
 _ROWS: Final = int(lib.HISTORY_ROWS)
 _NUMBERS: Final = int(ffi.sizeof("history_row")) // 8
 
@@ -717,23 +722,34 @@ class Hart:
 
     def events(self, most: int = 64) -> list[Event]:
         """The last events, oldest first; at most 1024 are kept."""
-        total = int(self._h.events)
-        first = max(0, total - min(most, 1024))
-        ring = list(_EVENT.iter_unpack(ffi.buffer(self._h.ring)))
-        known = [(int(g.hgatp), int(g.since)) if g.entries else (0, WORD) for g in self._h.guests]
+        return self.events_between(0, WORD)[-most:] if most > 0 else []
+
+    def events_between(self, start: int, end: int) -> list[Event]:
+        """Those of the last 1024 events whose clock is in [start, end), oldest first."""
+        h = self._h
+        at = int(h.events) & 1023 if h.events > 1024 else 0
+        ring = list(_EVENT.iter_unpack(ffi.buffer(h.ring)))
+        ring = (ring[at:] + ring[:at])[: int(h.events)]
+        known = [(int(g.hgatp), int(g.since)) if g.entries else (0, WORD) for g in h.guests]
         entries = []
-        for i in range(first, total):
-            clock, pc, value, cause, vmid, kind, was, now, place = ring[i & 1023]
-            hgatp, since = known[place]
-            there = (was >= Mode.VS or now >= Mode.VS) and clock + 1 >= since
-            entries.append(Event(
-                clock, EventKind(kind), pc, value, cause, Mode(was), Mode(now), vmid, hgatp if there else None,
-            ))  # fmt: skip
+        for clock, pc, value, cause, vmid, kind, was, now, place in ring:
+            if start <= clock < end:
+                hgatp, since = known[place]
+                there = (was >= 3 or now >= 3) and clock + 1 >= since
+                entries.append(Event(
+                    clock, _KINDS[kind], pc, value, cause, _MODES[was], _MODES[now], vmid, hgatp if there else None,
+                ))  # fmt: skip
         return entries
 
+    @property
+    def events_from(self) -> int:
+        """The clock from which on all events are known."""
+        h = self._h
+        return int(h.ring[h.events & 1023].clock) if h.events > 1024 else 0
+
     def survey(self, first: int, cells: int, shift: int) -> Survey:
-        """What the hart did, by stretches of its clock of 1 << shift instructions (shift 0 to 62): `cells` of them, from
-        number `first` on. ConfigurationError where that cannot be."""
+        """What the hart did, by stretches of its clock of 1 << shift instructions (shift 0 to 62): `cells` of them,
+        from number `first` on. ConfigurationError where that cannot be."""
         if not (0 <= shift <= 62 and 0 <= first < 1 << 63 and 0 < cells <= 1 << 16):
             raise ConfigurationError(f"no survey of {cells} stretches of 2^{shift} instructions from number {first} on")
         h = self._h

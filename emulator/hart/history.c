@@ -65,6 +65,8 @@ void history_sleep(core *c, u64 until) {
         history_stand(c, clock);
     }
     c->row->asleep += until - clock;
+    hart_event *last = &c->h.ring[(c->h.events - 1) & 1023];
+    if (c->h.waiting && last->kind == EVENT_WFI) last->value = until;
 }
 
 void history_clear(hart_history *past) {

@@ -85,7 +85,7 @@ enum event_kind {
     EVENT_INTERRUPT = 2,   /* interrupt: cause, pc */
     EVENT_RETURN = 3,      /* xRET, or the caller has set the mode: pc = where to */
     EVENT_FENCE = 4,       /* SFENCE/HFENCE/SINVAL/HINVAL: value = rs1 */
-    EVENT_WFI = 5,         /* the hart begins to wait */
+    EVENT_WFI = 5,         /* the hart begins to wait: value = the clock until which it has slept, 0 not yet */
     EVENT_HGATP = 6        /* hgatp written: value = new hgatp */
 };
 

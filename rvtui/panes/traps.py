@@ -100,7 +100,7 @@ class TrapsPane(Pane):
         " rule of the manual. In a tall pane that of the selected trap stands below. f shows faults only (accesses that"
         " failed, illegal instructions), o only what is looked at. w walks the address that failed, with its access and"
         " mode; where the selected trap is none, that of the last fault. t takes the last trap back, so that its"
-        " instruction is tried again."
+        " instruction is tried again. b stops at traps like it from now on, and b again no more."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f", "faults", "faults only, or all", show=False),
@@ -131,6 +131,13 @@ class TrapsPane(Pane):
             if found is not None:
                 return (*found, entry.guest)
         return None
+
+    def stop_line(self) -> str:
+        if (entry := self.selected) is None:
+            return ""
+        trap = entry.trap
+        cause = f"interrupt {trap.cause}" if trap.interrupt else str(trap.cause)
+        return f"trap {cause} from {trap.from_mode.name} to {trap.to_mode.name} in {entry.owner or 'any'}"
 
     def draw(self, view: View) -> list[Line] | None:
         entries = view.get("traps")

@@ -208,7 +208,8 @@ class GStagePane(Pane):
         return f"gwalk {self.selected:#x}" if self.selected is not None else ""
 
     def stop_line(self) -> str:
-        return f"awatch gpa:{self.selected:#x} for 4096" if self.selected is not None else ""
+        row = self._rows_of[self.cursor] if self.cursor < len(self._rows_of) else None
+        return f"awatch gpa:{row.gpa:#x} for {row.bytes * row.pages}" if isinstance(row, Node) else ""
 
     def draw(self, view: View) -> list[Line] | None:
         trees = view.get("gstage")

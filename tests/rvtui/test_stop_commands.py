@@ -528,6 +528,7 @@ async def test_b_stops_for_what_is_under_the_cursor_and_again_no_more() -> None:
         assert await toggled("b") == "csr hgatp write in ticker"
         await gone()
         await desk.press("6", "home")
-        await desk.press(*["down"] * next(at for at, row in enumerate(desk.lines("gstage")) if "spans" not in row and "→" in row))
+        leaf = next(at for at, row in enumerate(desk.lines("gstage")) if "spans" not in row and "→" in row)
+        await desk.press(*["down"] * leaf)
         assert (await toggled("b")).startswith("awatch gpa:0x80000000 for 12288")
         await gone()

@@ -96,26 +96,32 @@ def whole(clock: int, cells: int) -> int:
     return max(0, (clock // cells).bit_length())
 
 
-def stretches(hart: Hart, start: int, end: int) -> Iterator[Stretch]:
-    """What the last events tell of [start, end), in order and without gaps from `hart.events_from` on."""
+def stretches(hart: Hart, events: list[Event], start: int, end: int) -> Iterator[Stretch]:
+    """What `events`, all those in [start, end) and the last before, tell of it: in order and without gaps from
+    `hart.events_from` on."""
     now = min(hart.clock, end)
     played = hart.host_modes
-    events = hart.events_between(0, end)
-    at, mode, guest, slept = hart.events_from, hart.mode, None, 0
+    at, mode, guest, slept = start, hart.mode, None, 0
     if events:
         mode, guest = events[0].from_mode, events[0].guest
-    for event in (*events, None):
-        until = now if event is None else event.clock
-        for first, last, asleep in ((at, min(slept, until), True), (max(at, min(slept, until)), until, mode in played)):
-            if max(first, start) < min(last, end):
-                yield Stretch(max(first, start), min(last, end), mode, guest, asleep)
-        if event is None:
-            break
+    for event in events:
+        until = event.clock
+        if at < slept < until:
+            yield Stretch(at, slept, mode, guest, True)
+            at = slept
+        if at < until:
+            yield Stretch(at, until, mode, guest, mode in played or until <= slept)
         # The instruction that ends here is the old mode's.
-        if start <= event.clock < min(event.behind, end):
-            yield Stretch(event.clock, event.behind, event.from_mode, event.guest, False)
-        at, mode, guest = event.behind, event.to_mode, event.guest if event.to_mode.virtual else None
+        behind = event.behind
+        if start <= until < behind <= end:
+            yield Stretch(until, behind, event.from_mode, event.guest, False)
+        at, mode, guest = max(start, behind), event.to_mode, event.guest if event.to_mode.virtual else None
         slept = event.value if event.kind is EventKind.WFI else 0
+    if at < min(slept, now):
+        yield Stretch(at, min(slept, now), mode, guest, True)
+        at = slept
+    if at < now:
+        yield Stretch(at, now, mode, guest, mode in played)
 
 
 def read(hart: Hart, first: int, cells: int, shift: int) -> Picture:
@@ -166,12 +172,15 @@ class _Drawing:
         start, end = (first + self.exact) << shift, (first + cells) << shift
         for row in (*self.retired.values(), self.asleep, *self.events.values(), *self._numbers()):
             row[self.exact :] = [0] * (cells - self.exact)
-        for stretch in stretches(hart, start, end):
+        events = hart.events_between(start, end, before=True)
+        for stretch in stretches(hart, events, start, end):
             target = self.asleep if stretch.asleep else self._row(stretch)
             for cell in range(stretch.start >> shift, ((stretch.end - 1) >> shift) + 1):
                 low, high = cell << shift, (cell + 1) << shift
                 target[cell - first] += min(high, stretch.end) - max(low, stretch.start)
-        for event in hart.events_between(start, end):
+        for event in events:
+            if event.clock < start:
+                continue
             cell = (event.clock >> shift) - first
             self.events[event.kind][cell] += 1
             if event.exit and event.kind is not EventKind.RETURN and event.guest is not None:

@@ -484,8 +484,8 @@ class Application(App[int]):
     def show_trap(self, key: tuple[object, ...]) -> None:
         pane = self._panes["traps"]
         assert isinstance(pane, TrapsPane)
-        self._show("traps").focus()
         pane.hold(key)
+        self._show("traps").focus()
 
     # Commands.
 

@@ -246,7 +246,7 @@ def heading(timeline: Timeline) -> Line:
         (f" of {picture.clock:,}" if end < picture.clock or picture.first else "", "dim"),
     ]
     if picture.exact:
-        spans.append((f"  {_COARSE} known by {1 << picture.resolution:,}", "warn"))
+        spans.append((f"  {_COARSE} known by stretches of {1 << picture.resolution:,}", "warn"))
     return tuple(spans)
 
 

@@ -132,8 +132,7 @@ class Session:
         """A machine that waits for input, with no timer set, stops."""
         self.stops = 0
         """How often it has come to a stand."""
-        self.stood: tuple[tuple[int, str], ...] = ()
-        """Where it last did, other than by steps: the clock, and why."""
+        self._stood: tuple[tuple[int, int, str], ...] = ()
         self.limit = limit
         """Where the machine stands still, by its `executed`."""
         self.debugger: Debugger | None = None
@@ -295,6 +294,11 @@ class Session:
         return self._reason
 
     @property
+    def stood(self) -> tuple[tuple[int, str], ...]:
+        """Where it last came to a stand since the machine was reset, other than by steps: the clock, and why."""
+        return tuple((clock, reason) for resets, clock, reason in self._stood if resets == self.machine.resets)
+
+    @property
     def finished(self) -> bool:
         """The machine cannot go on."""
         return self._finished
@@ -404,7 +408,7 @@ class Session:
             self._finished = False
             self._rate_base = (0.0, 0)
             self._halt("restored")
-            self.stood = ()
+            self._stood = ()
 
         return self.call(change)
 
@@ -541,7 +545,7 @@ class Session:
         self.stops += 1
         if reason:
             clock = self.machine.clock if exit is None else self.machine.harts[exit.hart].clock
-            self.stood = (*self.stood[1 - STOOD :], (clock, reason))
+            self._stood = (*self._stood[1 - STOOD :], (self.machine.resets, clock, reason))
         self.exit = exit
         self._running = False
         self._drop_goal()

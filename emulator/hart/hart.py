@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -724,21 +725,22 @@ class Hart:
         """The last events, oldest first; at most 1024 are kept."""
         return self.events_between(0, WORD)[-most:] if most > 0 else []
 
-    def events_between(self, start: int, end: int) -> list[Event]:
-        """Those of the last 1024 events whose clock is in [start, end), oldest first."""
+    def events_between(self, start: int, end: int, *, before: bool = False) -> list[Event]:
+        """Those of the last 1024 events whose clock is in [start, end), oldest first; and the last one `before`."""
         h = self._h
         at = int(h.events) & 1023 if h.events > 1024 else 0
         ring = list(_EVENT.iter_unpack(ffi.buffer(h.ring)))
         ring = (ring[at:] + ring[:at])[: int(h.events)]
+        clocks = [row[0] for row in ring]
+        first = max(0, bisect_left(clocks, start) - before)
         known = [(int(g.hgatp), int(g.since)) if g.entries else (0, WORD) for g in h.guests]
         entries = []
-        for clock, pc, value, cause, vmid, kind, was, now, place in ring:
-            if start <= clock < end:
-                hgatp, since = known[place]
-                there = (was >= 3 or now >= 3) and clock + 1 >= since
-                entries.append(Event(
-                    clock, _KINDS[kind], pc, value, cause, _MODES[was], _MODES[now], vmid, hgatp if there else None,
-                ))  # fmt: skip
+        for clock, pc, value, cause, vmid, kind, was, now, place in ring[first : bisect_left(clocks, end)]:
+            hgatp, since = known[place]
+            there = (was >= 3 or now >= 3) and clock + 1 >= since
+            entries.append(
+                Event(clock, _KINDS[kind], pc, value, cause, _MODES[was], _MODES[now], vmid, hgatp if there else None)
+            )
         return entries
 
     @property

@@ -105,7 +105,7 @@ class TimelinePane(Pane):
 
     def _state(self) -> list[str]:
         follows = "follows the end" if self._first is None else ""
-        return [text for text in (follows, f". , {self._kind or 'any event'}") if text]
+        return [text for text in (follows, f"finds {self._kind or 'any event'}") if text]
 
     def _want(self) -> None:
         self.application.resubscribe(self)

@@ -132,9 +132,11 @@ class TrapsPane(Pane):
 
     def hold(self, key: tuple[object, ...]) -> None:
         """Open the traps that are alike, and go there."""
+        self._faults = self._own = False
         self._opened.add(key)
         self._held = key, 0
-        self.redraw()
+        if self.display:  # else a view that has them is to come
+            self.redraw()
 
     def walk(self) -> tuple[int, Access, Mode, Subject | None] | None:
         """(address, access, mode, guest) of the selected trap, where an access failed; else of the last fault."""

@@ -244,6 +244,8 @@ async def test_stops_of_the_user_are_marked() -> None:
         await desk.press("s")
         await desk.settled()
         assert len(desk.session.stood) == 1, "steps are none"
+        desk.machine.resets += 1
+        assert not desk.session.stood, "its clock is another"
 
 
 async def test_only_what_changed_is_drawn_again() -> None:

@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from emulator.hart.hart import Event, EventKind, Hart, Mode, Survey
+from emulator.hart.hart import Event, EventKind, EventRow, Hart, Mode, Move, Survey
 from emulator.worlds import identity
 
+_MODES: Final = tuple(Mode)
+_KINDS: Final = (EventKind.TRAP, *EventKind)
+_RETURN, _WFI, _SET, _VS = int(EventKind.RETURN), int(EventKind.WFI), int(Move.SET), int(Mode.VS)
 MOST: Final = 4096
 """Cells of one picture."""
 
@@ -96,27 +99,26 @@ def whole(clock: int, cells: int) -> int:
     return max(0, (clock // cells).bit_length())
 
 
-def stretches(hart: Hart, events: list[Event], start: int, end: int) -> Iterator[Stretch]:
+def stretches(hart: Hart, events: list[EventRow], start: int, end: int) -> Iterator[Stretch]:
     """What `events`, all those in [start, end) and the last before, tell of it: in order and without gaps from
     `hart.events_from` on."""
     now = min(hart.clock, end)
     played = hart.host_modes
     at, mode, guest, slept = start, hart.mode, None, 0
     if events:
-        mode, guest = events[0].from_mode, events[0].guest
-    for event in events:
-        until = event.clock
+        mode, guest = _MODES[events[0][6]], events[0][8]
+    for until, _, value, cause, _, kind, was, become, of in events:
         if at < slept < until:
             yield Stretch(at, slept, mode, guest, True)
             at = slept
         if at < until:
             yield Stretch(at, until, mode, guest, mode in played or until <= slept)
         # The instruction that ends here is the old mode's.
-        behind = event.behind
+        behind = until + (kind >= _RETURN and cause != _SET)
         if start <= until < behind <= end:
-            yield Stretch(until, behind, event.from_mode, event.guest, False)
-        at, mode, guest = max(start, behind), event.to_mode, event.guest if event.to_mode.virtual else None
-        slept = event.value if event.kind is EventKind.WFI else 0
+            yield Stretch(until, behind, _MODES[was], of, False)
+        at, mode, guest = max(start, behind), _MODES[become], of if become >= _VS else None
+        slept = value if kind == _WFI else 0
     if at < min(slept, now):
         yield Stretch(at, min(slept, now), mode, guest, True)
         at = slept
@@ -170,33 +172,35 @@ class _Drawing:
         shift, first = self.survey.shift, self.survey.first
         cells = len(self.asleep)
         start, end = (first + self.exact) << shift, (first + cells) << shift
-        for row in (*self.retired.values(), self.asleep, *self.events.values(), *self._numbers()):
-            row[self.exact :] = [0] * (cells - self.exact)
-        events = hart.events_between(start, end, before=True)
-        for stretch in stretches(hart, events, start, end):
-            target = self.asleep if stretch.asleep else self._row(stretch)
-            for cell in range(stretch.start >> shift, ((stretch.end - 1) >> shift) + 1):
-                low, high = cell << shift, (cell + 1) << shift
-                target[cell - first] += min(high, stretch.end) - max(low, stretch.start)
-        for event in events:
-            if event.clock < start:
+        for numbers in (*self.retired.values(), self.asleep, *self.events.values(), *self._numbers()):
+            numbers[self.exact :] = [0] * (cells - self.exact)
+        events = hart.event_rows(start, end, before=True)
+        rows: dict[tuple[Mode, int | None, bool], list[int]] = {}
+        for at, until, mode, guest, asleep in stretches(hart, events, start, end):
+            if (row := rows.get((mode, guest, asleep))) is None:
+                row = rows[mode, guest, asleep] = self.asleep if asleep else self._row(mode, guest)
+            if at >> shift == (until - 1) >> shift:
+                row[(at >> shift) - first] += until - at
                 continue
-            cell = (event.clock >> shift) - first
-            self.events[event.kind][cell] += 1
-            if event.exit and event.kind is not EventKind.RETURN and event.guest is not None:
-                self.rows[identity(event.guest)][3][cell] += 1
+            for cell in range(at >> shift, ((until - 1) >> shift) + 1):
+                row[cell - first] += min((cell + 1) << shift, until) - max(cell << shift, at)
+        for clock, _, _, _, _, kind, was, become, of in events:
+            if clock >= start:
+                self.events[_KINDS[kind]][(clock >> shift) - first] += 1
+                if was >= _VS > become and kind != _RETURN and of is not None:
+                    self.rows[identity(of)][3][(clock >> shift) - first] += 1
 
     def _numbers(self) -> Iterator[list[int]]:
         for _, vs, vu, exits in self.rows.values():
             yield from (vs, vu, exits)
 
-    def _row(self, stretch: Stretch) -> list[int]:
-        if not stretch.mode.virtual:
-            return self.retired[stretch.mode]
-        found = self.rows.get(identity(stretch.guest)) if stretch.guest is not None else None
+    def _row(self, mode: Mode, guest: int | None) -> list[int]:
+        if not mode.virtual:
+            return self.retired[mode]
+        found = self.rows.get(identity(guest)) if guest is not None else None
         if found is None:  # a guest that gave way to others
             return [0] * len(self.asleep)
-        return found[1] if stretch.mode is Mode.VS else found[2]
+        return found[1] if mode is Mode.VS else found[2]
 
 
 KINDS: Final[Mapping[str, Callable[[Event], bool]]] = {

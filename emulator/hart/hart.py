@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from emulator.errors import ConfigurationError, StateError, TranslationError
 from emulator.isa import MAX, Isa, csrs
@@ -262,7 +262,8 @@ class EventKind(IntEnum):
     HGATP = 6
 
 
-class Event(NamedTuple):
+@dataclass(frozen=True)
+class Event:
     """An entry of the hart's ring of the last 1024 events, stamped with its clock.
 
     `value`: of a trap xtval, of a fence rs1, of a write of hgatp that; of a wait the clock until which it slept, 0
@@ -323,6 +324,10 @@ class Event(NamedTuple):
                 return "wait for interrupt"
             case _:
                 return f"hgatp = {self.value:#x}"
+
+
+EventRow = tuple[int, int, int, int, int, int, int, int, int | None]
+"""clock, pc, value, cause, vmid, kind, from_mode, to_mode, guest of an `Event`."""
 
 
 class Move(IntEnum):
@@ -725,8 +730,15 @@ class Hart:
         """The last events, oldest first; at most 1024 are kept."""
         return self.events_between(0, WORD)[-most:] if most > 0 else []
 
-    def events_between(self, start: int, end: int, *, before: bool = False) -> list[Event]:
-        """Those of the last 1024 events whose clock is in [start, end), oldest first; and the last one `before`."""
+    def events_between(self, start: int, end: int) -> list[Event]:
+        """Those of the last 1024 events whose clock is in [start, end), oldest first."""
+        return [
+            Event(clock, _KINDS[kind], pc, value, cause, _MODES[was], _MODES[now], vmid, guest)
+            for clock, pc, value, cause, vmid, kind, was, now, guest in self.event_rows(start, end)
+        ]
+
+    def event_rows(self, start: int, end: int, *, before: bool = False) -> list[EventRow]:
+        """The same as plain numbers, for who reads many; and the last one `before`."""
         h = self._h
         at = int(h.events) & 1023 if h.events > 1024 else 0
         ring = list(_EVENT.iter_unpack(ffi.buffer(h.ring)))
@@ -734,14 +746,10 @@ class Hart:
         clocks = [row[0] for row in ring]
         first = max(0, bisect_left(clocks, start) - before)
         known = [(int(g.hgatp), int(g.since)) if g.entries else (0, WORD) for g in h.guests]
-        entries = []
-        for clock, pc, value, cause, vmid, kind, was, now, place in ring[first : bisect_left(clocks, end)]:
-            hgatp, since = known[place]
-            there = (was >= 3 or now >= 3) and clock + 1 >= since
-            entries.append(
-                Event(clock, _KINDS[kind], pc, value, cause, _MODES[was], _MODES[now], vmid, hgatp if there else None)
-            )
-        return entries
+        return [
+            (*row[:8], known[row[8]][0] if (row[6] >= 3 or row[7] >= 3) and row[0] + 1 >= known[row[8]][1] else None)
+            for row in ring[first : bisect_left(clocks, end)]
+        ]
 
     @property
     def events_from(self) -> int:

@@ -74,7 +74,7 @@ class TimelinePane(Pane):
 
     def readers(self) -> Mapping[str, tuple[Reader, float]]:
         wanted = Wanted(self._shift, self._first, self._cells, self._cursor)
-        return {"timeline": (partial(_read, wanted), 0.2)}
+        return {"timeline": (partial(_read, wanted), 0.25)}
 
     @property
     def _cells(self) -> int:

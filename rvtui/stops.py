@@ -456,7 +456,7 @@ def condition_of(text: str, home: str) -> Condition:
     """What says whether an expression, over the hart that was stopped, is not 0."""
 
     def holds(machine: Machine, hit: Hit) -> bool:
-        return evaluate(text, _hit_resolver(machine, hit, home)) != 0
+        return evaluate(text, _hit_resolver(machine, hit, home), _hit_memory(machine, hit)) != 0
 
     return holds
 
@@ -488,6 +488,12 @@ def _hit_resolver(machine: Machine, hit: Hit, home: str) -> Callable[[str], int 
         return names.find(plain)
 
     return resolve
+
+
+def _hit_memory(machine: Machine, hit: Hit) -> Callable[[int], int]:
+    """What * means in a condition: as the hart that was stopped would load it."""
+    hart = machine.harts[hit.hart]
+    return lambda at: int.from_bytes(hart.read_virtual(at, 8), "little")
 
 
 # --- to words ---
@@ -712,7 +718,7 @@ class Book:
         hart = self.machine.harts[0]
         hit = Hit(Stop(what), 0, hart.pc, hart.mode)
         try:
-            evaluate(text, _hit_resolver(self.machine, hit, home))
+            evaluate(text, _hit_resolver(self.machine, hit, home), lambda at: 1)
         except ExpressionError as error:
             if not str(error).startswith("division by zero"):
                 raise

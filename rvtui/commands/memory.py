@@ -156,7 +156,7 @@ def _write(context: Context, form: str, address: str, values: str) -> str:
     else:
         data = b"".join(_value(context, word, size).to_bytes(size, "little") for word in _words(values))
     place.write(data)
-    return f"{len(data)} bytes written at {label(context, place, place.address)}"
+    return f"{len(data)} byte{'s' * (len(data) != 1)} written at {label(context, place, place.address)}"
 
 
 def _words(text: str) -> list[str]:

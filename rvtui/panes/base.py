@@ -104,6 +104,10 @@ class Pane(Widget, can_focus=True):
         """The command that walks the address under the cursor; "": there is none."""
         return ""
 
+    def place_here(self) -> str:
+        """The address under the cursor as `memory` takes it; "": there is none."""
+        return ""
+
     # Drawing.
 
     def show(self, view: View) -> None:

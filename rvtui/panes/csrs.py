@@ -84,6 +84,9 @@ class CsrsPane(Pane):
         """The register under the cursor, or ""."""
         return self._rows_of[self.cursor].name if self.cursor < len(self._rows_of) else ""
 
+    def place_here(self) -> str:
+        return self.selected
+
     def draw(self, view: View) -> list[Line] | None:
         now = view.get("csrs")
         if not isinstance(now, CsrValues):

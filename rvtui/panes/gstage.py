@@ -206,6 +206,9 @@ class GStagePane(Pane):
     def walk_command(self) -> str:
         return f"gwalk {self.selected:#x}" if self.selected is not None else ""
 
+    def place_here(self) -> str:
+        return f"gpa:{self.selected:#x}" if self.selected is not None else ""
+
     def draw(self, view: View) -> list[Line] | None:
         trees = view.get("gstage")
         if not isinstance(trees, tuple):

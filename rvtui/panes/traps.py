@@ -107,6 +107,10 @@ class TrapsPane(Pane):
         found = traps.access_of(entry.trap) if entry is not None else None
         return None if entry is None or found is None else (*found, entry.guest)
 
+    def place_here(self) -> str:
+        walk = self.walk()
+        return f"{walk[0]:#x}" if walk is not None else ""
+
     def draw(self, view: View) -> list[Line] | None:
         entries = view.get("traps")
         if not isinstance(entries, tuple):

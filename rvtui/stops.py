@@ -49,6 +49,7 @@ from rvtui.text import clean
 
 FORMAT: Final = 1
 MOST_KEPT, LONGEST_LINE, LARGEST_FILE = 512, 1000, 1 << 20
+MOST_SHOWN: Final = 64
 SPACES: Final = {"va": Space.VIRTUAL, "gpa": Space.GUEST, "pa": Space.PHYSICAL}
 WATCHES: Final = {"watch": WRITE, "rwatch": READ, "awatch": READ | WRITE}
 ACCESSES: Final = {"write": WRITE, "read": READ, "access": READ | WRITE}
@@ -96,6 +97,15 @@ class Note:
     """The VM whose symbols names are looked up in; "": the machine's."""
     trouble: str = ""
     """Why it waits: what its names mean is not known here."""
+
+
+@dataclass(frozen=True)
+class Display:
+    """An expression that is shown at each stop, in a /FORMAT."""
+
+    number: int
+    form: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -683,10 +693,14 @@ def marks(machine: Machine, subject: Subject) -> dict[int, str]:
 
 
 class Book:
-    """The stops that the user set, of the machine that a session runs now. On the session's worker only."""
+    """The stops that the user set, of the machine that a session runs now, and the expressions that are shown at them.
+    On the session's worker only."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        self.displays: tuple[Display, ...] = ()
+        """Ascending by number."""
+        self._shown = 0
         self._file: Path | None = None
         self._broken = False
         machine.stops.renewed = self._resolve
@@ -777,6 +791,25 @@ class Book:
                 stop = next(each for each in reversed(self.stops) if each.what is not None)
                 stop.what, stop.note.trouble = None, str(error)
 
+    # --- expressions that are shown ---
+
+    def show(self, form: str, text: str) -> Display:
+        """StopError where there are too many."""
+        if len(self.displays) >= MOST_SHOWN:
+            raise StopError(f"{MOST_SHOWN} expressions are shown already: undisplay some")
+        if len(text) > LONGEST_LINE:
+            raise StopError(f"expression of {len(text):,} characters: at most {LONGEST_LINE:,}")
+        self._shown += 1
+        display = Display(self._shown, form, text)
+        self.displays = (*self.displays, display)
+        self.changed()
+        return display
+
+    def hide(self, numbers: Iterable[int]) -> None:
+        gone = set(numbers)
+        self.displays = tuple(each for each in self.displays if each.number not in gone)
+        self.changed()
+
     # --- the file ---
 
     def open(self, folder: Path | None = None) -> None:
@@ -788,7 +821,7 @@ class Book:
             return
         self._file = folder / "stops" / f"{key}.json"
         try:
-            entries = _read(self._file)
+            entries, displays = _read(self._file)
         except FileNotFoundError:
             return
         except (OSError, ValueError, RecursionError) as error:
@@ -800,6 +833,8 @@ class Book:
             stop = Stop(None, enabled=enabled, ignore=ignore, note=Note(text, condition, home))
             stop.condition = condition_of(condition, home) if condition else None
             self.machine.stops.add(stop)
+        self.displays = tuple(Display(number, *each) for number, each in enumerate(displays, self._shown + 1))
+        self._shown += len(displays)
         self._resolve()
 
     def changed(self) -> None:
@@ -814,13 +849,14 @@ class Book:
             }
             for stop in kept
         ]  # fmt: skip
+        displays = [{"form": each.form, "text": each.text} for each in self.displays]
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             if self._broken and self._file.exists():
                 os.replace(self._file, self._aside(self._file))
             self._broken = False
-            if entries:
-                data = json.dumps({"format": FORMAT, "stops": entries}, indent=1)
+            if entries or displays:
+                data = json.dumps({"format": FORMAT, "stops": entries, "displays": displays}, indent=1)
                 write_file(str(self._file), data.encode())
             else:
                 self._file.unlink(missing_ok=True)
@@ -833,8 +869,9 @@ class Book:
         return next(each for n in range(1, 10_000) if not (each := path.with_suffix(f".broken-{n}")).exists())
 
 
-def _read(path: Path) -> list[tuple[str, str, str, bool, int]]:
-    """What the file of a program holds. OSError, or ValueError that says what is wrong."""
+def _read(path: Path) -> tuple[list[tuple[str, str, str, bool, int]], list[tuple[str, str]]]:
+    """What the file of a program holds, stops and expressions; older ones have none of these. OSError, or ValueError
+    that says what is wrong."""
     with path.open("rb") as file:
         data = file.read(LARGEST_FILE + 1)
     if len(data) > LARGEST_FILE:
@@ -857,7 +894,18 @@ def _read(path: Path) -> list[tuple[str, str, str, bool, int]]:
                 found.append((text, condition, home, enabled, int(ignore)))
             case _:
                 raise ValueError(f"stop {len(found) + 1} in it is damaged")
-    return found
+    shown = []
+    match whole.get("displays", []):
+        case list(displays) if len(displays) <= MOST_SHOWN:
+            for entry in displays:
+                match entry:
+                    case {"form": str(form), "text": str(text)} if len(form) <= 20 and len(text) <= LONGEST_LINE:
+                        shown.append((form, text))
+                    case _:
+                        raise ValueError(f"expression {len(shown) + 1} in it is damaged")
+        case _:
+            raise ValueError("its expressions are no list")
+    return found, shown
 
 
 def program_key(machine: Machine) -> str | None:

@@ -46,6 +46,11 @@ def _examine(context: Context, form: str, address: str = "") -> Report:
     return _look(context, form, address, "va")
 
 
+def examine(context: Context, form: str, address: str) -> Report:
+    """As `x` does. CommandError, TranslationError."""
+    return _look(context, form, address, "va")
+
+
 @command(
     "xp",
     "examine physical memory of the machine, as QEMU does",

@@ -19,6 +19,7 @@ from rvtui.commands.values import place_of
 from rvtui.hexview import Part, parts, rights, text_of, way
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
+from rvtui.since import Since
 from rvtui.spaces import Place
 from rvtui.stops import set_in
 from rvtui.subjects import WORD, Subject, selected_vcpu, subject_name, symbols_of
@@ -30,8 +31,6 @@ _LETTERS: Final = {1: "b", 2: "h", 4: "w", 8: "g"}
 POINTER: Final = 8
 _BLOCK: Final = 8
 """Bytes whose former content is kept together; rows begin at multiples of it."""
-KEPT: Final = 1 << 16
-"""Blocks of which the former content is kept."""
 HISTORY: Final = 100
 
 
@@ -166,11 +165,7 @@ class MemoryPane(Pane):
         self._virtual: tuple[int, int] | None = None
         """A physical address and the virtual one that led to it."""
         self._wanted: object = None
-        self._before: dict[int, bytes] = {}
-        self._stood: dict[int, bytes] = {}
-        self._moving = False
-        self._executed = -1
-        self._of: object = None
+        self._since: Since[int, bytes] = Since()
 
     # Reading.
 
@@ -237,7 +232,8 @@ class MemoryPane(Pane):
             self._again()
         elif self._wanted != (self.look, self._base, self._offset, self._per(), max(1, self.rows - self._head)):
             self._again()
-        self._compare(view, seen)
+        of = (id(self.application.session.machine), seen.place.subject, seen.place.space)
+        self._since.see(view, of, _blocks(seen))
         self._entitle(seen)
         per = self._per()
         lines = self._head_lines(seen)[: self._head]
@@ -254,24 +250,9 @@ class MemoryPane(Pane):
     def _top(self) -> int:
         return ((self._base or 0) & -self._per()) + self._offset & WORD
 
-    def _compare(self, view: View, seen: Seen) -> None:
-        """Keep what the window holds, and what it held when the machine last stood."""
-        of = (id(self.application.session.machine), seen.place.subject, seen.place.space)
-        if of != self._of or len(self._stood) > KEPT:
-            self._of, self._before, self._stood, self._moving = of, {}, {}, False
-            self._executed = view.executed
-        if view.executed != self._executed and not self._moving:
-            self._before, self._moving = dict(self._stood), True
-        if not view.running:
-            self._executed, self._moving = view.executed, False
-        for address, block in _blocks(seen):
-            self._before.setdefault(address, block)
-            if not view.running:
-                self._stood[address] = block
-
     def changed(self, address: int, size: int = 1) -> bool:
         """Whether bytes are others than when the machine last stood. A value lies in one block."""
-        seen, before = self.seen, self._before.get(address & -_BLOCK)
+        seen, before = self.seen, self._since.before.get(address & -_BLOCK)
         data = seen.bytes(address, size) if seen is not None else None
         if before is None or data is None:
             return False

@@ -1,8 +1,8 @@
 """Address spaces of a machine and of the guests in it: which bytes an address stands for, and who has them.
 
 `va` is translated as the hart would in its present mode, by its own walker; what that mode may not touch (a user's page
-for S-mode, code for a store) a debugger may. `gpa` is what the G-stage takes: a guest's physical addresses. `pa` is the
-machine's own. Devices are none of them: reading a register may change what it says.
+for S-mode, code for a store, what PMP refuses) a debugger may. `gpa` is what the G-stage takes: a guest's physical
+addresses. `pa` is the machine's own. Devices are none of them: reading a register may change what it says.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from emulator.errors import TranslationError
 from emulator.hart import Access, Hart, Mode, Walk
-from emulator.hart.hart import WalkResult
+from emulator.hart.hart import Refused, WalkResult
 from emulator.machine import Machine
 from emulator.verdict import culprit, reason
 from rvtui.subjects import (
@@ -61,6 +61,8 @@ class Trail:
     """Why there is no memory, as a sentence with the address."""
     brief: str = ""
     """The same in a few words, without the address."""
+    note: str = ""
+    """Why the mode may not touch memory that is there: what a PMP entry says."""
 
 
 @dataclass(frozen=True)
@@ -220,33 +222,33 @@ class Place:
                 gpa = walk.guest_physical if any(step.stage for step in walk.steps) else None
                 return self._physical(walk.physical, _rest(walk), walk, gpa)
         walk = walks[0]
+        if culprit(walk) is None and walk.reached is not None:
+            gpa = walk.guest_physical if any(step.stage for step in walk.steps) else None
+            note = _brief(walk, face) if walk.refused not in (None, Refused.NO_MEMORY) else ""
+            return replace(self._physical(walk.reached, _rest(walk), walk, gpa), note=note)
         why = f"{self.spelt()} does not translate: {walk.explain.partition(': ')[2]}"
-        return Trail(self._hole(walk, face), None, walk, why=why, brief=_brief(walk, face))
-
-    def _hole(self, walk: Walk, face: Any) -> int:
-        """Bytes from the address of a walk on that fail at the same entry; fewer where that is not easily known."""
-        bad = culprit(walk)
-        if bad is None:
-            return self._refused(walk, face)
-        step = walk.steps[bad]
-        if step.result is WalkResult.RANGE and not step.stage:
-            return max(1, (1 << 64) - (1 << 12 + 9 * step.level + 8) - walk.address)
-        if step.nested is not None:
-            return _left(walk.address, 12 + 9 * step.nested)
-        if not step.stage:
-            return _left(walk.address, 12 + 9 * step.level)
-        leaf = next((each for each in reversed(walk.steps) if not each.stage), None)
-        sizes = [_left(step.input, 12 + 9 * step.level) if step.result is not WalkResult.RANGE else PAGE]
-        return min([*sizes, *([_left(walk.address, 12 + 9 * leaf.level)] if leaf is not None else [])])
-
-    def _refused(self, walk: Walk, face: Any) -> int:
-        """Of an address that PMP refuses: to the end of the page if the same entry refuses that, else a row."""
-        rest = PAGE - walk.address % PAGE
-        last = face.walk(walk.address + rest - 1, walk.access, walk.world.mode)
-        return rest if last.physical is None and last.refused == walk.refused else 16 - walk.address % 16
+        return Trail(_hole(walk), None, walk, why=why, brief=_brief(walk, face))
 
 
 _NO_MEMORY: Final = ", whose registers are no memory: `devices` shows what it holds"
+
+
+def _hole(walk: Walk) -> int:
+    """Bytes from the address of a walk on that fail at the same entry; fewer where that is not easily known."""
+    bad = culprit(walk)
+    if bad is None:
+        return PAGE - walk.address % PAGE
+    step = walk.steps[bad]
+    if step.result is WalkResult.RANGE and not step.stage:
+        return max(1, (1 << 64) - (1 << 12 + 9 * step.level + 8) - walk.address)
+    if step.nested is not None:  # the G-stage maps no part of a page: all of the table is away, but not the root's
+        whole = step.result is not WalkResult.ACCESS and step.nested < (walk.world.first >> 60) - 6
+        return _left(walk.address, 12 + 9 * (step.nested + whole))
+    if not step.stage:
+        return _left(walk.address, 12 + 9 * step.level)
+    leaf = next((each for each in reversed(walk.steps) if not each.stage), None)
+    sizes = [_left(step.input, 12 + 9 * step.level) if step.result is not WalkResult.RANGE else PAGE]
+    return min([*sizes, *([_left(walk.address, 12 + 9 * leaf.level)] if leaf is not None else [])])
 
 
 def _tried(store: bool) -> tuple[Access, ...]:
@@ -259,8 +261,11 @@ def _left(address: int, bits: int) -> int:
 
 
 def _rest(walk: Walk) -> int:
-    """Bytes from the address on to the end of its page."""
-    return _left(walk.address, walk.page_bits if walk.physical is not None and walk.page_bits else 12)
+    """Bytes from the address on to the end of its page: the smaller one of both stages, all there is where neither
+    translates."""
+    leaves = [step for step in walk.steps if step.result is WalkResult.LEAF and step.nested is None]
+    bits = walk.page_bits if walk.physical is not None else min((12 + 9 * step.level for step in leaves), default=64)
+    return _left(walk.address, bits or 12)
 
 
 def _ranges(bus: Any) -> list[tuple[int, int]]:

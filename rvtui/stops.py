@@ -44,6 +44,7 @@ from emulator.stops import (
 )
 from rvtui.expressions import ExpressionError, evaluate, register_number
 from rvtui.machines import write_file
+from rvtui.spaces import Place
 from rvtui.subjects import Subject, hart_of, inner_guests, names_of, selected_guest, selected_vcpu, virtual_machines
 from rvtui.text import clean
 
@@ -466,7 +467,7 @@ def condition_of(text: str, home: str) -> Condition:
     """What says whether an expression, over the hart that was stopped, is not 0."""
 
     def holds(machine: Machine, hit: Hit) -> bool:
-        return evaluate(text, _hit_resolver(machine, hit, home), _hit_memory(machine, hit)) != 0
+        return evaluate(text, _hit_resolver(machine, hit, home), _hit_memory(machine, hit, home)) != 0
 
     return holds
 
@@ -500,10 +501,10 @@ def _hit_resolver(machine: Machine, hit: Hit, home: str) -> Callable[[str], int 
     return resolve
 
 
-def _hit_memory(machine: Machine, hit: Hit) -> Callable[[int], int]:
-    """What * means in a condition: as the hart that was stopped would load it."""
-    hart = machine.harts[hit.hart]
-    return lambda at: int.from_bytes(hart.read_virtual(at, 8), "little")
+def _hit_memory(machine: Machine, hit: Hit, home: str) -> Callable[[int], int]:
+    """What * means in a condition: what is in memory for the hart that was stopped, or the VM."""
+    subject = subject_of(machine, home) if home else Subject(hit.hart)
+    return lambda at: int.from_bytes(Place(machine, subject, "va", at).read(8), "little")
 
 
 # --- to words ---

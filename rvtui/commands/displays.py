@@ -10,7 +10,7 @@ from typing import Any
 from emulator.errors import EmulatorError
 from rvtui.commands.formats import LETTERS, SIZES, parse_format, shown
 from rvtui.commands.memory import examine
-from rvtui.commands.registry import Argument, Candidate, CommandError, Context, Report, command, kind
+from rvtui.commands.registry import Answer, Argument, Candidate, CommandError, Context, Report, command, kind
 from rvtui.commands.values import place_of
 from rvtui.stops import Display
 from rvtui.subjects import symbols_of
@@ -108,13 +108,18 @@ def _check(form: str) -> str:
     example="display/x sp\ndisplay/2i pc\ndisplay",
     aliases=("watch-expression", "info display"),
 )
-def _display(context: Context, form: str, text: str = "") -> Report:
+def _display(context: Context, form: str, text: str = "") -> Answer:
+    if not text and context.panes:
+        context.screen.goto("watches")
+        return None
     if text:
         display = context.session.book.show(_check(form), text)
         found: tuple[Shown, ...] = (_shown(context, display),)
     else:
         found = values(context)
     lines = [line for each in found for line in each.said]
+    if context.panes and len(lines) > 1:
+        return f"{lines[0]} is shown among the watches"
     return Report(tuple(lines) or ("nothing is shown at stops: display EXPRESSION",), [each.json for each in found])
 
 
@@ -122,7 +127,7 @@ def _display(context: Context, form: str, text: str = "") -> Report:
     "undisplay",
     "no longer show expressions at stops",
     Argument("NUMBER...", "display", "as `display` lists them; without, all", True),
-    example="display sp\nundisplay 1",
+    example="display sp\nundisplay",
 )
 def _undisplay(context: Context, numbers: str = "") -> str:
     book = context.session.book

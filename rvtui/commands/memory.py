@@ -632,10 +632,10 @@ def _shown_as_text(context: Context, place: Place) -> Report:
     steps = way(place.space, place.address, trail)
     bits = [f"{name} {text}" for name, text in rights(trail.walk)]
     head = " -> ".join(f"{space} 0x{digits}" for space, digits in steps)
-    lines = [", ".join([head, *bits, *([trail.brief] if trail.brief else [])]), *dump_lines(place, 128)]
+    lines = [", ".join([head, *bits, *filter(None, (trail.brief, trail.note))]), *dump_lines(place, 128)]
     data = {
         **_whose(place), "way": {space: f"0x{digits}" for space, digits in steps}, "rights": dict(rights(trail.walk)),
-        "device": trail.device or None, "why": trail.why or None,
+        "device": trail.device or None, "why": trail.why or None, "note": trail.note or None,
     }  # fmt: skip
     return Report(tuple(lines), data)
 

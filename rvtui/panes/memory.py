@@ -58,6 +58,8 @@ class Seen:
     symbols: Symbols
     watches: tuple[Watched, ...]
     name: str
+    asked: tuple[Look, int | None]
+    """What was asked for: an answer may come when something else is wanted."""
 
     def part(self, address: int) -> Part | None:
         return next((each for each in self.parts if (address - each.address) & WORD < each.size), None)
@@ -80,7 +82,7 @@ def read_memory(context: Context, look: Look, base: int | None, offset: int, per
 
     def read(machine: Machine, subject: Subject) -> Seen:
         place = place_of(context, look.text, look.space or "va")
-        if base is not None and not look.follow:
+        if base is not None:
             place = replace(place, address=base)
         top = (place.address & -per) + offset & WORD
         length = min(rows * per, WORD + 1 - top)
@@ -88,7 +90,7 @@ def read_memory(context: Context, look: Look, base: int | None, offset: int, per
         found = tuple(parts(window, length))
         return Seen(
             place, top, length, found, symbols_of(machine, place.subject), tuple(_watches(machine, place, found)),
-            subject_name(machine, place.subject),
+            subject_name(machine, place.subject), (look, base),
         )  # fmt: skip
 
     return read
@@ -172,8 +174,12 @@ class MemoryPane(Pane):
     def readers(self) -> Mapping[str, tuple[Reader, float]]:
         per, rows = self._per(), max(1, self.rows - self._head)
         self._wanted = (self.look, self._base, self._offset, per, rows)
-        reader = read_memory(self.application.commanding, self.look, self._base, self._offset, per, rows)
+        reader = read_memory(self.application.commanding, *self._asked, self._offset, per, rows)
         return {"memory": (reader, 0.1)}
+
+    @property
+    def _asked(self) -> tuple[Look, int | None]:
+        return self.look, None if self.look.follow else self._base
 
     @property
     def _head(self) -> int:
@@ -207,7 +213,7 @@ class MemoryPane(Pane):
         """Show something else; Backspace comes back."""
         if back:
             self._back = [*self._back[1 - HISTORY :], (self.look, self._base, self._offset, self.at)]
-        self.look, self._base, self._offset = look, None, 0
+        self.look, self._base, self._offset, self.seen = look, None, 0, None
         if look.sought:
             self._sought = look.sought
         self._stop_editing()
@@ -220,7 +226,7 @@ class MemoryPane(Pane):
 
     def draw(self, view: View) -> list[Line] | None:
         seen = view.get("memory")
-        if not isinstance(seen, Seen):
+        if not isinstance(seen, Seen) or seen.asked != self._asked:
             return None
         self.seen = seen
         if self._base is None or (self.look.follow and seen.place.address != self._base):
@@ -286,9 +292,11 @@ class MemoryPane(Pane):
         if name:
             second.append((f"{clean(name, 40)}  ", "accent"))
         if part.data is None:
-            (second if self._head > 1 else first).append((f" {trail.brief}", "warn"))
+            (second if self._head > 1 else first).append((trail.brief, "warn"))
         elif trail.walk is not None and trail.walk.physical is None and trail.walk.cause in (20, 21, 23):
             second.append(("not mapped yet by the hypervisor  ", "dim"))
+        if trail.note:
+            second.append((f"{trail.note}  ", "warn"))
         for stage, bits in rights(trail.walk):
             second += [(f"{stage} ", "label"), (f"{bits}  ", "")]
         watched = [f"● {each.number}" for each in seen.watches if each.holds(self.at)]
@@ -310,8 +318,6 @@ class MemoryPane(Pane):
                 spans.add(" ·", "faint")
             else:
                 spans.add(f"{part.trail.brief}", "warn")
-            if here:
-                spans.add(f"  byte {self.at:#x}", "dim")
             return spans.line, part
         if self.view == "pointers":
             self._pointer(spans, seen, address, watches)
@@ -456,8 +462,9 @@ class MemoryPane(Pane):
             self.application.say("no address was left to go back to")
             return
         self.look, self._base, self._offset, self.at = self._back.pop()
+        self.seen = None
+        self._stop_editing()
         self._again()
-        self.redraw()
 
     def action_space(self) -> None:
         """The same byte by its next address, as far as one is known."""
@@ -487,13 +494,9 @@ class MemoryPane(Pane):
         seen = self.seen
         if seen is None:
             return
-        if self.look.follow:
-            self.look, self._base = replace(self.look, follow=False), seen.place.address
-        else:
-            self.look = replace(self.look, follow=True)
-            self._offset = 0
+        follow = not self.look.follow
+        self.look, self._base, self.seen = replace(self.look, follow=follow, cursor=None), seen.place.address, None
         self._again()
-        self.redraw()
 
     def action_search(self) -> None:
         if self.seen is not None:
@@ -529,9 +532,7 @@ class MemoryPane(Pane):
     # Writing.
 
     def action_edit(self) -> None:
-        if self.seen is None:
-            return
-        if self.seen.bytes(self.at, 1) is None:
+        if self.seen is not None and self.seen.bytes(self.at, 1) is None:
             self.application.say("there is no memory to write to", error=True)
             return
         self.editing, self._typed, self._undo = True, "", []

@@ -82,8 +82,11 @@ class Palette(Provider):
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
-        for command, action in self._rows():
-            score = max(matcher.match(command.name), matcher.match(command.help) * 0.8)
+        found = [
+            (max(matcher.match(command.name), matcher.match(command.help) * 0.8), command, action)
+            for command, action in self._rows()
+        ]
+        for score, command, action in sorted(found, key=lambda each: -each[0]):  # those come first that are sent first
             if score > 0:
                 yield Hit(score, matcher.highlight(command.usage), action, help=command.help)  # type: ignore[arg-type]
 

@@ -227,7 +227,9 @@ class Place:
             note = _brief(walk, face) if walk.refused not in (None, Refused.NO_MEMORY) else ""
             return replace(self._physical(walk.reached, _rest(walk), walk, gpa), note=note)
         why = f"{self.spelt()} does not translate: {walk.explain.partition(': ')[2]}"
-        return Trail(_hole(walk), None, walk, why=why, brief=_brief(walk, face))
+        last = walk.steps[-1] if walk.steps else None
+        gpa = last.input if last is not None and last.stage and last.nested is None else None
+        return Trail(_hole(walk), None, walk, gpa, why=why, brief=_brief(walk, face))
 
 
 _NO_MEMORY: Final = ", whose registers are no memory: `devices` shows what it holds"

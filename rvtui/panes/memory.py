@@ -64,6 +64,12 @@ class Seen:
     def part(self, address: int) -> Part | None:
         return next((each for each in self.parts if (address - each.address) & WORD < each.size), None)
 
+    def row(self, address: int, size: int) -> bytes | None:
+        """None where it is not all in one part that is memory."""
+        part = self.part(address)
+        at = address - part.address if part is not None else 0
+        return None if part is None or part.data is None or at + size > part.size else part.data[at : at + size]
+
     def bytes(self, address: int, size: int) -> bytes | None:
         """None where not all of it was read, or is there."""
         data = b""
@@ -292,7 +298,7 @@ class MemoryPane(Pane):
         if name:
             second.append((f"{clean(name, 40)}  ", "accent"))
         if part.data is None:
-            (second if self._head > 1 else first).append((trail.brief, "warn"))
+            (second if self._head > 1 else first).append((f"{trail.brief}  ", "warn"))
         elif trail.walk is not None and trail.walk.physical is None and trail.walk.cause in (20, 21, 23):
             second.append(("not mapped yet by the hypervisor  ", "dim"))
         if trail.note:
@@ -327,42 +333,56 @@ class MemoryPane(Pane):
 
     def _cells(self, spans: _Spans, seen: Seen, address: int, per: int, watches: list[Watched]) -> None:
         unit = _SIZES[self.view]
-        text: list[tuple[str, str]] = []
-        for at in range(address, address + per, unit):
-            if at > address and not (at - address) % 8:
+        row, before = seen.row(address, per), self._row_before(address, per)
+        same = row is not None and before in (None, row)
+        plain = same and not watches and not address <= self.at < address + per
+        letters: list[tuple[str, str]] = []
+        for at in range(0, per, unit):
+            if at and not at % 8:
                 spans.add(" ", "")
-            self._cell(spans, seen, at, unit, watches)
+            data = row[at : at + unit] if row is not None else seen.bytes(address + at, unit)
+            changed = not plain and self.changed(address + at, unit)
+            style = "faint" if data is not None and not any(data) else ""
+            style = style if plain else self._style(address + at, unit, style, False, changed, watches)
+            self._cell(spans, data, address + at, unit, style, changed)
             if self.view == "bytes":
-                data = seen.bytes(at, 1)
                 style = "" if data is None or 0x20 <= data[0] < 0x7F else "faint"
-                text.append((text_of(data) if data is not None else " ", self._style(at, 1, style, True, watches)))
-        if text:
+                style = style if plain else self._style(address + at, 1, style, True, changed, watches)
+                letters.append((text_of(data) if data is not None else " ", style))
+        if letters:
             spans.add(" ", "")
-            for each, style in text:
-                spans.add(each, style)
+            for letter, style in letters:
+                spans.add(letter, style)
 
-    def _style(self, at: int, size: int, style: str, text: bool, watches: list[Watched]) -> str:
-        if self.changed(at, size):
+    def _row_before(self, address: int, per: int) -> bytes | None:
+        """What a row was when the machine last stood; None where not all of it was seen."""
+        blocks = [self._since.before.get(at) for at in range(address, address + per, _BLOCK)]
+        return None if None in blocks else b"".join(block for block in blocks if block is not None)
+
+    def _style(self, at: int, size: int, style: str, text: bool, changed: bool, watches: list[Watched]) -> str:
+        if changed:
             style = "changed bold"
         if any(each.holds(at, size) for each in watches):
             style += " underline"
         if at <= self.at < at + size:
-            style += " reverse" if text == self.text_column else " select bold"
+            style = style.replace("faint", "") + (" reverse bold" if text == self.text_column else " select bold")
         return style.strip()
 
-    def _cell(self, spans: _Spans, seen: Seen, at: int, unit: int, watches: list[Watched]) -> None:
-        data = seen.bytes(at, unit)
-        value = int.from_bytes(data, "little") if data is not None else 0
-        style = self._style(at, unit, "" if value else "faint", False, watches)
-        digits = f"{value:0{2 * unit}x}" if data is not None else "·" * (2 * unit)
+    def _cell(self, spans: _Spans, data: bytes | None, at: int, unit: int, style: str, changed: bool) -> None:
+        digits = f"{int.from_bytes(data, 'little'):0{2 * unit}x}" if data is not None else "·" * (2 * unit)
         if self._typed and at <= self.at < at + unit:
             digits = self._typed.ljust(2 * unit, "_")
         spans.add(digits, style)
-        spans.add("*" if self.changed(at, unit) else " ", "changed bold")
+        if changed:
+            spans.add("*", "changed bold")
+        else:
+            spans.add(" ", style if style in ("", "faint") else "")
 
     def _pointer(self, spans: _Spans, seen: Seen, address: int, watches: list[Watched]) -> None:
-        self._cell(spans, seen, address, POINTER, watches)
-        data = seen.bytes(address, POINTER)
+        data, changed = seen.bytes(address, POINTER), self.changed(address, POINTER)
+        style = "faint" if data is not None and not any(data) else ""
+        style = self._style(address, POINTER, style, False, changed, watches)
+        self._cell(spans, data, address, POINTER, style, changed)
         if data is None:
             return
         value = int.from_bytes(data, "little")

@@ -57,7 +57,8 @@ class CsrsPane(Pane):
     HELP = (
         "CSRs by group. Supervisor registers stand beside their VS twins: with V=1 an access to the first reaches the"
         " second. Enter opens a group, or shows each field of a register with its meaning. Values that changed are bold"
-        " with a *. e edits the register under the cursor; read-only bits stay as they are."
+        " with a *. e edits the register under the cursor; read-only bits stay as they are. b stops when an instruction"
+        " writes it, and b again no more."
     )
 
     def __init__(self) -> None:
@@ -86,6 +87,9 @@ class CsrsPane(Pane):
 
     def place_here(self) -> str:
         return self.selected
+
+    def stop_line(self) -> str:
+        return f"csr {self.selected} write" if self.selected else ""
 
     def draw(self, view: View) -> list[Line] | None:
         now = view.get("csrs")

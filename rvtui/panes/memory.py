@@ -535,14 +535,18 @@ class MemoryPane(Pane):
     def action_watch(self) -> None:
         if self.seen is None:
             return
-        at, size = self.unit
-        there = [each for each in self.seen.watches if each.start == at]
+        there = [each for each in self.seen.watches if each.start == self.unit[0]]
         if there:
             self.application.carry_out(f"delete {' '.join(str(each.number) for each in there)}")
-            return
-        place = replace(self.seen.place, address=at, owner="")
+        else:
+            self.application.carry_out(self.stop_line())
+
+    def stop_line(self) -> str:
+        if self.seen is None:
+            return ""
+        at, size = self.unit
         world = f" in {self.seen.place.owner}" if self.seen.place.owner else ""
-        self.application.carry_out(f"watch {place.spelt()} for {size}{world}")
+        return f"watch {replace(self.seen.place, address=at, owner='').spelt()} for {size}{world}"
 
     def walk_command(self) -> str:
         if self.seen is None or self.seen.place.owner or self.seen.place.space == "pa":

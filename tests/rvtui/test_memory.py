@@ -21,7 +21,7 @@ from rvtui.commands.memory import DUMPED
 from rvtui.monitor.script import Line
 from rvtui.monitor.shell import Monitor
 from rvtui.session import Session
-from rvtui.spaces import Place
+from rvtui.spaces import Place, Trail
 from rvtui.stops import MOST_SHOWN, Book
 from rvtui.subjects import Subject, hart_of
 
@@ -53,9 +53,15 @@ def put(bench: Bench, address: int, data: bytes) -> None:
 # Ranges with parts that are no memory.
 
 
+def _trail(bench: Bench, address: int) -> Trail:
+    return bench.ask(lambda machine: Place(machine, Subject(), "va", address).trail())
+
+
 def test_a_range_is_parted_where_it_leads_elsewhere(translated: Bench) -> None:
     """What a part says of its first byte holds of all of it, and memory is not hidden by what is beside it."""
     hart = translated.machine.harts[0]
+    for entry, leaf in ((0x5_0000 + 8 * 4, 0xCF), (0x4_5000 + 8 * 2, 0xDF)):  # behind parts that lead nowhere
+        translated.ask(lambda m, entry=entry, leaf=leaf: m.memory.write_int(RAM + entry, 8, RAM >> 2 | leaf))
 
     def look(machine: Machine) -> int:
         place = Place(machine, Subject(), "va", 0)
@@ -69,7 +75,11 @@ def test_a_range_is_parted_where_it_leads_elsewhere(translated: Bench) -> None:
                     assert walk.physical == expected, hex(start + at + offset)
         return count
 
-    assert translated.ask(look) < 2000, "a TiB of nothing is no TiB of pages"
+    assert translated.ask(look) < 3000, "a TiB of nothing is no TiB of pages"
+    for start, end in ((0xC000_0000, 1 << 32), (RAM + 0x20_0000, RAM + 0x40_0000)):
+        trail = _trail(translated, start + 8)
+        assert trail.piece is None and trail.size == end - start - 8
+        assert _trail(translated, end).piece is not None
 
 
 def test_a_range_beyond_the_width_of_addresses_is_one_step(translated: Bench) -> None:
@@ -113,6 +123,9 @@ def test_a_hex_dump_has_text_and_says_what_is_missing(bench: Bench) -> None:
     parts = bench.data("hexdump gpa:0xffffff0 32")["parts"]
     assert [part["why"] for part in parts] == ["hello has no memory there", "device uart of hello"]
     assert [part["size"] for part in parts] == [16, 16]
+    virtual = bench.data("hexdump 0xffffff0 32")["parts"]
+    assert "G-stage level 2" in virtual[0]["why"] and virtual[1]["why"] == "device uart of hello"
+    bench.give("hexdump gpa:0xffffff0 32")
     assert bench.data("hexdump")["address"] == "0x10000010", "it goes on"
     assert "at most 64 KiB" in bench.fails(f"hexdump main {DUMPED + 1}")
     assert bench.ask(Machine.state_hash) == before, "the UART was not read"
@@ -272,9 +285,11 @@ def test_expressions_are_set_listed_and_removed(bench: Bench) -> None:
     for _ in range(MOST_SHOWN):
         bench.give("display sp")
     assert "are shown already" in bench.fails("display sp")
-    again = bench.say("x/1gx sp")
+    bench.give("undisplay")
+    bench.give("display/8gx main")
+    bench.give("x/1gx sp")
     bench.give("display")
-    assert bench.say("x/1gx sp") == again
+    assert bench.data("x")["address"] == hex(sp + 8), "x goes on from where the user looked"
 
 
 def program(path: Path) -> Machine:
@@ -487,10 +502,14 @@ async def test_it_stays_at_an_expression_and_marks_what_changed() -> None:
         await look(desk, "sp follow")
         pane = desk.pane("memory")
         sp = pane.at
+        await desk.press("pagedown", "pagedown")
+        await shown(desk)
+        assert rows(desk)[0][0] > sp
         assert not any("*" in text for _, text in rows(desk))
         await desk.press("s")  # addi sp, sp, -48
         await desk.until(lambda: pane.at == sp - 48, "the pane follows sp")
         await shown(desk)
+        assert rows(desk)[0][0] == sp - 48 & -16
         for _ in range(4):
             await tell(desk, "step")
             # The instruction stores a register, or does not: what is marked is what differs from before the step.
@@ -669,3 +688,19 @@ async def test_every_size_of_the_pane_draws() -> None:
             pane = desk.pane("memory")
             assert len(rows(desk)) == pane.rows - pane._head and pane.display
             assert all(len(line) <= pane.columns for line in desk.lines("memory")[2:])
+
+
+async def test_the_ends_of_the_address_space() -> None:
+    async with opened(["hello"], (80, 24), running=False) as desk:
+        await at_main(desk)
+        await look(desk, "pa:8")
+        await desk.press("up", "pageup", "left")
+        await shown(desk)
+        assert rows(desk)[0][0] == 0 and desk.pane("memory").at == 0
+        await look(desk, "pa:-8")
+        await desk.press("pagedown", "down", "end", "right")
+        await shown(desk)
+        assert rows(desk)[-1][0] == (1 << 64) - desk.pane("memory")._per() and desk.pane("memory").at == (1 << 64) - 1
+        await desk.press("enter", "y", "i", "v", "o")
+        await desk.settled()
+        assert "internal error" not in desk.text()

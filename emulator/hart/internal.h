@@ -283,7 +283,22 @@ static inline void spend(core *c, u64 now) {
     }
 }
 
-/* An event; the present row must be that of the clock, as behind settle(). */
+/* What modes and guests have retired, up to the hart's instruction `now`. */
+static inline void settle(core *c, u64 now) {
+    if (LIKELY(now + c->h.idle < c->row_end)) spend(c, now);
+    else history_spend(c, now);
+}
+
+static inline u64 vmid_of(const hart *h) { return (h->csr.hgatp & HGATP_VMID) >> HGATP_VMID_SHIFT; }
+
+static inline void record(core *c, u32 kind, u64 pc, u64 value, u32 cause, u32 from, u32 to) {
+    c->h.ring[c->h.events++ & 1023] = (hart_event){
+        .clock = c->h.clock, .pc = pc, .value = value, .cause = (u16)cause, .vmid = (u16)vmid_of(&c->h),
+        .kind = (u8)kind, .from_mode = (u8)from, .to_mode = (u8)to, .guest = (u8)c->h.guest,
+    };
+}
+
+/* An event in the history; the present row must be that of the clock, as behind settle(). */
 static inline void history_note(core *c, u32 kind) { c->row->events[kind - 1]++; }
 
 /* guests.c */
@@ -295,9 +310,7 @@ enum status raise(core *c, u64 cause, u64 tval);
 enum status raise_illegal(core *c);
 void take_trap(core *c, u64 cause, const trap_info *info, u32 mode);
 u32 exception_mode(core *c, u64 cause);
-void record(core *c, u32 kind, u64 pc, u64 value, u32 cause, u32 from, u32 to);
 void enter_mode(core *c, u32 prv, u32 v, u64 retired);
-void settle(core *c, u64 now); /* brings what modes and guests have retired up to the hart's instruction `now` */
 enum status do_fence_i(core *c);
 enum status do_ecall(core *c);
 enum status do_ebreak(core *c);

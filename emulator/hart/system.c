@@ -14,25 +14,11 @@ enum status raise(core *c, u64 cause, u64 tval) {
 /* xtval of illegal- and virtual-instruction exceptions is the instruction; the run loop fills it in, where pc is known. */
 enum status raise_illegal(core *c) { return raise(c, EXCEPTION_ILLEGAL_INSTRUCTION, 0); }
 
-static u64 vmid_of(const hart *h) { return (h->csr.hgatp & HGATP_VMID) >> HGATP_VMID_SHIFT; }
-
-void record(core *c, u32 kind, u64 pc, u64 value, u32 cause, u32 from, u32 to) {
-    c->h.ring[c->h.events++ & 1023] = (hart_event){
-        .clock = c->h.clock, .pc = pc, .value = value, .cause = (u16)cause, .vmid = (u16)vmid_of(&c->h),
-        .kind = (u8)kind, .from_mode = (u8)from, .to_mode = (u8)to, .guest = (u8)c->h.guest,
-    };
-}
-
 static void record_here(core *c, u32 kind, u64 value) {
     const u32 mode = mode_index(c->h.prv, c->h.v);
     record(c, kind, c->h.pc, value, 0, mode, mode);
     settle(c, c->h.clock - c->h.idle);
     history_note(c, kind);
-}
-
-void settle(core *c, u64 now) {
-    if (LIKELY(now + c->h.idle < c->row_end)) spend(c, now);
-    else history_spend(c, now);
 }
 
 /* `retired`: instructions of the old mode that clock does not count yet. */

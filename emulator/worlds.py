@@ -65,8 +65,8 @@ class Guest:
     retired: tuple[int, int]
     """Instructions in VS and in VU."""
     served: tuple[int, int, int]
-    """Instructions in M, HS and U that followed its exits, on the same hart, until a guest was entered there: in firmware
-    and in its hypervisor."""
+    """Instructions in M, HS and U that followed its exits, on the same hart, until a guest was entered there: those of
+    firmware and of its hypervisor."""
     share: float
     """Of all instructions that the machine has retired, 0 to 1."""
     seen: int

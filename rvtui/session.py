@@ -22,6 +22,7 @@ from emulator.errors import EmulatorError
 from emulator.hart import Exit, ExitReason
 from emulator.machine import MOST_TURNS, Machine
 from emulator.stops import ANYWHERE, At, Condition, Hit, Scope, Stop
+from rvtui.exits import Tables
 from rvtui.frames import SP, frame_of, instruction_at
 from rvtui.runner import Runner
 from rvtui.stops import Book, breaks, guest_scope, told
@@ -140,6 +141,8 @@ class Session:
         self.view = View(0, False, False, "not started", 0, 0, 0.0, False, self.subject, console_names(machine))
         self.marks: dict[str, Any] = {}
         """Address maps of moments that were marked, by name; see rvtui/mapping.py."""
+        self.counted_from: Tables | None = None
+        """What exits had been counted when the user had them counted anew."""
         self.seen = 0
         """The sequence of the last view that the application has drawn."""
         self.on_view: Callable[[], None] = lambda: None

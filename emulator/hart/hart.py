@@ -733,7 +733,8 @@ class Hart:
         )
         return GuestCount(
             int(g.hgatp), int(g.entries), (int(g.retired[0]), int(g.retired[1])),
-            (int(g.served[0]), int(g.served[1]), int(g.served[2])), int(g.seen), exits, inside, int(g.clock), int(g.cause), int(g.pc), int(g.tval), int(g.tval2), int(g.tinst), Mode(g.from_mode),
+            (int(g.served[0]), int(g.served[1]), int(g.served[2])), int(g.seen), exits, inside,
+            int(g.clock), int(g.cause), int(g.pc), int(g.tval), int(g.tval2), int(g.tinst), Mode(g.from_mode),
         )  # fmt: skip
 
     @property

@@ -367,7 +367,9 @@ def test_saved_guests_that_do_not_fit(junk: Any) -> None:
     damaged(change)
 
 
-@pytest.mark.parametrize(("at", "size", "value"), [(8, 8, 0), (144, 4, 129), (148, 1, 5)], ids=["empty", "away", "mode"])
+@pytest.mark.parametrize(
+    ("at", "size", "value"), [(8, 8, 0), (144, 4, 129), (148, 1, 5)], ids=["empty", "away", "mode"]
+)
 def test_saved_guests_with_impossible_fields(at: int, size: int, value: int) -> None:
     def change(state: dict[str, Any]) -> None:
         packed = bytearray(state["guests"][0][1])

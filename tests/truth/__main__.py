@@ -2,8 +2,8 @@
 
 python -m tests.truth --kernel Image --initrd initramfs.cpio.gz [--firmware F] [--guest COMMAND] [--json FILE]
 
-The initrd needs busybox, and for the guest a program that runs a kernel under KVM; the same kernel and an initrd of ours,
-/guest/truth, are what it is to run. Exit status 1: something disagrees.
+The initrd needs busybox, and for the guest a program that runs a kernel under KVM with the initrd /guest/truth, which
+is ours. Exit status 1: something disagrees.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
             harts=options.harts, folder=Path(folder), busybox=options.busybox, tell=tell,
         )  # fmt: skip
         try:
-            for check in checks(linux, "" if options.no_guest else options.guest.replace("{memory}", str(compare.GUEST_MEMORY))):
+            guest = "" if options.no_guest else options.guest.replace("{memory}", str(compare.GUEST_MEMORY))
+            for check in checks(linux, guest):
                 for verdict in check():
                     found.append(verdict)
                     tell(verdict.what)

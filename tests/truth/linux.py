@@ -41,21 +41,26 @@ GUEST_INIT = r"""#!/bin/busybox sh
 b=/bin/busybox
 $b mkdir -p /proc /sys /tmp
 $b mount -t proc proc /proc
+$b mount -t devtmpfs dev /dev
 $b dmesg -n 1
 say() { echo "@@begin $1"; eval "$2"; echo "@@end $1"; }
 say cpuinfo "$b cat /proc/cpuinfo"
 say iomem "$b cat /proc/iomem"
 say vmallocinfo "$b cat /proc/vmallocinfo"
 say kallsyms "$b grep -E ' (_text|handle_exception|show_interrupts)$' /proc/kallsyms"
-say maps "$b cat /proc/1/maps"
-$b cat /proc/1/maps | while read -r range rest; do
+for i in 1 2 3 4 5; do $b usleep 20000; done
+$b sh -c 'while :; do :; done' &
+p=$!
+$b usleep 50000
+say maps "$b cat /proc/$p/maps"
+$b cat /proc/$p/maps > /tmp/maps
+while read -r range rest; do
     first=$((0x${range%-*} / 4096)); last=$((0x${range#*-} / 4096))
-    [ $last -gt 0 ] && [ $last -lt $((1 << 40)) ] || continue
-    say "pagemap $first" "$b dd if=/proc/1/pagemap bs=8 skip=$first count=$((last - first)) 2>/dev/null | $b gzip | $b base64"
-done
-while read -r line; do echo "@@interrupts $line"; done < /proc/interrupts
+    words="$b dd if=/proc/$p/pagemap bs=8 skip=$first count=$((last - first))"
+    say "pagemap $first" "$words 2>/dev/null | $b gzip | $b base64"
+done < /tmp/maps
 echo "@@spin"
-while :; do :; done
+wait
 """
 
 
@@ -142,6 +147,14 @@ class Linux:
             looked = max(0, len(self.console) - len(text))
             self.run()
         return at
+
+    def seek(self, mode: Mode) -> None:
+        """Run until a hart is in a mode where it stops."""
+        for _ in range(3000):
+            if any(hart.mode is mode for hart in self.look(lambda machine: machine.harts)):
+                return
+            self.run(20_011)
+        raise SystemExit(f"no hart is seen in {mode.label}-mode")
 
     def boot(self, most: int) -> None:
         self.until(f"{MARK}ready\n", most)

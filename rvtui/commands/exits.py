@@ -24,6 +24,7 @@ _WORDS = {
     "by": f"sort by {', '.join(COLUMNS)}",
     "csv": "write a new file of comma-separated values",
     "json": "write a new file of JSON",
+    "replace": "the file, if there is one of that name",
 }
 
 
@@ -41,11 +42,11 @@ def _offered(context: Context, stem: str) -> Iterator[Candidate]:
     "exits",
     "how often guests left, why, and how long until they went on; traps of harts; instructions by where",
     Argument(
-        "[NAME] [WHAT]", "exits",
-        f"a VM, guest or hart; by {', '.join(COLUMNS)}; csv FILE, json FILE; reset: count from now on; all: as before",
+        "NAME or WHAT", "exits",
+        f"a VM, guest or hart; by {', '.join(COLUMNS)}; csv or json FILE [replace]; reset: count from now on; all: no more",
         True,
     ),
-    example="exits hello\nexits by time\nexits reset\nexits csv exits.csv",
+    example="exits hello\nexits by time\nexits reset\nexits csv exits.csv replace",
     aliases=("info exits",),
 )  # fmt: skip
 def _exits(context: Context, text: str = "") -> Report | str:
@@ -67,7 +68,7 @@ def _exits(context: Context, text: str = "") -> Report | str:
     shown = replace(shown, tables=tables)
     for form in _FORMS:
         if form in words:
-            return _write(shown, form, words[form])
+            return _write(shown, form, words[form], "replace" in words)
     return Report(tuple(_lines(shown)), exits.told(shown))
 
 
@@ -86,7 +87,7 @@ def _parted(text: str) -> tuple[str, dict[str, str]]:
             if words or part != word:
                 raise CommandError(f"exits: {part!r} is none of {', '.join(_WORDS)}")
             name.append(part)
-        elif word in ("reset", "all"):
+        elif word in ("reset", "all", "replace"):
             words[word] = ""
         elif not parts:
             raise CommandError(f"exits {word} what? " + ("a file's name" if word in _FORMS else ", ".join(COLUMNS)))
@@ -94,12 +95,14 @@ def _parted(text: str) -> tuple[str, dict[str, str]]:
             words[word] = parts.pop(0)
     if words.get("by", "samples") not in COLUMNS:
         raise CommandError(f"exits by {words['by']!r}: one of {', '.join(COLUMNS)}")
+    if "replace" in words and not words.keys() & set(_FORMS):
+        raise CommandError("exits replace: which file? it stands behind csv FILE or json FILE")
     return " ".join(name), words
 
 
-def _write(shown: Tables, form: str, path: str) -> str:
-    if Path(path).exists() and Path(path).is_file():
-        raise CommandError(f"{path} is there already: another name")
+def _write(shown: Tables, form: str, path: str, replaces: bool) -> str:
+    if Path(path).is_file() and not replaces:
+        raise CommandError(f"{path} is there already: another name, or say `replace` at the end")
     text = exits.as_csv(shown) if form == "csv" else json.dumps(exits.told(shown), indent=1) + "\n"
     write_file(path, text.encode())
     return f"wrote {sum(len(each.rows) for each in shown.tables):,} rows to {path}"

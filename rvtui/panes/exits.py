@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -78,7 +78,7 @@ class ExitsPane(Pane):
         """As they are shown."""
         self._held: tuple[Place, int] | None = None
         """The row that the cursor is in, and the line of it."""
-        self._frozen: tuple[Tables, Found] | None = None
+        self._frozen: tuple[Tables, Found, Mapping[tuple[str, object], list[float]]] | None = None
         self._history: dict[tuple[str, object], deque[float]] = {}
         self._sampled: dict[tuple[str, object], tuple[int, int]] = {}
         """Clock and exits of the last point."""
@@ -120,8 +120,9 @@ class ExitsPane(Pane):
             return None
         self._sample(found.counted)
         shown = exits.since(found.counted, self.application.session.counted_from)
+        histories: Mapping[tuple[str, object], Iterable[float]] = self._history
         if self._frozen is not None:
-            shown, found = self._frozen
+            shown, found, histories = self._frozen
         tables = sorted(shown.tables, key=lambda table: not table.subject.same(view.subject))
         self._tables = tuple(tables)
         self._entitle(shown)
@@ -132,7 +133,7 @@ class ExitsPane(Pane):
         lines: list[Line] = [self._head_line(names)]
         places: list[Place | None] = [None]
         for table in tables:
-            lines += [self._name_line(table, width), _instructions(table, width)]
+            lines += [_name_line(table, list(histories.get(table.key, ())), width), _instructions(table, width)]
             places += [(table.key, None)] * 2
             for row in exits.ordered(table.rows, self.column, self.backwards):
                 place = table.key, row.key
@@ -171,15 +172,6 @@ class ExitsPane(Pane):
             spans += [head(each, "time%" if each == "time" else each, width) for each, width in _HEADS.items()]
         elif self.column not in ("name", "samples"):
             spans.append((f"  by {self.column}", "label"))
-        return tuple(spans)
-
-    def _name_line(self, table: Table, width: int) -> Line:
-        history = list(self._history.get(table.key, ()))
-        what = "traps" if table.kind == "hart" else "exits"
-        spans: list[Span] = [(clean(table.name, 20), "bold"), (f"  {table.total:,} in all", "dim")]
-        room = min(HISTORY, width - 50)
-        if room >= 8 and history:
-            spans += [("  ", ""), (spark(history, room), "accent"), (f"  {count(history[-1])} {what}/s", "label")]
         return tuple(spans)
 
     def _row_line(self, table: Table, row: Row, names: int, width: int) -> Line:
@@ -240,7 +232,8 @@ class ExitsPane(Pane):
         if self._frozen is not None:
             self._frozen = None
         elif self.last is not None and isinstance(found := self.last.get("exits"), Found):
-            self._frozen = exits.since(found.counted, self.application.session.counted_from), found
+            shown = exits.since(found.counted, self.application.session.counted_from)
+            self._frozen = shown, found, {key: list(history) for key, history in self._history.items()}
         self.redraw()
 
     def action_order(self, step: int) -> None:
@@ -281,6 +274,15 @@ class ExitsPane(Pane):
         if there:
             return f"stop {there[0].number} removed"
         return f"stop {book.set(table.subject, line).number}: {line}"
+
+
+def _name_line(table: Table, history: list[float], width: int) -> Line:
+    what = "traps" if table.kind == "hart" else "exits"
+    spans: list[Span] = [(clean(table.name, 20), "bold"), (f"  {table.total:,} in all", "dim")]
+    room = min(HISTORY, width - 50)
+    if room >= 8 and history:
+        spans += [("  ", ""), (spark(history, room), "accent"), (f"  {count(history[-1])} {what}/s", "label")]
+    return tuple(spans)
 
 
 def _instructions(table: Table, width: int) -> Line:

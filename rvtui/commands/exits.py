@@ -43,7 +43,7 @@ def _offered(context: Context, stem: str) -> Iterator[Candidate]:
     "how often guests left, why, and how long until they went on; traps of harts; instructions by where",
     Argument(
         "NAME or WHAT", "exits",
-        f"a VM, guest or hart; by {', '.join(COLUMNS)}; csv or json FILE [replace]; reset: count from now on; all: no more",
+        f"whose; by {', '.join(COLUMNS)}; csv or json FILE [replace]; reset: count from now on; all: no more",
         True,
     ),
     example="exits hello\nexits by time\nexits reset\nexits csv exits.csv replace",

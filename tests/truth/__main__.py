@@ -1,6 +1,7 @@
 """Compare what rvtui says of Linux and its KVM guest with what the two kernels say.
 
 python -m tests.truth --kernel Image --initrd initramfs.cpio.gz [--firmware F] [--guest COMMAND] [--json FILE]
+python -m tests.truth --image debian-kvm
 
 The initrd needs busybox, and for the guest a program that runs a kernel under KVM with the initrd /guest/truth, which
 is ours. Exit status 1: something disagrees.
@@ -16,28 +17,40 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from rvtui.images.cache import Cache
 from tests.truth import compare
 from tests.truth.compare import Verdict
 from tests.truth.linux import Linux
 
-GUEST = (
-    "kvmini -m {memory} -s 1 -i /guest/truth -c 'console=ttyS0 earlycon=uart8250,mmio,0x10000000 panic=-1 nokaslr"
-    " no_hash_pointers rdinit=/init' /guest/Image < /dev/null"
-)
+APPEND = "console=ttyS0 panic=-1 nokaslr no_hash_pointers rdinit=/init"
+GUESTS = {
+    "kvmini": f"kvmini -m {{memory}} -s 1 -i /guest/truth -c '{APPEND}' /guest/Image < /dev/null",
+    "qemu": "qemu-system-riscv64 -M virt -accel kvm -cpu host -m {memory} -smp 1 -bios none -nodefaults -display none"
+    f" -no-reboot -serial stdio -kernel /guest/kernel -initrd /guest/truth -append '{APPEND}' < /dev/null",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.truth", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--kernel", type=Path, required=True)
-    parser.add_argument("--initrd", type=Path, required=True)
+    parser.add_argument("--kernel", type=Path)
+    parser.add_argument("--initrd", type=Path)
+    parser.add_argument("--image", help="one of `rvtui images`, with QEMU inside")
     parser.add_argument("--firmware", help="if not given, the built-in one")
     parser.add_argument("--memory", type=int, default=1024, help="MiB")
     parser.add_argument("--harts", type=int, default=1)
     parser.add_argument("--busybox", default="bin/busybox", help="where it is in the initrd")
-    parser.add_argument("--guest", default=GUEST, help="the command that runs a guest; {memory} stands for its MiB")
+    parser.add_argument("--guest", help="what runs a guest: kvmini, qemu, or a command; {memory} stands for its MiB")
+    parser.add_argument("--guest-memory", type=int, help="MiB")
     parser.add_argument("--no-guest", action="store_true")
     parser.add_argument("--json", type=Path, help="write the table there too")
     options = parser.parse_args(arguments)
+    if options.image is not None:
+        options.kernel, options.initrd = (Cache().path(options.image, kind) for kind in ("kernel", "initrd"))
+    if options.kernel is None or options.initrd is None:
+        parser.error("--kernel and --initrd, or --image")
+    command = options.guest or ("qemu" if options.image else "kvmini")
+    guest_memory = options.guest_memory or (256 if command == "qemu" else 64)
+    command = GUESTS.get(command, command)
     found: list[Verdict] = []
     begun = time.monotonic()
 
@@ -51,8 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
             harts=options.harts, folder=Path(folder), busybox=options.busybox, tell=tell,
         )  # fmt: skip
         try:
-            guest = "" if options.no_guest else options.guest.replace("{memory}", str(compare.GUEST_MEMORY))
-            for check in checks(linux, guest):
+            guest = "" if options.no_guest else command.replace("{memory}", str(guest_memory))
+            for check in checks(linux, guest, guest_memory):
                 for verdict in check():
                     found.append(verdict)
                     tell(verdict.what)
@@ -68,8 +81,8 @@ def main(arguments: list[str] | None = None) -> int:
     return int(bool(wrong))
 
 
-def checks(linux: Linux, guest: str) -> Iterator[Callable[[], Iterable[Verdict]]]:
-    linux.boot(4_000_000_000)
+def checks(linux: Linux, guest: str, mebibytes: int) -> Iterator[Callable[[], Iterable[Verdict]]]:
+    linux.boot(20_000_000_000)
     isa = linux.machine.isa
     text = linux.ask("cat /proc/cpuinfo")
     yield lambda: compare.cpuinfo(linux, text, "the host", isa.string, isa.mmu)
@@ -84,9 +97,11 @@ def checks(linux: Linux, guest: str) -> Iterator[Callable[[], Iterable[Verdict]]
     yield lambda: compare.serial(linux)
     if not guest:
         return
+    compare.trace(linux)
     pid = compare.start_guest(linux, guest)
     yield lambda: compare.exits(linux, None, "")
-    places, verdicts = compare.slots(linux, pid, compare.GUEST_MEMORY)
+    yield lambda: compare.traced(linux)
+    places, verdicts = compare.slots(linux, pid, mebibytes)
     yield lambda: verdicts
     log = compare.guest_log(linux)
     yield lambda: compare.cpuinfo(linux, log["cpuinfo"], "the guest", isa.string, "")

@@ -24,8 +24,6 @@ PRESENT, PFN = 1 << 63, (1 << 55) - 1
 PGTABLE = 1 << 26
 """Of an entry in /proc/kpageflags: KPF_PGTABLE."""
 KERNEL = 1 << 63
-GUEST_MEMORY = 64
-"""MiB."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +92,7 @@ def serial(linux: Linux) -> Iterator[Verdict]:
 
 
 def symbols(linux: Linux) -> dict[str, int]:
-    names = "_text|_start|handle_exception|show_interrupts|show_stat|kvm_riscv_vcpu_exit|__kvm_switch_return"
-    text = linux.ask(f"grep -E ' ({names})$' /proc/kallsyms")
+    text = linux.ask("grep -m 3 -E ' (_text|show_interrupts|handle_exception)$' /proc/kallsyms")
     return {name: int(at, 16) for at, name in re.findall(r"^([0-9a-f]{16}) \w (\w+)$", text, re.MULTILINE)}
 
 
@@ -315,6 +312,29 @@ def exits(linux: Linux, before: Mapping[str, int] | None, when: str) -> Iterator
     yield same("wfi_exit_stat, csr_exit_*", virtual, rows.get("EXC_VIRTUAL_INST_FAULT", 0))
     mmio = counted["mmio_exit_user"] + counted["mmio_exit_kernel"]
     yield Verdict(f"KVM's mmio_exit_*{when}", f"{mmio:,}", f"at most {faults:,} guest-page faults", mmio <= faults)
+
+
+TRIGGER = "/sys/kernel/tracing/events/kvm/kvm_exit/trigger"
+HISTOGRAM = "/sys/kernel/tracing/events/kvm/kvm_exit/hist"
+
+
+def trace(linux: Linux) -> None:
+    """Have the kernel count exits by scause, if it can, before any guest runs."""
+    linux.ask(f"[ -e {TRIGGER} ] && echo hist:keys=scause > {TRIGGER}")
+
+
+def traced(linux: Linux) -> Iterator[Verdict]:
+    """The kernel's trace of kvm_exit, as a histogram by scause, against the rows of `exits`."""
+    text = linux.ask(f"[ -e {TRIGGER} ] && cat {HISTOGRAM}")
+    said = {int(cause): int(hits) for cause, hits in re.findall(r"scause: *(\d+).*hitcount: *(\d+)", text)}
+    if not said:
+        return
+    (table,) = (each for each in linux.command("exits")["tables"] if each["kind"] == "guest")
+    ours = {row["cause"] | row["interrupt"] << 63: row for row in table["exits"] if row["mode"] == "HS"}
+    for cause in sorted(said.keys() | ours.keys()):
+        row = ours.get(cause, {"name": f"scause {cause:#x}", "count": 0})
+        hits = said.get(cause, 0)
+        yield Verdict(f"trace of kvm_exit: {row['name']}", f"{hits:,}", f"{row['count']:,}", hits == row["count"])
 
 
 def slots(linux: Linux, pid: str, mebibytes: int, gpa: int = 0x8000_0000) -> tuple[dict[int, int], list[Verdict]]:

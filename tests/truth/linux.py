@@ -23,12 +23,14 @@ HOST_INIT = r"""#!/bin/busybox sh
 b=/bin/busybox
 $b mkdir -p /proc /sys /dev /tmp /bin
 $b --install -s /bin
-export PATH=/bin:/sbin:/usr/bin HOME=/
+export PATH=/bin:/sbin:/usr/bin HOME=/ LD_LIBRARY_PATH=/usr/lib/riscv64-linux-gnu:/lib/riscv64-linux-gnu
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t debugfs debug /sys/kernel/debug
-mountpoint -q /dev || mount -t devtmpfs dev /dev
+[ -c /dev/ttyS0 ] || mount -t devtmpfs dev /dev
 mount -t tmpfs tmp /tmp
+modprobe kvm 2>/dev/null
+mount -t tracefs trace /sys/kernel/tracing 2>/dev/null
 [ -c /dev/kvm ] || mknod /dev/kvm c 10 $(grep -w kvm /proc/misc | sed 's/[^0-9]//g')
 echo 0 > /proc/sys/kernel/kptr_restrict
 dmesg -n 1
@@ -47,7 +49,7 @@ say() { echo "@@begin $1"; eval "$2"; echo "@@end $1"; }
 say cpuinfo "$b cat /proc/cpuinfo"
 say iomem "$b cat /proc/iomem"
 say vmallocinfo "$b cat /proc/vmallocinfo"
-say kallsyms "$b grep -E ' (_text|handle_exception|show_interrupts)$' /proc/kallsyms"
+say kallsyms "$b grep -m 3 -E ' (_text|handle_exception|show_interrupts)$' /proc/kallsyms"
 for i in 1 2 3 4 5; do $b usleep 20000; done
 $b sh -c 'while :; do :; done' &
 p=$!
@@ -164,7 +166,7 @@ class Linux:
         self.sent += len(data)
         self.session.send(0, data)
 
-    def ask(self, line: str, most: int = 2_000_000_000) -> str:
+    def ask(self, line: str, most: int = 30_000_000_000) -> str:
         """What a line of shell prints. The shell waits for the next one afterwards, and sleeps."""
         self._asked += 1
         ends = f"{MARK}end {self._asked}\n"

@@ -97,10 +97,16 @@ def checks(linux: Linux, guest: str, mebibytes: int) -> Iterator[Callable[[], It
     yield lambda: compare.serial(linux)
     if not guest:
         return
-    compare.trace(linux)
+    traces = compare.has_trace(linux)
+    if "there" in linux.ask("[ -e /proc/sysrq-trigger ] && echo there"):
+        yield lambda: compare.frames(linux, known)
+    if traces:
+        compare.trace(linux)
     pid = compare.start_guest(linux, guest)
     yield lambda: compare.exits(linux, None, "")
-    yield lambda: compare.traced(linux)
+    if traces:
+        yield lambda: compare.traced(linux)
+        yield lambda: compare.times(linux, pid)
     places, verdicts = compare.slots(linux, pid, mebibytes)
     yield lambda: verdicts
     log = compare.guest_log(linux)

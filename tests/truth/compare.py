@@ -9,12 +9,15 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from emulator.addressspace import Run, Tables, finish
 from emulator.hart import Mode, Move
+from emulator.isa import csrs
 from emulator.machine import Machine
 from emulator.worlds import GUEST_PAGE_FAULTS, Guest
+from rvtui.frames import frame_of
 from rvtui.subjects import Subject, spaces_of
 from tests.truth.linux import MARK, Linux, blocks
 
@@ -92,7 +95,7 @@ def serial(linux: Linux) -> Iterator[Verdict]:
 
 
 def symbols(linux: Linux) -> dict[str, int]:
-    text = linux.ask("grep -m 3 -E ' (_text|show_interrupts|handle_exception)$' /proc/kallsyms")
+    text = linux.ask("grep -m 4 -E ' (_text|show_interrupts|show_stack|handle_exception)$' /proc/kallsyms")
     return {name: int(at, 16) for at, name in re.findall(r"^([0-9a-f]{16}) \w (\w+)$", text, re.MULTILINE)}
 
 
@@ -314,27 +317,83 @@ def exits(linux: Linux, before: Mapping[str, int] | None, when: str) -> Iterator
     yield Verdict(f"KVM's mmio_exit_*{when}", f"{mmio:,}", f"at most {faults:,} guest-page faults", mmio <= faults)
 
 
-TRIGGER = "/sys/kernel/tracing/events/kvm/kvm_exit/trigger"
-HISTOGRAM = "/sys/kernel/tracing/events/kvm/kvm_exit/hist"
+TRACING = "/sys/kernel/tracing"
+CAUSES = (2, 10, 20, 21, 22, 23, 1 << 63 | 5, 1 << 63 | 9)
+"""Values of scause that guests exit with."""
+
+
+def has_trace(linux: Linux) -> bool:
+    return "there" in linux.ask(f"[ -d {TRACING}/events/kvm/kvm_exit ] && echo there")
 
 
 def trace(linux: Linux) -> None:
-    """Have the kernel count exits by scause, if it can, before any guest runs."""
-    linux.ask(f"[ -e {TRIGGER} ] && echo hist:keys=scause > {TRIGGER}")
+    """Have the kernel trace exits before any guest runs, those by each cause in a buffer of its own."""
+    for cause in CAUSES:
+        at = f"{TRACING}/instances/{cause:x}"
+        linux.ask(
+            f"mkdir {at}; echo 8 > {at}/buffer_size_kb; echo 'scause == {cause:#x}' > {at}/events/kvm/kvm_exit/filter;"
+            f" echo 1 > {at}/events/kvm/kvm_exit/enable"
+        )
 
 
 def traced(linux: Linux) -> Iterator[Verdict]:
-    """The kernel's trace of kvm_exit, as a histogram by scause, against the rows of `exits`."""
-    text = linux.ask(f"[ -e {TRIGGER} ] && cat {HISTOGRAM}")
-    said = {int(cause): int(hits) for cause, hits in re.findall(r"scause: *(\d+).*hitcount: *(\d+)", text)}
-    if not said:
-        return
+    """How often kvm_exit was traced, by scause, against the rows of `exits`."""
     (table,) = (each for each in linux.command("exits")["tables"] if each["kind"] == "guest")
     ours = {row["cause"] | row["interrupt"] << 63: row for row in table["exits"] if row["mode"] == "HS"}
-    for cause in sorted(said.keys() | ours.keys()):
-        row = ours.get(cause, {"name": f"scause {cause:#x}", "count": 0})
-        hits = said.get(cause, 0)
-        yield Verdict(f"trace of kvm_exit: {row['name']}", f"{hits:,}", f"{row['count']:,}", hits == row["count"])
+    for cause in sorted(ours.keys() | set(CAUSES)):
+        row = ours.get(cause, {"name": csrs.kvm_name(cause & 63, bool(cause >> 63)), "count": 0})
+        text = linux.ask(f"cat {TRACING}/instances/{cause:x}/per_cpu/cpu*/stats") if cause in CAUSES else ""
+        hits = sum(int(n) for n in re.findall(r"^(?:entries|overrun): (\d+)", text, re.MULTILINE))
+        if hits or row["count"]:
+            yield Verdict(f"trace of {row['name']}", f"{hits:,}", f"{row['count']:,}", hits == row["count"])
+
+
+def times(linux: Linux, pid: str) -> Iterator[Verdict]:
+    """The time from kvm_exit to kvm_entry in the kernel's trace, as `perf kvm stat` takes it, against what `exits` has:
+    from the trap to the return, some thousand instructions more. The exit before the reset may be among those that
+    returned, after a long stop."""
+    linux.ask(f"for i in {TRACING}/instances/*; do echo 0 > $i/events/kvm/kvm_exit/enable; done")
+    linux.ask(f"for e in exit entry; do echo 1 > {TRACING}/events/kvm/kvm_$e/enable; done")
+    linux.command("exits reset")
+    linux.ask(f"kill -CONT {pid}; usleep 150000; kill -STOP {pid}; usleep 20000")
+    (table,) = (each for each in linux.command("exits")["tables"] if each["kind"] == "guest")
+    linux.command("exits all")
+    text = linux.ask(f"grep -E 'kvm_(exit|entry)' {TRACING}/trace; for e in exit entry; do"
+                     f" echo 0 > {TRACING}/events/kvm/kvm_$e/enable; done")  # fmt: skip
+    found = re.findall(r"([0-9]+\.[0-9]{6}): kvm_(exit|entry):", text)
+    spent = [
+        float(after[0]) - float(before[0])
+        for before, after in pairwise(found)
+        if (before[1], after[1]) == ("exit", "entry")
+    ]
+    rows = [row for row in table["exits"] if row["mode"] == "HS"]
+    returns, ours = sum(row["returns"] for row in rows), sum(row["time"] for row in rows) / 1000
+    if returns == len(spent) + 1:
+        returns, ours = returns - 1, ours - max(row["max"] or 0 for row in rows) / 1000
+    kernel = sum(spent) * 1e6
+    yield Verdict("returns, kvm_exit to kvm_entry", f"{len(spent)}", f"{returns}", len(spent) == returns > 0)
+    near = kernel <= ours <= kernel + 4 * returns
+    yield Verdict("time until the guest went on", f"{kernel:,.0f} us", f"{ours:,.0f} us", near)
+
+
+def frames(linux: Linux, known: Mapping[str, int]) -> Iterator[Verdict]:
+    """Where a function of the kernel returns to: by its own backtrace, and by what `finish` goes by."""
+    ours: list[int] = []
+
+    def stopped(reason: str) -> None:
+        if f"{known['show_stack']:#x}" in reason:
+            ours.append(linux.look(lambda machine: frame_of(machine.harts[0], machine.symbols).returns))
+
+    linux.stopped = stopped
+    linux.command(f"break {known['show_stack']:#x} in HS")
+    text = linux.ask("echo 1 > /proc/sys/kernel/sysrq; echo l > /proc/sysrq-trigger; dmesg | tail -n 30 | grep '<ffff'")
+    linux.command("delete")
+    linux.stopped = lambda reason: None
+    said = [int(at, 16) for at in re.findall(r"<([0-9a-f]{16})>", text)]
+    # The first are inside dump_backtrace and show_stack.
+    shown = f"{ours[0]:#x}" if ours else "not stopped"
+    right = bool(ours) and ours[0] in said[2:3]
+    yield Verdict("where show_stack returns to", ", ".join(map(hex, said[2:3])), shown, right)
 
 
 def slots(linux: Linux, pid: str, mebibytes: int, gpa: int = 0x8000_0000) -> tuple[dict[int, int], list[Verdict]]:

@@ -24,9 +24,10 @@ from tests.truth.linux import Linux
 
 APPEND = "console=ttyS0 panic=-1 nokaslr no_hash_pointers rdinit=/init"
 GUESTS = {
-    "kvmini": f"kvmini -m {{memory}} -s 1 -i /guest/truth -c '{APPEND}' /guest/Image < /dev/null",
-    "qemu": "qemu-system-riscv64 -M virt -accel kvm -cpu host -m {memory} -smp 1 -bios none -nodefaults -display none"
-    f" -no-reboot -serial stdio -kernel /guest/kernel -initrd /guest/truth -append '{APPEND}' < /dev/null",
+    "kvmini": f"kvmini -m {{memory}} -s {{cpus}} -i /guest/truth -c '{APPEND}' /guest/Image < /dev/null",
+    "qemu": "qemu-system-riscv64 -M virt -accel kvm -cpu host -m {memory} -smp {cpus} -bios none -nodefaults"
+    " -display none -no-reboot -serial stdio -kernel /guest/kernel -initrd /guest/truth"
+    f" -append '{APPEND}' < /dev/null",
 }
 
 
@@ -41,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--busybox", default="bin/busybox", help="where it is in the initrd")
     parser.add_argument("--guest", help="what runs a guest: kvmini, qemu, or a command; {memory} stands for its MiB")
     parser.add_argument("--guest-memory", type=int, help="MiB")
+    parser.add_argument("--guest-cpus", type=int, default=1)
     parser.add_argument("--no-guest", action="store_true")
     parser.add_argument("--json", type=Path, help="write the table there too")
     options = parser.parse_args(arguments)
@@ -64,7 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
             harts=options.harts, folder=Path(folder), busybox=options.busybox, tell=tell,
         )  # fmt: skip
         try:
-            guest = "" if options.no_guest else command.replace("{memory}", str(guest_memory))
+            guest = "" if options.no_guest else command.replace("{memory}", str(guest_memory)).replace(
+                "{cpus}", str(options.guest_cpus)
+            )
             for check in checks(linux, guest, guest_memory):
                 for verdict in check():
                     found.append(verdict)

@@ -150,11 +150,12 @@ class Linux:
             self.run()
         return at
 
-    def seek(self, mode: Mode) -> None:
-        """Run until a hart is in a mode where it stops."""
+    def seek(self, mode: Mode) -> int:
+        """Run until a hart is in a mode where the machine stands still; which."""
         for _ in range(3000):
-            if any(hart.mode is mode for hart in self.look(lambda machine: machine.harts)):
-                return
+            found = self.look(lambda machine: [hart.index for hart in machine.harts if hart.mode is mode])
+            if found:
+                return int(found[0])
             self.run(20_011)
         raise SystemExit(f"no hart is seen in {mode.label}-mode")
 

@@ -218,8 +218,8 @@ def ordered(rows: Iterable[Row], column: str, backwards: bool = False) -> tuple[
 # --- stops, and the last occurrences ---
 
 
-def catch_line(table: Table, row: Row) -> str:
-    """The command that stops the machine at the next one."""
+def stop_line(table: Table, row: Row) -> str:
+    """What stops the machine at the next one, as the book of stops takes it."""
     known = (csrs.INTERRUPTS if row.interrupt else csrs.EXCEPTIONS).get(row.cause)
     cause = known[0] if known is not None else f"interrupt {row.cause}" if row.interrupt else str(row.cause)
     if table.kind == "hart":

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
@@ -16,7 +14,6 @@ from rvtui import exits
 from rvtui.exits import COLUMNS, PARTS, Row, Table, Tables
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
-from rvtui.stops import parse
 from rvtui.subjects import Subject
 from rvtui.text import Line, Span, clean, count, fit, guest_time, spark
 
@@ -55,7 +52,7 @@ class ExitsPane(Pane):
         " where its instructions were retired, and all its traps by cause and the mode that they came from. c counts"
         " anew from now (min and max are known where they are new), a from the start again; p freezes the picture and"
         " lets it go; o sorts by the next column, i the other way; Enter on a row shows its last occurrences, on a"
-        " name looks at that; t stops the machine at the next such exit (●), or not any more; x writes a file."
+        " name looks at that; b stops the machine at the next such exit (●), and b again no more; x writes a file."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "count('reset')", "count anew", show=False),
@@ -63,7 +60,6 @@ class ExitsPane(Pane):
         Binding("p", "freeze", "freeze", show=False),
         Binding("o", "order(1)", "sort", show=False),
         Binding("i", "backwards", "sort the other way", show=False),
-        Binding("t", "catch", "stop at such an exit", show=False),
         Binding("x", "export", "write a file", show=False),
     ]
 
@@ -211,6 +207,10 @@ class ExitsPane(Pane):
         table = next(table for table in self._tables if table.key == place[0])
         return table, next((row for row in table.rows if row.key == place[1]), None)
 
+    def stop_line(self) -> str:
+        found = self.selected
+        return "" if found is None or found[1] is None else exits.stop_line(found[0], found[1])
+
     def choose(self, row: int) -> None:
         found = self.selected
         if found is None:
@@ -248,32 +248,6 @@ class ExitsPane(Pane):
 
     def action_export(self) -> None:
         self.application.ask("csv FILE or json FILE", "exits ", "csv exits.csv")
-
-    def action_catch(self) -> None:
-        found = self.selected
-        if found is None or found[1] is None:
-            return
-        application = self.application
-        future = application.session.call(partial(self._toggle, found[0], found[1]))
-
-        def done(future: Future[str]) -> None:
-            error = future.exception()
-            text = str(error) if error else future.result()
-            application.post_message(application.Asked(partial(application.say, text, error=error is not None)))
-
-        future.add_done_callback(done)
-
-    def _toggle(self, table: Table, row: Row, machine: Machine) -> str:
-        """On the worker: set a stop for exits of a row, or remove the one that is there."""
-        book = self.application.session.book
-        line = exits.catch_line(table, row)
-        what: Any = parse(machine, table.subject, line).what
-        there = [stop for stop in book.stops if stop.what == what]
-        for stop in there:
-            book.remove(stop)
-        if there:
-            return f"stop {there[0].number} removed"
-        return f"stop {book.set(table.subject, line).number}: {line}"
 
 
 def _name_line(table: Table, history: list[float], width: int) -> Line:

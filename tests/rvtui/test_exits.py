@@ -366,7 +366,7 @@ async def test_a_key_stops_the_machine_at_such_an_exit() -> None:
     async with opened(machine, (120, 40), running=False) as desk:
         await shown(desk)
         await to(desk, "EXC_SUPERVISOR_SYSCALL")
-        await desk.press("t")
+        await desk.press("b")
         await desk.until(lambda: any("● EXC_SUPERVISOR_SYSCALL" in line for line in desk.lines("exits")), "its sign")
         assert [stop.number for stop in desk.session.book.stops] == [1]
         taken = machine.guests[0].exits["EXC_SUPERVISOR_SYSCALL"]
@@ -377,7 +377,7 @@ async def test_a_key_stops_the_machine_at_such_an_exit() -> None:
         assert one.last_exit is not None and one.last_exit.cause == 10
         await desk.settled()
         await to(desk, "● EXC_SUPERVISOR_SYSCALL")
-        await desk.press("t")
+        await desk.press("b")
         await desk.until(lambda: not any("●" in line for line in desk.lines("exits")), "no sign")
         assert not desk.session.book.stops
 
@@ -406,6 +406,6 @@ async def test_looking_changes_nothing() -> None:
         before = desk.state_hash()
         await shown(desk)
         await to(desk, "EXC_SUPERVISOR_SYSCALL")
-        await desk.press("enter", "t", "t", "o", "i", "p", "c", "a")
+        await desk.press("enter", "b", "b", "o", "i", "p", "c", "a")
         await desk.settled()
         assert desk.state_hash() == before

@@ -353,8 +353,8 @@ def traced(linux: Linux) -> Iterator[Verdict]:
 
 def times(linux: Linux, pid: str) -> Iterator[Verdict]:
     """The time from kvm_exit to kvm_entry in the kernel's trace, as `perf kvm stat` takes it, against what `exits` has:
-    from the trap to the return, some thousand instructions more, as KVM has pending interrupts taken before it traces the
-    exit. The exit before the reset may be among those that returned, after a long stop."""
+    from the trap to the return. That is some thousand instructions more, as KVM has pending interrupts taken before it
+    traces the exit. The exit before the reset may be among those that returned, after a long stop."""
     linux.ask(f"for i in {TRACING}/instances/*; do echo 0 > $i/events/kvm/kvm_exit/enable; done")
     linux.ask(f"for e in exit entry; do echo 1 > {TRACING}/events/kvm/kvm_$e/enable; done")
     linux.command("exits reset")

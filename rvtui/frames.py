@@ -20,6 +20,8 @@ WORD: Final = (1 << 64) - 1
 LONGEST: Final = 64 << 10
 """Bytes of a function that are looked through."""
 MOST_LABELS: Final = 16
+PROLOGUE: Final = 64
+"""Bytes from a function's first instruction in which it may not have a frame of its own yet."""
 
 
 class FrameError(EmulatorError):
@@ -40,6 +42,11 @@ def frame_of(face: Any, symbols: Symbols) -> Frame:
     pc = face.pc
     for start, certain in _starts(symbols, pc):
         found = _by_prologue(face, start, certain, pc)
+        if found is not None:
+            return found
+    called = _called(face, int(face.x[RA]))
+    if called is not None and 0 <= pc - called <= PROLOGUE:  # s0 may still be the caller's
+        found = _by_prologue(face, called, False, pc)
         if found is not None:
             return found
     found = _by_frame_pointer(face)
@@ -120,6 +127,21 @@ def _behind_call(face: Any, address: int, callee: int | None = None) -> bool:
             offset = each.target_offset
             return callee is None or offset is None or (at + offset) & WORD == callee
     return False
+
+
+def _called(face: Any, address: int) -> int | None:
+    """Where the call right before `address` leads to, if it says so: JAL, or AUIPC and JALR."""
+    for length in (4, 2):
+        at = (address - length) & WORD
+        each = instruction_at(face, at)
+        if each is None or each.length != length or not each.is_call:
+            continue
+        if each.target_offset is not None:
+            return (at + each.target_offset) & WORD
+        upper = instruction_at(face, (at - 4) & WORD)
+        if upper is not None and upper.name == "auipc" and upper.operands["rd"] == each.operands.get("rs1"):
+            return (at - 4 + upper.operands["imm"] + each.operands.get("imm", 0)) & WORD
+    return None
 
 
 def instruction_at(face: Any, address: int) -> Decoded | None:

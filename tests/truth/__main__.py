@@ -110,6 +110,7 @@ def checks(linux: Linux, guest: str, mebibytes: int) -> Iterator[Callable[[], It
     yield lambda: compare.exits(linux, None, "")
     if traces:
         yield lambda: compare.traced(linux)
+        yield lambda: compare.last(linux)
         yield lambda: compare.times(linux, pid)
     places, verdicts = compare.slots(linux, pid, mebibytes)
     yield lambda: verdicts

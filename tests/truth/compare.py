@@ -351,6 +351,24 @@ def traced(linux: Linux) -> Iterator[Verdict]:
             yield Verdict(f"trace of {row['name']}", f"{hits:,}", f"{row['count']:,}", hits == row["count"])
 
 
+def last(linux: Linux) -> Iterator[Verdict]:
+    """The last kvm_exit that was traced, with what the CSRs held then, against the guest's last exit."""
+    text = linux.ask(f"for i in {TRACING}/instances/*; do tail -n 1 $i/trace; done")
+    said = re.findall(
+        r"([0-9.]+): kvm_exit: SEPC:(0x\w+), SCAUSE:(0x\w+), STVAL:(0x\w+), HTVAL:(0x\w+), HTINST:(0x\w+)", text
+    )
+    if not said:
+        yield Verdict("the last kvm_exit", "nothing is traced", "", False)
+        return
+    _, *values = max(said, key=lambda each: float(each[0]))
+    pc, cause, stval, htval, _ = (int(each, 16) for each in values)
+    exit = linux.look(lambda machine: max(machine.guests, key=lambda each: each.seen)).last_exit
+    fault = not cause >> 63 and cause in GUEST_PAGE_FAULTS
+    kernel = (csrs.kvm_name(cause & 63, bool(cause >> 63)), pc, htval << 2 | stval & 3 if fault else 0)
+    ours = (exit.name, exit.pc, exit.address)
+    yield Verdict("the last kvm_exit", f"{kernel[0]} at {pc:#x}", f"{exit.name} at {exit.pc:#x}", kernel == ours)
+
+
 def times(linux: Linux, pid: str) -> Iterator[Verdict]:
     """The time from kvm_exit to kvm_entry in the kernel's trace, as `perf kvm stat` takes it, against what `exits` has:
     from the trap to the return. That is some thousand instructions more, as KVM has pending interrupts taken before it

@@ -50,14 +50,14 @@ class ExitsPane(Pane):
         " instructions: the guest's own, and those that its exits cost in the hypervisor (HS, U) and in firmware (M)"
         " until a guest ran again. On a bare machine a guest's rows say which mode the exit led to. Then each hart:"
         " where its instructions were retired, and all its traps by cause and the mode that they came from. c counts"
-        " anew from now (min and max are known where they are new), a from the start again; p freezes the picture and"
+        " anew from now (min and max are known where they are new), a from the start again; h holds the picture and"
         " lets it go; o sorts by the next column, i the other way; Enter on a row shows its last occurrences, on a"
         " name looks at that; b stops the machine at the next such exit (●), and b again no more; x writes a file."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "count('reset')", "count anew", show=False),
         Binding("a", "count('all')", "count from the start", show=False),
-        Binding("p", "freeze", "freeze", show=False),
+        Binding("h", "freeze", "hold the picture", show=False),
         Binding("o", "order(1)", "sort", show=False),
         Binding("i", "backwards", "sort the other way", show=False),
         Binding("x", "export", "write a file", show=False),

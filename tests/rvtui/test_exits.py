@@ -305,14 +305,14 @@ async def test_the_picture_stands_while_the_machine_runs() -> None:
     machine = tiny(BOTH)
     async with opened(machine, (120, 40), running=False) as desk:
         await shown(desk)
-        await desk.press("p")
+        await desk.press("h")
         frozen = desk.lines("exits")
         assert "frozen at" in desk.pane("exits").border_title
         await desk.press("space")
         await desk.until(lambda: desk.session.view.finished, timeout=60)
         await desk.settled()
         assert desk.lines("exits") == frozen
-        await desk.press("p")
+        await desk.press("h")
         await desk.settled()
         total = next(guest for guest in machine.guests if guest.vmid == 1).exits.total()
         assert desk.lines("exits")[line_of(desk.lines("exits"), "VMID 1")].split()[2] == f"{total:,}"
@@ -406,6 +406,6 @@ async def test_looking_changes_nothing() -> None:
         before = desk.state_hash()
         await shown(desk)
         await to(desk, "EXC_SUPERVISOR_SYSCALL")
-        await desk.press("enter", "b", "b", "o", "i", "p", "c", "a")
+        await desk.press("enter", "b", "b", "o", "i", "h", "c", "a")
         await desk.settled()
         assert desk.state_hash() == before

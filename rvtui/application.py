@@ -499,12 +499,29 @@ class Application(App[int]):
     def seek_in_map(self, address: int) -> None:
         self._map().seek(address)
 
+    def show_trap(self, key: tuple[object, ...]) -> None:
+        pane = self._panes["traps"]
+        assert isinstance(pane, TrapsPane)
+        pane.hold(key)
+        self._show("traps").focus()
+
     # Commands.
 
     @property
     def commanding(self) -> commands.Context:
         """Where its commands are given."""
         return self._commanding
+
+    def when_done(self, future: Future[T], then: Callable[[T], None]) -> None:
+        """Have its result on this thread, or tell what went wrong."""
+
+        def go_on() -> None:
+            if (error := future.exception()) is not None:
+                self.say(str(error), error=True)
+            else:
+                then(future.result())
+
+        future.add_done_callback(lambda _: self.post_message(self.Asked(go_on)))
 
     def say(self, text: str, *, error: bool = False) -> None:
         self._keys.say(text, error=error)

@@ -51,6 +51,7 @@ URGENT_SECONDS = 0.008
 CONSOLE_PENDING = 128 << 10
 """Bytes of unseen console output at which the machine waits for the application to catch up."""
 STEP_SECONDS = 2.0
+STOOD = 200
 OLD_OUTPUT = 64 << 10
 """Bytes of what a console printed earlier that are shown again after a restore."""
 
@@ -132,6 +133,7 @@ class Session:
         """A machine that waits for input, with no timer set, stops."""
         self.stops = 0
         """How often it has come to a stand."""
+        self._stood: tuple[tuple[int, int, str], ...] = ()
         self.limit = limit
         """Where the machine stands still, by its `executed`."""
         self.debugger: Debugger | None = None
@@ -295,6 +297,11 @@ class Session:
         return self._reason
 
     @property
+    def stood(self) -> tuple[tuple[int, str], ...]:
+        """Where it last came to a stand since the machine was reset, other than by steps: the clock, and why."""
+        return tuple((clock, reason) for resets, clock, reason in self._stood if resets == self.machine.resets)
+
+    @property
     def finished(self) -> bool:
         """The machine cannot go on."""
         return self._finished
@@ -404,6 +411,7 @@ class Session:
             self._finished = False
             self._rate_base = (0.0, 0)
             self._halt("restored")
+            self._stood = ()
 
         return self.call(change)
 
@@ -538,6 +546,9 @@ class Session:
     def _halt(self, reason: str, exit: Exit | None = None) -> None:
         self._reason = reason
         self.stops += 1
+        if reason:
+            clock = self.machine.clock if exit is None else self.machine.harts[exit.hart].clock
+            self._stood = (*self._stood[1 - STOOD :], (self.machine.resets, clock, reason))
         self.exit = exit
         self._running = False
         self._drop_goal()

@@ -35,8 +35,8 @@ void guest_entered(core *c, u64 now) {
     account(h);
     hart_guest *g = find_guest(h);
     g->hgatp = h->csr.hgatp;
-    g->entries++;
     g->seen = now + h->idle;
+    if (!g->entries++) g->since = g->seen;
     if (!g->away) return;
     guest_exits *e = &g->exits[g->away - 1];
     const u64 spent = g->seen - g->left;

@@ -9,12 +9,9 @@ from emulator.bus import Bus, Device
 from emulator.devices.virtio import Transport
 from rvtui.commands.formats import escaped
 from rvtui.commands.registry import Argument, Candidate, CommandError, Context, Report, command, kind
-from rvtui.commands.values import number_of
 from rvtui.subjects import hart_of, selected_vcpu, symbols_of, virtual_machines
 from rvtui.text import MODE_NAMES, clean, guest_time, size
 
-LATEST = 20
-"""Events that are shown unless more are asked for."""
 PLAIN = 1024
 """Bytes, or items of a list, that data has of a device's state."""
 ITEMS = 16
@@ -87,37 +84,6 @@ def _harts(context: Context) -> Report:
             "traps": traps, "vmid": vmid, "clock": hart.clock,
         })  # fmt: skip
     return Report(table(rows, right={4, 5, 6, 7, 8, 9, 10}), {"harts": data})
-
-
-@command(
-    "events",
-    "the hart's last traps, interrupts, returns, fences and world switches",
-    Argument("COUNT", "count", f"how many, at most 200; {LATEST} if not given", True),
-    example="events 5",
-    aliases=("info events",),
-)
-def _events(context: Context, count: str = str(LATEST)) -> Report:
-    from rvtui.panes.events import read_events
-
-    wanted = number_of(count, 200)
-    entries = read_events(context.session.machine, context.session.subject).entries[-wanted:]
-    rows = [["clock", "event", "modes", "what", "pc"]]
-    data = []
-    for event, name in entries:
-        kind = event.kind.name.lower()
-        modes = f"{event.from_mode.label}>{event.to_mode.label}" if event.from_mode != event.to_mode else (
-            event.from_mode.label
-        )
-        pc = f"{event.pc:#x}" + (f" <{clean(name, 60)}>" if name else "")
-        value = f" value {event.value:#x}" if event.value and kind in ("trap", "interrupt") else ""
-        rows.append([f"{event.clock:,}", kind, modes, event.text + value, pc])
-        data.append({
-            "clock": event.clock, "kind": kind, "from": event.from_mode.label, "to": event.to_mode.label,
-            "text": event.text, "cause": event.cause if kind in ("trap", "interrupt") else None,
-            "value": hex(event.value), "pc": hex(event.pc), "symbol": name or None, "vmid": event.vmid,
-        })  # fmt: skip
-    lines = table(rows, right={0}) if entries else ("nothing has happened yet",)
-    return Report(lines, {"events": data})
 
 
 @command(

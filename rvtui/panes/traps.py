@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from textual.binding import Binding, BindingType
 
 from emulator import traps
-from emulator.hart import Access, Mode, TrapRecord
+from emulator.hart import Access, Event, EventKind, Mode, TrapRecord
 from emulator.loader import Symbols
 from emulator.machine import Machine
 from rvtui.panes.base import Pane
@@ -62,6 +62,12 @@ NOBODY: tuple[Subject | None, str] = (None, "")
 def alike(trap: TrapRecord) -> tuple[object, ...]:
     """Traps for which this is equal stand in one row."""
     return trap.cause, trap.interrupt, trap.from_mode, trap.to_mode, trap.pc, trap.tval, trap.vmid
+
+
+def key_of(event: Event) -> tuple[object, ...]:
+    """The same of the event of a trap."""
+    interrupt = event.kind is EventKind.INTERRUPT
+    return event.cause, interrupt, event.from_mode, event.to_mode, event.pc, event.value, event.vmid
 
 
 def read_traps(machine: Machine, subject: Subject) -> tuple[Entry, ...]:
@@ -123,6 +129,14 @@ class TrapsPane(Pane):
     @property
     def selected(self) -> Entry | None:
         return self._entries[self.cursor] if self.cursor < len(self._entries) else None
+
+    def hold(self, key: tuple[object, ...]) -> None:
+        """Open the traps that are alike, and go there."""
+        self._faults = self._own = False
+        self._opened.add(key)
+        self._held = key, 0
+        if self.display:  # else a view that has them is to come
+            self.redraw()
 
     def walk(self) -> tuple[int, Access, Mode, Subject | None] | None:
         """(address, access, mode, guest) of the selected trap, where an access failed; else of the last fault."""

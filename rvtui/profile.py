@@ -56,11 +56,7 @@ Key = tuple[str, str | None, str]
 
 def read_symbols(paths: str) -> Symbols:
     """Of "F[,F]", each an ELF file or a System.map; where they differ, the first counts. Raises LoadError."""
-    tables = []
-    for path in paths.split(","):
-        data = loader.read_file(path)
-        elf = data.startswith(b"\x7fELF")
-        tables.append(loader.parse_elf(data, loader.shown(path)).symbols if elf else loader.read_system_map(path))
+    tables = [loader.read_symbols(path) for path in paths.split(",")]
     return reduce(lambda one, other: one | other, tables)
 
 

@@ -38,6 +38,7 @@ from rvtui.panes.code import CodePane
 from rvtui.panes.console import ConsolePane
 from rvtui.panes.csrs import CsrsPane
 from rvtui.panes.map import MapPane
+from rvtui.panes.source import SourcePane
 from rvtui.panes.traps import TrapsPane
 from rvtui.panes.vms import Overview, VmsPane, read_overview
 from rvtui.panes.walk import WalkPane
@@ -108,6 +109,9 @@ class _ScreenPort:
 
     def seek(self, address: int) -> None:
         self._post(partial(self._application.seek_in_map, address))
+
+    def source(self, path: str, line: int) -> None:
+        self._post(partial(self._application.show_source, path, line))
 
     def zoom(self) -> None:
         self._post(self._application.action_zoom)
@@ -478,6 +482,21 @@ class Application(App[int]):
 
     def seek_in_map(self, address: int) -> None:
         self._map().seek(address)
+
+    def show_source(self, path: str, line: int) -> None:
+        pane = self._panes["source"]
+        assert isinstance(pane, SourcePane)
+        self._show("source")
+        if self._gone == self._gone_before:
+            pane.focus()
+        pane.go(path, line)
+
+    def show_code(self, address: int) -> None:
+        """The instructions from an address on."""
+        pane = self._panes["code"]
+        assert isinstance(pane, CodePane)
+        self.goto("code")
+        pane.go(address)
 
     # Commands.
 

@@ -454,6 +454,14 @@ class Sources:
             raise LocationError(f"{name} may be {', '.join(some)}{more}: say more of the path")
         return next(iter(found.items()))
 
+    def code_lines(self, path: str) -> frozenset[int]:
+        """Lines of a file, by its recorded path, that have code."""
+        try:
+            _, owners = self._matching(path)
+        except LocationError:
+            return frozenset()
+        return frozenset(line for info, _, places in owners for line, _, _ in info.starts(places))
+
     def places(self, name: str, line: int) -> list[Place]:
         """Where code of a line begins, once for each function, or for each place where it was inlined; of the next
         line that has code, where this has none. LocationError."""

@@ -29,7 +29,7 @@ def _symbols(context: Context) -> Symbols:
 
 def _pc(context: Context) -> int:
     """Of the frame that is looked at; of an outer one, of its call."""
-    level = level_of(context)
+    level = level_of(context.session)
     if level is None:
         return int(hart_of(context.session.machine, context.session.subject).pc)
     return level.pc - bool(level.number)
@@ -200,6 +200,22 @@ def _snext(context: Context, count: str = "1") -> None:
     context.session.step_line(into=False, count=count_of(count)).result()
 
 
+@command(
+    "view",
+    "show a source file in its pane: around LOCATION, or pc",
+    LOCATION,
+    example="view main",
+)
+def _view(context: Context, location: str = "") -> Report | None:
+    if "source" not in context.panes:
+        return _list(context, location)
+    show: Any = getattr(context.screen, "source", None)
+    path, line = _spot(context, location.strip()) if location.strip() else ("", 1)
+    if show is not None:
+        show(path, line)
+    return None
+
+
 # --- frames ---
 
 
@@ -236,7 +252,7 @@ def _data(level: Level) -> dict[str, Any]:
 )
 def _backtrace(context: Context, count: str = str(DEEPEST)) -> Report:
     levels, why = _levels(context, number_of(count, 10_000))
-    chosen = level_of(context)
+    chosen = level_of(context.session)
     number = chosen.number if chosen else 0
     lines = [f"{'=>' if each.number == number and number else '  '}{_told(context, each)}" for each in levels]
     return Report((*lines, f"    {why}"), {"frames": [_data(each) for each in levels], "end": why})
@@ -270,7 +286,7 @@ def _text_of(context: Context, line: Line) -> str:
 )
 def _frame(context: Context, number: str = "") -> Report:
     if not number:
-        level = level_of(context)
+        level = level_of(context.session)
         return _choose(context, level.number if level else 0)
     if not number.isdecimal() or len(number) > 4:
         raise CommandError(f"{number!r}: a frame has a number from 0")
@@ -278,7 +294,7 @@ def _frame(context: Context, number: str = "") -> Report:
 
 
 def _by(context: Context, by: int) -> Report:
-    level = level_of(context)
+    level = level_of(context.session)
     number = (level.number if level else 0) + by
     if number < 0:
         raise CommandError("this is frame 0, the innermost")
@@ -298,7 +314,7 @@ def _down(context: Context, count: str = "1") -> Report:
 
 @command("info-frame", "the frame that is looked at: its registers as far as they are known", aliases=("info frame",))
 def _info_frame(context: Context) -> Report:
-    level = level_of(context) or _levels(context, 1)[0][0]
+    level = level_of(context.session) or _levels(context, 1)[0][0]
     lines = [_told(context, level)]
     if level.cfa is not None:
         lines.append(f"    sp is {level.cfa:#x} in its caller")

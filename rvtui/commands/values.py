@@ -44,7 +44,7 @@ def value_of(context: Context, text: str, subject: Subject | None = None) -> int
         name = name.removeprefix("$")
         lower = name.lower()
         if lower == "pc":
-            return int(level.pc if (level := level_of(context, subject)) else hart.pc)
+            return int(level.pc if (level := level_of(context.session, subject)) else hart.pc)
         if lower in csrs.BY_NAME:
             return int(hart.csr(lower))
         if lower in FLOAT_NAMES:
@@ -162,9 +162,8 @@ def where(context: Context, address: int) -> str:
     return f"{address:#x}" + (f" <{name}>" if name else "")
 
 
-def level_of(context: Context, subject: Subject | None = None) -> Level | None:
+def level_of(session: Session, subject: Subject | None = None) -> Level | None:
     """The frame that `frame` has chosen, while the machine has not gone on; None for the innermost."""
-    session = context.session
     machine = session.machine
     if session.level is None or (subject is not None and subject != session.subject):
         return None
@@ -185,7 +184,7 @@ def moment_of(session: Session) -> tuple[object, ...]:
 
 def register_of(context: Context, number: int, subject: Subject | None = None) -> int:
     """x0 to x31, of the frame that is looked at. CommandError where it is not known there."""
-    level = level_of(context, subject)
+    level = level_of(context.session, subject)
     if level is None:
         subject = context.session.subject if subject is None else subject
         return int(hart_of(context.session.machine, subject).x[number])

@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -693,10 +693,13 @@ class Application(App[int]):
 
 
 def run(
-    machine: Machine, *, title: str = "", path: str = "", start: bool = True, gdb: Listener | None = None
-) -> int:
-    """Open the application on a machine; returns the exit code. A debugger may come to `gdb`."""
+    machine: Machine, *, title: str = "", path: str = "", start: bool = True, gdb: Listener | None = None,
+    folders: Sequence[str] = (),
+) -> int:  # fmt: skip
+    """Open the application on a machine; returns the exit code. A debugger may come to `gdb`. `folders`: where sources
+    are, as `SourceFiles.add` takes it."""
     session = Session(machine, path=path)
+    session.files.add_all(folders)
     session.book.open()
     session.start()
     try:

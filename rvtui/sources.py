@@ -7,7 +7,7 @@ import os
 import posixpath
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -65,6 +65,11 @@ class SourceFiles:
             raise SourceError(f"source path {shown(text)}: write FROM=TO, or a folder")
         self.folders.insert(0, f"{old}={new}" if equals else new)
         self.forget()
+
+    def add_all(self, texts: Iterable[str]) -> None:
+        """The first of them is looked at first."""
+        for text in reversed(list(texts)):
+            self.add(text)
 
     def forget(self) -> None:
         with self._lock:

@@ -118,6 +118,15 @@ def _rows(context: Context, path: str, text: Text, first: int, last: int) -> lis
     return rows
 
 
+def source_text(context: Context) -> list[str]:
+    """The source line of pc, if it begins there and is found; for who shows the instruction as well."""
+    machine, subject = context.session.machine, context.session.subject
+    pc = int(hart_of(machine, subject).pc)
+    line = symbols_of(machine, subject).line(pc)
+    text = _text_of(context, line) if line is not None and line.start == pc else ""
+    return [f"    {clean(line.name)}  {text}"] if line is not None and text else []
+
+
 def _scopes(chain: list[Scope] | tuple[Scope, ...]) -> str:
     """"leaf > twice (inlined at a.c:15)"."""
     return " > ".join(
@@ -301,13 +310,14 @@ def _by(context: Context, by: int) -> Report:
     return _choose(context, number)
 
 
-@command("up", "look at the caller's frame", Argument("COUNT", "count", "how many frames", True), example="frame 0")
+@command("up", "look at the caller's frame", Argument("COUNT", "count", "how many frames", True),
+         example="tbreak print\nrun\nup")  # fmt: skip
 def _up(context: Context, count: str = "1") -> Report:
     return _by(context, number_of(count, DEEPEST))
 
 
 @command("down", "look at the frame that it called", Argument("COUNT", "count", "how many frames", True),
-         example="frame 0")  # fmt: skip
+         example="tbreak print\nrun\nup\ndown")  # fmt: skip
 def _down(context: Context, count: str = "1") -> Report:
     return _by(context, -number_of(count, DEEPEST))
 

@@ -26,6 +26,7 @@ from rvtui import commands
 from rvtui.commands.code import Listed, listed
 from rvtui.commands.machine import place_text
 from rvtui.commands.registry import CommandError, Context, Report
+from rvtui.commands.source import source_text
 from rvtui.listing import listing
 from rvtui.monitor import paint
 from rvtui.monitor.script import Line, Script, is_comment
@@ -298,7 +299,8 @@ def _current(context: Context) -> str:
     machine, subject = context.session.machine, context.session.subject
     face, symbols = hart_of(machine, subject), symbols_of(machine, subject)
     found = [Listed(each) for each in listing(face, symbols, face.pc, 1, {}) if each.length]
-    return listed(context, Place(machine, subject, "va", face.pc), found)[-1] if found else ""
+    lines = listed(context, Place(machine, subject, "va", face.pc), found)[-1:]
+    return "\n".join([*source_text(context), *lines]) if found else ""
 
 
 def _data(answer: commands.Answer) -> Any:
@@ -315,16 +317,17 @@ def _one_line(error: BaseException) -> str:
 
 def run(
     machine: Machine, scripts: Sequence[Script] = (), *, as_json: bool = False, interactive: bool = False,
-    path: str = "",
+    path: str = "", folders: Sequence[str] = (),
 ) -> int:  # fmt: skip
     """The scripts in order, then, if there are none or `interactive` is asked for, lines of standard input. Returns the
-    exit code."""
+    exit code. `folders`: where sources are, as `SourceFiles.add` takes it."""
     at_prompt = interactive or not scripts
     terminal = at_prompt and sys.stdin.isatty() and sys.stdout.isatty()
     if terminal:  # so that the prompt leaves the terminal as it was
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda number, _: sys.exit(128 + number))
     session = Session(machine, path=path, pace=terminal)
+    session.files.add_all(folders)
     if terminal:  # scripts do the same whatever was left from before
         session.book.open()
     session.start()

@@ -141,8 +141,8 @@ class Symbols:
         return both
 
     def same(self, other: Symbols) -> bool:
-        """Whether all names and addresses are equal."""
-        return self._by_name == other._by_name and self._by_address == other._by_address
+        """Whether all addresses have the same names."""
+        return self._by_address == other._by_address
 
     def moved(self, by: int) -> Symbols:
         """The same of a program that was placed so many bytes further on."""

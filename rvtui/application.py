@@ -496,7 +496,7 @@ class Application(App[int]):
         pane = self._panes["code"]
         assert isinstance(pane, CodePane)
         self.goto("code")
-        pane.go(address)
+        pane.seek(address)
 
     # Commands.
 

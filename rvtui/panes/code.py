@@ -127,6 +127,8 @@ class CodePane(Pane):
         self._rows_of: list[int | None] = []
         self._pc: int | None = None
         self._mixed = False
+        self._sought: int | None = None
+        """Where the cursor is to go once it is shown."""
 
     def readers(self) -> Mapping[str, tuple[Reader, float]]:
         mixed = self.application.session if self._mixed else None
@@ -150,6 +152,11 @@ class CodePane(Pane):
         self._held = []
         self._pc = None
         self.application.resubscribe(self)
+
+    def seek(self, address: int) -> None:
+        """Show from `address` on, with the cursor there."""
+        self.go(address)
+        self._sought = address
 
     def moved(self) -> None:
         code = self._code
@@ -196,7 +203,7 @@ class CodePane(Pane):
             if len(lines) >= space:
                 break
             at = instruction.address == code.pc
-            if at or (self._anchor == instruction.address and not current):
+            if at:
                 current = len(lines)
             mark = code.marks.get(instruction.address, " ")
             tone = "bold" if at else ""
@@ -220,6 +227,8 @@ class CodePane(Pane):
         if code.pc != self._pc:
             self._pc = code.pc
             self.cursor = current
+        if self._sought is not None and self._sought in rows:
+            self.cursor, self._sought = rows.index(self._sought), None
         lines += [()] * (space - len(lines))
         rows += [None] * (space - len(rows))
         lines.append(((clean(code.sentence, max(20, width)), "italic label"),))

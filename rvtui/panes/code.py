@@ -227,7 +227,7 @@ class CodePane(Pane):
         if code.pc != self._pc:
             self._pc = code.pc
             self.cursor = current
-        if self._sought is not None and self._sought in rows:
+        if self._sought is not None and code.instructions and code.instructions[0].address == self._sought:
             self.cursor, self._sought = rows.index(self._sought), None
         lines += [()] * (space - len(lines))
         rows += [None] * (space - len(rows))

@@ -269,7 +269,9 @@ class Monitor:
                 name: bytes(console.output[-(console.written - before) :]) if console.written > before else b""
                 for name, console, before in zip(console_names(machine), consoles(machine), written, strict=False)
             }
+            source = symbols_of(machine, session.subject).line(face.pc)
             return {
+                "source": None if source is None else {"file": source.file, "line": source.line},
                 "reason": session.reason, "executed": machine.executed, "clock": machine.clock,
                 "finished": session.finished, "pc": hex(face.pc), "mode": face.mode.label,
                 "console": {name: data.decode(errors="replace") for name, data in prints.items()},
@@ -278,8 +280,9 @@ class Monitor:
         stop = self.session.call(read).result()
         if not self.as_json:
             self.write(f"{stop['reason']} at instruction {stop['executed']:,}: {self._text(place_text)}")
-            if not stop["finished"] and (line := self._text(_current)):
-                self.write(line)
+            for line in self._text(_current).split("\n") if not stop["finished"] else ():
+                if line:
+                    self.write(line)
             self._out.flush()
         return stop
 
@@ -295,7 +298,7 @@ class Monitor:
 
 
 def _current(context: Context) -> str:
-    """The instruction at pc."""
+    """The instruction at pc, and before it the source line, if it begins there."""
     machine, subject = context.session.machine, context.session.subject
     face, symbols = hart_of(machine, subject), symbols_of(machine, subject)
     found = [Listed(each) for each in listing(face, symbols, face.pc, 1, {}) if each.length]

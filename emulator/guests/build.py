@@ -57,6 +57,7 @@ PROGRAMS = {
     "ticker": Program((*_TRAPPING, "ticker.c"), debug=True),
     "exits": Program((*_TRAPPING, "exits.c"), extensions=(*EXTENSIONS, "h"), debug=True),
     "echo": Program((*_GUEST, "echo.c"), debug=True),
+    "faulty": Program((*_TRAPPING, "faulty.c"), debug=True),
     "tiny-hypervisor": Program(
         ("common/print.c", *(f"tiny_hypervisor/{source}" for source in _HYPERVISOR)),
         script="tiny_hypervisor/tiny_hypervisor.ld",

@@ -183,10 +183,11 @@ class Symbols:
             raise LocationError(f"{name!r}: write FILE:LINE or FUNCTION:LINE")
         at = self._by_name.get(where)
         if at is not None and (line := self.sources.line(at)) is not None:
-            where = line.file
+            found = [place.address for place in self.sources.places(line.file, int(text), at)]
         elif at is not None:
             raise LocationError(f"{where} has no line numbers: build it with -g, or symbol-file")
-        found = [place.address for place in self.sources.places(where, int(text))]
+        else:
+            found = [place.address for place in self.sources.places(where, int(text))]
         if not chosen:
             return found
         if not 0 < int(number) <= len(found):

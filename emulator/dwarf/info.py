@@ -28,6 +28,8 @@ MOST_TROUBLES: Final = 8
 OVERLAPPING: Final = 4
 """Units that may claim the same address."""
 MOST_NAMED: Final = 5
+MOST_UNITS: Final = 256
+"""Units that a file is looked up in."""
 
 T = TypeVar("T")
 
@@ -128,7 +130,7 @@ class DebugInfo:
     def _is_code(self, address: int) -> bool:
         return not self.code or any(low <= address < high for low, high in self.code)
 
-    def _claiming(self, address: int) -> Iterator[int]:
+    def claiming(self, address: int) -> Iterator[int]:
         """Numbers of units that an address may belong to."""
         index = self.index()
         at = bisect_right(index.lows, address) - 1
@@ -159,11 +161,11 @@ class DebugInfo:
         """`line` and `chain` will be quick."""
         if self._index is None:
             return False
-        owners = list(self._claiming(address))[:OVERLAPPING]
+        owners = list(self.claiming(address))[:OVERLAPPING]
         return all(number in self._tables and number in self._scanned for number in owners)
 
     def line(self, address: int) -> Line | None:
-        for number in list(self._claiming(address))[:OVERLAPPING]:
+        for number in list(self.claiming(address))[:OVERLAPPING]:
             table = self._table(number)
             if table is not None and (found := table.at(address)) is not None:
                 return found
@@ -173,7 +175,7 @@ class DebugInfo:
         """The same, of what was read before."""
         if self._index is None:
             return None
-        for number in list(self._claiming(address))[:OVERLAPPING]:
+        for number in list(self.claiming(address))[:OVERLAPPING]:
             table = self._tables.get(number)
             if table is not None and (found := table.at(address)) is not None:
                 return found
@@ -182,7 +184,7 @@ class DebugInfo:
     def statements(self, start: int, end: int) -> list[tuple[int, str, int]]:
         """(address, file, line) where statements begin in [start, end)."""
         found = []
-        for number in dict.fromkeys(self._claiming(start)):
+        for number in dict.fromkeys(self.claiming(start)):
             table = self._table(number)
             if table is not None:
                 for address, place in table.statements(start, end):
@@ -191,7 +193,7 @@ class DebugInfo:
         return found
 
     def prologue_end(self, start: int, end: int) -> int | None:
-        for number in self._claiming(start):
+        for number in self.claiming(start):
             table = self._table(number)
             if table is not None and table.at(start) is not None:
                 return table.prologue_end(start, end)
@@ -239,11 +241,11 @@ class DebugInfo:
         found: dict[str, list[tuple[int, int]]] = {}
         for path, numbers in self._primary().items():
             if _ends(path, name):
+                mine: dict[str, array[int]] = {}
                 for number in numbers:
-                    table = self._table(number)
-                    for index in table.files() if table is not None else ():
-                        if table is not None and table.header.file(index) == path:
-                            found.setdefault(path, []).append((number, index))
+                    self._guarded(partial(self._collect, mine, number, self.index().units[number]), None)
+                if packed := mine.get(path):
+                    found[path] = [(each >> 16, each & 0xFFFF) for each in packed]
         if not found:
             for path, packed in self._every().items():
                 if _ends(path, name):
@@ -251,9 +253,13 @@ class DebugInfo:
         return found
 
     def starts(self, owners: list[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
-        """(line, address, unit) where statements of a file begin."""
+        """(line, address, unit) where statements of a file begin. LocationError where that would take for ever."""
+        rows = 0
         for number, index in owners:
             table = self._table(number)
+            rows += _rows(table)
+            if rows > ROWS_KEPT:
+                raise LocationError("the file is in too many parts of the program: write FUNCTION:LINE")
             if table is not None:
                 yield from ((line, address, number) for line, address in table.starts(index))
 
@@ -274,7 +280,7 @@ class DebugInfo:
 
     def functions(self, address: int) -> list[tuple[Unit, Function]]:
         """The function there, and in it those inlined, outermost first."""
-        for number in list(self._claiming(address))[:OVERLAPPING]:
+        for number in list(self.claiming(address))[:OVERLAPPING]:
             unit = self._functions(number)
             none: list[Function] = []
             chain = self._guarded(partial(unit.chain, address), none)
@@ -458,14 +464,21 @@ class Sources:
         """Lines of a file, by its recorded path, that have code."""
         try:
             _, owners = self._matching(path)
+            return frozenset(line for info, _, places in owners for line, _, _ in info.starts(places))
         except LocationError:
             return frozenset()
-        return frozenset(line for info, _, places in owners for line, _, _ in info.starts(places))
 
-    def places(self, name: str, line: int) -> list[Place]:
+    def places(self, name: str, line: int, near: int | None = None) -> list[Place]:
         """Where code of a line begins, once for each function, or for each place where it was inlined; of the next
-        line that has code, where this has none. LocationError."""
+        line that has code, where this has none. With `near` only in the unit that this address is in. LocationError."""
         path, owners = self._matching(name)
+        if near is not None:
+            owners = [
+                (info, bias, [each for each in places if each[0] in set(info.claiming(near - bias))])
+                for info, bias, places in owners
+            ]
+        if any(len(places) > MOST_UNITS for _, _, places in owners):
+            raise LocationError(f"{name} is in more than {MOST_UNITS} parts of the program: write FUNCTION:LINE")
         starts = [
             (number, address, info, bias, unit)
             for info, bias, places in owners

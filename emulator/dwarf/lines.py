@@ -134,12 +134,6 @@ class Table:
             self._by_file = found
         return self._by_file.get(number, [])
 
-    def files(self) -> list[int]:
-        """Numbers of those that code comes from."""
-        self.starts(-1)
-        assert self._by_file is not None
-        return list(self._by_file)
-
     def statements(self, start: int, end: int) -> list[tuple[int, int]]:
         """(address, packed place) of all rows in [start, end) that begin a statement of another line than the row
         before."""

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from emulator.dwarf import DwarfError, Line, Scope, leave
+from emulator.dwarf import DwarfError, Line, Scope, Variables, leave
+from emulator.dwarf.location import Machine as Place
 from emulator.errors import EmulatorError
 from emulator.hart import Access
-from emulator.isa import decode
+from emulator.isa import ABI_NAMES, decode
 from emulator.isa.decoder import Decoded
 from emulator.loader import Symbols
 
@@ -197,6 +198,34 @@ def instruction_at(face: Any, address: int) -> Decoded | None:
     except EmulatorError:
         return None
     return decode(int.from_bytes(data, "little"))
+
+
+def variables_of(face: Any, symbols: Symbols, level: Level) -> Variables:
+    """What the program calls its variables in a frame. FrameError where nothing tells."""
+    spot = level.pc - bool(level.number)
+    part = symbols.sources.part_at(spot)
+    if part is None:
+        raise FrameError(f"nothing says which variables there are at {level.pc:#x}: build with -g, or symbol-file")
+
+    def register(number: int) -> int:
+        if number == 0:
+            return 0
+        if 32 <= number < 64 and not level.number:
+            return int(face.f[number - 32])
+        if number not in level.registers:
+            raise DwarfError(f"it was in {ABI_NAMES[number] if number < 32 else number}, which is not known any more")
+        return level.registers[number]
+
+    def read(address: int, size: int) -> bytes:
+        data: bytes = face.read_virtual(address, size, Access.LOAD)
+        return data
+
+    def cfa() -> int:
+        if level.cfa is None:
+            raise DwarfError("its frame is not known")
+        return level.cfa
+
+    return Variables(*part, spot, Place(register, read, cfa))
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from emulator.dwarf.info import DebugInfo, LocationError, Place, Scope, Sources
 from emulator.dwarf.lines import Line
 from emulator.dwarf.reader import SECTIONS, SHF_COMPRESSED, DwarfError, Piece
 from emulator.dwarf.unwind import leave
+from emulator.dwarf.variables import Value, Variable, Variables
 
 __all__ = [
     "SECTIONS", "SHF_COMPRESSED", "DebugInfo", "DwarfError", "Line", "LocationError", "Piece", "Place", "Scope",
-    "Sources", "leave",
+    "Sources", "Value", "Variable", "Variables", "leave",
 ]  # fmt: skip

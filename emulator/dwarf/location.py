@@ -38,10 +38,13 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
-def evaluate(data: bytes, machine: Machine, first: int | None = None) -> Location:
-    """The location that an expression says; `first` is on the stack when it begins. DwarfError for what has none."""
+def evaluate(
+    data: bytes, machine: Machine, first: int | None = None, address: Callable[[int], int] | None = None
+) -> Location:
+    """The location that an expression says; `first` is on the stack when it begins, `address` gives those of
+    .debug_addr by their index. DwarfError for what has none."""
     with checked("a DWARF expression"):
-        return _evaluate(data, machine, first)
+        return _evaluate(data, machine, first, address)
 
 
 def value_of(data: bytes, machine: Machine, first: int | None = None) -> int:
@@ -54,7 +57,9 @@ def value_of(data: bytes, machine: Machine, first: int | None = None) -> int:
     return found.number
 
 
-def _evaluate(data: bytes, machine: Machine, first: int | None) -> Location:
+def _evaluate(
+    data: bytes, machine: Machine, first: int | None, address: Callable[[int], int] | None
+) -> Location:
     cursor, stack, kind = Cursor(data), [] if first is None else [first], "memory"
     for _ in range(STEPS):
         if cursor.at >= len(data):
@@ -127,6 +132,8 @@ def _evaluate(data: bytes, machine: Machine, first: int | None) -> Location:
                     stack.append(machine.cfa())
                 case 0x96 | 0xF0:
                     pass
+                case 0xA1 | 0xA2 | 0xFB | 0xFC if address is not None:
+                    stack.append(address(cursor.uleb()))
                 case 0x9E:
                     return Location("data", data=cursor.take(cursor.uleb()))
                 case 0x9F:

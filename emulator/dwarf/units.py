@@ -297,6 +297,10 @@ class Unit:
                 data = self.sections.bytes(section, base + index * size, size)
                 return base + int.from_bytes(data, "little")
 
+    def indexed_address(self, index: int) -> int:
+        """7.27 "Address Table"."""
+        return int(self._indexed(self.root.attributes, 0x1B, index))
+
     # --- places ---
 
     @property

@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from emulator.dwarf import Line, Scope
+from emulator.dwarf import Line, Scope, Variables
+from emulator.errors import EmulatorError
 from emulator.isa import ABI_NAMES
 from emulator.loader import Symbols
 from rvtui.commands.registry import Argument, Candidate, CommandError, Context, Report, command, kind
 from rvtui.commands.values import count_of, level_of, moment_of, number_of, symbol_names, value_of
-from rvtui.frames import DEEPEST, Level, backtrace
+from rvtui.frames import DEEPEST, Level, backtrace, variables_of
 from rvtui.sources import SourceError, Text, called
 from rvtui.stops import marks
 from rvtui.subjects import hart_of, names_of, symbols_of
@@ -332,6 +333,106 @@ def _info_frame(context: Context) -> Report:
     lines += ["    " + "  ".join(known[at : at + 4]) for at in range(0, len(known), 4)]
     registers = {ABI_NAMES[number]: hex(value) for number, value in sorted(level.registers.items()) if number}
     return Report(tuple(lines), _data(level) | {"registers": registers})
+
+
+# --- variables ---
+
+
+def _variables(context: Context) -> Variables:
+    machine, subject = context.session.machine, context.session.subject
+    face, symbols = hart_of(machine, subject), symbols_of(machine, subject)
+    return variables_of(face, symbols, level_of(context.session) or _levels(context, 1)[0][0])
+
+
+def _locals(context: Context, parameters: bool) -> Report:
+    every = _variables(context)
+    lines, data, names = [], [], set()
+    for variable in every.visible():
+        if variable.parameter != parameters:
+            continue
+        try:
+            value, trouble = every.value(variable), ""
+            text = every.show(value)
+        except EmulatorError as error:
+            text, trouble = "", str(error)
+        hidden = " (hidden)" if variable.name in names else ""
+        names.add(variable.name)
+        kind = every.name(every.type_of(variable.unit, variable.entry))
+        lines.append(clean(f"{variable.name} = {text or f'<{trouble}>'}{hidden}", 400) + f"  [{clean(kind)}]")
+        data.append({"name": variable.name, "type": kind, "value": text or None, "trouble": trouble or None})
+    none = "no parameters" if parameters else "no local variables"
+    return Report(tuple(lines) or (f"{none} here",), {"variables": data})
+
+
+@command("info-locals", "the local variables of the frame that is looked at, and their values",
+         example="until main\ninfo locals", aliases=("info locals", "locals"))  # fmt: skip
+def _info_locals(context: Context) -> Report:
+    return _locals(context, False)
+
+
+@command("info-args", "the parameters of the function, and their values",
+         example="until main\ninfo args", aliases=("info args",))  # fmt: skip
+def _info_args(context: Context) -> Report:
+    return _locals(context, True)
+
+
+_PART = re.compile(r"\s*(?:(->|\.)\s*([A-Za-z_]\w*)|\[([^\[\]]+)\])")
+
+
+@command(
+    "value",
+    "a variable of the program by its type: local ones of the frame, and those of its source file",
+    Argument("VARIABLE", "variable", "count, p->next->name, table[2], *p, &here"),
+    example="until main\nvalue hart",
+    aliases=("whatis", "ptype"),
+)
+def _value(context: Context, text: str) -> Report:
+    every = _variables(context)
+    match = re.match(r"\s*([*&]*)\s*([A-Za-z_]\w*)", text)
+    if match is None:
+        raise CommandError(f"{text!r}: a variable is written as in C: count, p->next, table[2], *p")
+    variable = every.named(match[2])
+    if variable is None:
+        names = ", ".join(dict.fromkeys(each.name for each in every.visible())) or "none"
+        raise CommandError(f"no variable {match[2]!r} here: there is {clean(names, 300)}")
+    value, at = every.value(variable), match.end()
+    while at < len(text):
+        part = _PART.match(text, at)
+        if part is None:
+            raise CommandError(f"cannot read {text[at:]!r}: parts are .NAME, ->NAME and [INDEX]")
+        value = every.member(value, part[2]) if part[2] else every.element(value, _index(context, part[3]))
+        at = part.end()
+    for sign in reversed(match[1]):
+        if sign == "&":
+            if value.address is None:
+                raise CommandError(f"{text}: it is in a register, and has no address")
+            return Report((f"&{text.strip(' &')} = {value.address:#x}  [{every.name(value.type)} *]",), {
+                "name": text, "address": hex(value.address), "type": every.name(value.type),
+            })  # fmt: skip
+        value = every.through(value)
+    kind = every.name(value.type)
+    where = f" at {value.address:#x}" if value.address is not None else ""
+    return Report((clean(f"{text.strip()} = {every.show(value)}", 2000) + f"  [{clean(kind)}{where}]",), {
+        "name": text, "value": every.show(value), "type": kind,
+        "address": None if value.address is None else hex(value.address),
+    })  # fmt: skip
+
+
+def _index(context: Context, text: str) -> int:
+    found = value_of(context, text)
+    return found - (1 << 64) if found >> 63 else found
+
+
+@kind("variable")
+def _variable_names(context: Context, stem: str) -> Iterator[Candidate]:
+    if context.session.running:
+        return
+    try:
+        every = _variables(context)
+        for variable in every.visible():
+            yield Candidate(variable.name, every.name(every.type_of(variable.unit, variable.entry)))
+    except EmulatorError:
+        return
 
 
 # --- completion ---

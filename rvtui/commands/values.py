@@ -9,12 +9,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from emulator.dwarf import DwarfError
 from emulator.hart import Access, Mode
 from emulator.isa import ABI_NAMES, FLOAT_NAMES, csrs
 from emulator.loader import Symbols
 from rvtui.commands.registry import COMMANDS, Argument, Candidate, CommandError, Context, kind
 from rvtui.expressions import evaluate, register_number
-from rvtui.frames import Level, backtrace
+from rvtui.frames import FrameError, Level, backtrace, variables_of
 from rvtui.session import Session
 from rvtui.spaces import NAMES as SPACES
 from rvtui.spaces import Place
@@ -53,6 +54,8 @@ def value_of(context: Context, text: str, subject: Subject | None = None) -> int
         if dot and csr.lower() in csrs.BY_NAME:
             return field_of(csr.lower(), field).extract(hart.csr(csr.lower()))
         found = names_of(machine, subject).find(name)
+        if found is None:
+            found = local_of(context, name, subject)
         if found is None:
             hint = _hint(context, name)
             raise CommandError(f"unknown name {name!r}: no register, CSR or symbol is called that{hint}")
@@ -180,6 +183,23 @@ def moment_of(session: Session) -> tuple[object, ...]:
     """Equal as long as frames stay what they are."""
     face = hart_of(session.machine, session.subject)
     return session.subject, session.machine.executed, session.stops, face.pc
+
+
+def local_of(context: Context, name: str, subject: Subject) -> int | None:
+    """The value of a local variable of the frame that is looked at, where that is a number or pointer."""
+    session = context.session
+    face, symbols = hart_of(session.machine, subject), symbols_of(session.machine, subject)
+    if not symbols.sources:
+        return None
+    level = level_of(session, subject) or backtrace(face, symbols, 1)[0][0]
+    try:
+        every = variables_of(face, symbols, level)
+        variable = every.named(name)
+        return None if variable is None else every.number(every.value(variable))
+    except FrameError:
+        return None
+    except DwarfError as error:
+        raise CommandError(f"{name}: {error}") from None
 
 
 def register_of(context: Context, number: int, subject: Subject | None = None) -> int:

@@ -391,10 +391,11 @@ class Session:
         self._begin(_Goal(marks=tuple(self._mark(each, condition) for each in addresses), then=then))
 
     def step_of(self, subject: Subject) -> Exit:
-        """One instruction of it. EmulatorError where the machine cannot go on."""
+        """One instruction of it, between runs: who waits for the machine to stand still is not told. EmulatorError
+        where the machine cannot go on."""
         if self._finished:
             raise EmulatorError(f"the machine cannot go on: {self._reason}; restore a snapshot or start again")
-        self._halt("")
+        self._drop_goal()
         self._passed = False
         self._feed()
         exit = self._step_once(time.monotonic() + STEP_SECONDS, subject)

@@ -313,8 +313,7 @@ class Unit:
         at = entry.whole(RANGES)
         if at is not None:
             section = ".debug_rnglists" if self.version >= 5 else ".debug_ranges"
-            with checked(f"{self.sections.name}: {section} at {at:#x}"):
-                return tuple(self._listed(section, at))
+            return tuple(self._listed(section, at))
         low, high = entry.whole(LOW_PC), entry.get(HIGH_PC)
         if low is None or not isinstance(high, int):
             return ()
@@ -327,6 +326,10 @@ class Unit:
 
     def list_of(self, section: str, at: int) -> Iterator[tuple[int, int, bytes]]:
         """Entries of a list of ranges or of locations, as [low, high) and the expression that holds there."""
+        with checked(f"{self.sections.name}: {section} at {at:#x}"):
+            yield from self._list_of(section, at)
+
+    def _list_of(self, section: str, at: int) -> Iterator[tuple[int, int, bytes]]:
         view = self.sections.view(section)
         if at >= len(view):
             raise DwarfError(f"{self.sections.name}: there is no list at {at:#x} of {section}")

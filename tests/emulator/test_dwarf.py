@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emulator import guests, loader
-from emulator.dwarf import DebugInfo, DwarfError, LocationError, Piece, Sources, location
+from emulator.dwarf import DebugInfo, DwarfError, LocationError, Piece, Sources, Variables, location
 from emulator.dwarf.reader import Cursor, Sections
 from emulator.dwarf.unwind import leave
 from emulator.errors import LoadError
@@ -288,6 +288,22 @@ def test_signed_numbers(value: int) -> None:
 # --- what is wrong ---
 
 
+MACHINE = location.Machine(lambda number: 0x1000, lambda address, size: bytes(size), lambda: 0x1000)
+
+
+def shown_all(every: Variables) -> None:
+    try:
+        for variable in every.visible():
+            try:
+                text = every.show(every.value(variable))
+                assert "\n" not in text and len(text) < 100_000
+                every.name(every.type_of(variable.unit, variable.entry))
+            except DwarfError as error:
+                assert "\n" not in str(error)
+    except DwarfError as error:
+        assert "\n" not in str(error)
+
+
 def asked(symbols: Symbols, addresses: list[int]) -> None:
     """Everything that can be asked. Nothing may be raised but what says what is wrong."""
     for address in addresses:
@@ -300,6 +316,8 @@ def asked(symbols: Symbols, addresses: list[int]) -> None:
             except DwarfError as error:
                 assert "\n" not in str(error)
         symbols.sources.statements(address, address + 64)
+        for info, bias in symbols.sources.parts:
+            shown_all(Variables(info, bias, address, MACHINE))
         symbols.sources.prologue_end(address, address + 64)
     for name in ("lines.c:30", "lines.h:5", "main:50", "hello.c:30"):
         try:
@@ -415,3 +433,14 @@ def test_what_unfolds_to_too_much_is_refused() -> None:
     sections = Sections("made", {".debug_line": Piece(memoryview(struct.pack("<IIQQ", 7, 0, 9, 1)), True, 0)})
     with pytest.raises(DwarfError, match="type 7"):
         sections.view(".debug_line")
+
+
+def test_a_header_that_is_in_many_units_needs_a_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    symbols = symbols_of("exits")
+    assert len(symbols.locate("guest.h:1")) > 1, "it is inlined in several files"
+    monkeypatch.setattr("emulator.dwarf.info.MOST_UNITS", 1)
+    with pytest.raises(LocationError, match="more than 1 parts of the program: write FUNCTION:LINE"):
+        symbols.locate("guest.h:1")
+    start = symbols.find("main")
+    line = symbols.line(start or 0)
+    assert line is not None and symbols.locate(f"main:{line.line}") == [start]

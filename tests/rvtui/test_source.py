@@ -328,6 +328,65 @@ def test_a_stack_that_leads_back_ends(bench: Bench) -> None:
     assert len(told["frames"]) == 1 and "no call has been made" in told["end"]
 
 
+# --- variables ---
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_variables_are_shown_by_their_types(name: str) -> None:
+    with commanded(loaded(name)) as bench:
+        bench.give("tbreak factorial")
+        bench.give("run")
+        bench.give("up")
+        here = bench.machine.symbols.find("here")
+        assert bench.say("value here.name").startswith('here.name = "abc"  [char[8] at ')
+        # What lines.c begins with, but for x, which main has set: (0*2+1 + 1*2+1 + 3*2+1) + 3*5.
+        want = f'{{x = 26, y = -2, name = "abc", next = {here:#x}, low = 5, high = 9}}'
+        assert bench.data("value here") == {
+            "name": "here", "value": want, "type": "struct point", "address": hex(here or 0),
+        }  # fmt: skip
+        assert bench.data("value here.next->next->low")["value"] == "5"
+        assert bench.data("value table")["value"] == "{10, 20, 30}" and bench.data("value table[1]")["value"] == "20"
+        assert bench.data("value word")["value"] == f"{{whole = {0x11223344}, bytes = {{68 'D', 51 '3', 34 '\"', 17}}}}"
+        assert bench.data("value &here.y")["address"] == hex((here or 0) + 8)
+        for text, why in (
+            ("here.z", "struct point has no member z"), ("table[3]", "no element 3: it has 3"), ("*", "as in C"),
+            ("nobody", "no variable 'nobody' here"), ("here.x.y", "int has no members"), ("here!", "cannot read '!'"),
+        ):  # fmt: skip
+            assert why in bench.fails(f"value {text}"), text
+
+
+@pytest.mark.parametrize("name", ["v2-O0", "v5-O0"])
+def test_locals_and_parameters_of_a_frame(name: str) -> None:
+    with commanded(loaded(name)) as bench:
+        bench.give(f"until lines.c:{line_of('return 1;')}")
+        assert bench.data("info args")["variables"][0]["value"] == "1" and bench.say("print n * 3").endswith("= 3")
+        assert bench.say("info locals") == "no local variables here"
+        for _ in range(3):
+            bench.give("up")
+        assert bench.data("info args")["variables"][0]["value"] == "4" and bench.say("print n").endswith("= 4")
+        bench.give("up")
+        rows = {row["name"]: row for row in bench.data("info locals")["variables"]}
+        assert rows["local"]["value"] == "3" and rows["pointer"]["type"].startswith("long")
+        assert rows["p"]["value"] == hex(bench.machine.symbols.find("here") or 0)
+        assert bench.data("value p->name")["value"] == '"abc"'
+        assert "unknown name 'nobody'" in bench.fails("print nobody")
+        bench.give("frame 0")
+        bench.give(f"until lines.c:{line_of('local = plain(local);')}")
+        bench.give("tbreak leaf")
+        bench.give("run")
+        bench.give("snext")
+        assert [row["type"] for row in bench.data("info args")["variables"]][1] == "enum colour"
+        assert bench.data("info args")["variables"][1]["value"] == "RED"
+
+
+def test_what_is_optimized_out_is_said() -> None:
+    with commanded(loaded("v5-O2")) as bench:
+        bench.give(f"until lines.c:{line_of('p->y = factorial(4);')}")
+        rows = {row["name"]: row for row in bench.data("info locals")["variables"]}
+        assert rows["pointer"]["value"] is None and "optimized out" in rows["pointer"]["trouble"]
+        assert "optimized out" in bench.fails("print pointer") and "optimized out" in bench.fails("value pointer")
+
+
 # --- the pane ---
 
 

@@ -25,6 +25,9 @@ UNITS_KEPT: Final = 64
 """Units whose functions are kept."""
 ARANGES_LIMIT: Final = 1 << 20
 MOST_TROUBLES: Final = 8
+_LINES: Final = (".debug_info", ".debug_line")
+LITTLE: Final = 64 << 10
+"""Bytes of these sections that take no time to read."""
 OVERLAPPING: Final = 4
 """Units that may claim the same address."""
 MOST_NAMED: Final = 5
@@ -74,6 +77,7 @@ class DebugInfo:
         self.code = tuple(code)
         self.troubles: list[str] = []
         self._lock = threading.RLock()
+        self._little = sum(pieces[name].size for name in _LINES if name in pieces) < LITTLE
         self._index: _Index | None = None
         self._tables: OrderedDict[int, Table | None] = OrderedDict()
         self._rows = 0
@@ -172,7 +176,9 @@ class DebugInfo:
         return None
 
     def known_line(self, address: int) -> Line | None:
-        """The same, of what was read before."""
+        """The same, of what was read before, or is so little that it is read at once."""
+        if self._little:
+            return self.line(address)
         if self._index is None:
             return None
         for number in list(self.claiming(address))[:OVERLAPPING]:

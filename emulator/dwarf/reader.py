@@ -137,6 +137,14 @@ class Piece(NamedTuple):
     address: int
     """Where it is loaded, if it is."""
 
+    @property
+    def size(self) -> int:
+        """Bytes that it has, or says that it unfolds to."""
+        if not self.compressed:
+            return len(self.data)
+        gnu = bytes(self.data[:4]) == b"ZLIB"
+        return int.from_bytes(self.data[4:12], "big") if gnu else int.from_bytes(self.data[8:16], "little")
+
 
 class Sections:
     """The debugging sections of a file; those that are compressed are unfolded when they are first asked for."""

@@ -27,7 +27,7 @@ _KINDS = {
 @dataclass(frozen=True)
 class Events:
     entries: tuple[tuple[Event, str], ...]
-    """(event, symbol at its pc), oldest first."""
+    """(event, symbol at its pc, and its source line if that is known), oldest first."""
 
 
 def read_events(machine: Machine, subject: Subject) -> Events:
@@ -38,7 +38,9 @@ def read_events(machine: Machine, subject: Subject) -> Events:
         # A return stands where it leads to, all else where it came from.
         mode = event.to_mode if event.kind is EventKind.RETURN else event.from_mode
         table = guests.get(event.vmid) if mode.virtual else machine.symbols
-        entries.append((event, (table.lookup(event.pc) or "") if table is not None else ""))
+        name = (table.lookup(event.pc) or "") if table is not None else ""
+        line = table.sources.known_line(event.pc) if table is not None else None
+        entries.append((event, f"{clean(name, 40)} {clean(line.name, 40)}" if line is not None else clean(name, 40)))
     return Events(tuple(entries))
 
 
@@ -97,5 +99,5 @@ def _line(event: Event, symbol: str, width: int) -> Line:
         spans.append((f"address {event.value:#x}" if event.value else "all", "dim"))
     if kind == "trap" and event.value:
         spans.append((f"  {event.value:#x}", "label"))
-    spans.append((f"  {event.pc:x} {clean(symbol, 40)}", "dim"))
+    spans.append((f"  {event.pc:x} {symbol}", "dim"))
     return tuple(spans)

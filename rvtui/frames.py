@@ -15,10 +15,10 @@ from typing import Any, Final
 from emulator.dwarf import DwarfError, Line, Scope, Variables, leave
 from emulator.dwarf.location import Machine as Place
 from emulator.errors import EmulatorError
-from emulator.hart import Access
+from emulator.hart import Access, Mode
 from emulator.isa import ABI_NAMES, decode
 from emulator.isa.decoder import Decoded
-from emulator.loader import Symbols
+from emulator.loader import Symbol, Symbols
 
 RA, SP, S0 = 1, 2, 8
 SAVED: Final = frozenset({3, 4, 8, 9, *range(18, 28)})
@@ -202,7 +202,7 @@ def instruction_at(face: Any, address: int) -> Decoded | None:
 
 def variables_of(face: Any, symbols: Symbols, level: Level) -> Variables:
     """What the program calls its variables in a frame. FrameError where nothing tells."""
-    spot = level.pc - bool(level.number)
+    spot = level.spot
     part = symbols.sources.part_at(spot)
     if part is None:
         raise FrameError(f"nothing says which variables there are at {level.pc:#x}: build with -g, or symbol-file")
@@ -230,10 +230,12 @@ def variables_of(face: Any, symbols: Symbols, level: Level) -> Variables:
 
 @dataclass(frozen=True)
 class Level:
-    """A frame of a backtrace, 0 the innermost. `registers`: what is known of x1 to x31 in it; `how` it was found."""
+    """A frame of a backtrace, 0 the innermost. `registers`: what is known of x1 to x31 in it; `how` it was found.
+    `spot`: an address in the instruction that it is at; `pc` of a caller is behind that."""
 
     number: int
     pc: int
+    spot: int
     registers: Mapping[int, int]
     how: str
     scopes: tuple[Scope, ...] = ()
@@ -241,8 +243,6 @@ class Level:
     line: Line | None = None
     cfa: int | None = None
     """sp in the caller."""
-    world: str = ""
-    """Another mode, where a trap lies between this and the one before."""
 
     @property
     def function(self) -> str:
@@ -250,24 +250,55 @@ class Level:
         return " > ".join(scope.name for scope in self.scopes)
 
 
+_TRAPS: Final = {Mode.M: "m", Mode.HS: "s", Mode.VS: "vs"}
+"""How the CSRs of traps that a mode takes begin."""
+
+
+def _vector(face: Any, symbols: Symbols) -> tuple[Symbol, int, str] | None:
+    """What is called by traps into the mode of pc, where the last one came from, and the CSR that says so."""
+    prefix = _TRAPS.get(face.mode)
+    if prefix is None:
+        return None
+    try:
+        base, epc = face.csr(f"{prefix}tvec") & ~3, face.csr(f"{prefix}epc")
+    except EmulatorError:
+        return None
+    symbol = symbols.at(base)
+    return None if symbol is None else (symbol, int(epc), f"{prefix}epc")
+
+
+def _interrupted(at: Any, symbols: Symbols, returned: bool, epc: int, csr: str) -> Frame:
+    """Out of a trap's vector, whose frame has what it has stored of the registers: ra as well, which is where a call
+    would return to."""
+    how = f"by {csr}: a trap was taken here"
+    try:
+        frame = frame_of(at, symbols, returned)
+    except FrameError:
+        return Frame(epc, None, how, {}, True)
+    return Frame(epc, frame.stack, how, {**frame.registers, RA: frame.returns}, True)
+
+
 def backtrace(face: Any, symbols: Symbols, most: int = DEEPEST) -> tuple[list[Level], str]:
-    """Frames from pc outwards, and why there are no more. Of a function's caller is shown the call, by the address
-    behind it."""
+    """Frames from pc outwards, and why there are no more; out of a trap's handler to what the trap was taken in. Of a
+    function's caller is shown the call, by the address behind it."""
+    vector = _vector(face, symbols)
     levels: list[Level] = []
     at: Any = face
     known: Mapping[int, int] = {number: int(face.x[number]) for number in range(1, 32)}
     how, returned, why = "pc", False, ""
     while True:
+        frame: Frame | None = None
         try:
-            frame, why = frame_of(at, symbols, returned), ""
-        except FrameError as error:
-            frame, why = None, str(error)
-        except DwarfError as error:
-            frame, why = None, str(error)
+            if vector is not None and symbols.at(at.pc) == vector[0]:
+                frame, vector = _interrupted(at, symbols, returned, *vector[1:]), None
+            else:
+                frame, why = frame_of(at, symbols, returned), ""
+        except (FrameError, DwarfError) as error:
+            why = str(error)
         spot = at.pc - returned
         scopes = tuple(symbols.sources.chain(spot))
         cfa = None if frame is None else frame.stack
-        levels.append(Level(len(levels), at.pc, known, how, scopes, symbols.sources.line(spot), cfa))
+        levels.append(Level(len(levels), at.pc, spot, known, how, scopes, symbols.sources.line(spot), cfa))
         if frame is None:
             return levels, why
         if len(levels) >= most:

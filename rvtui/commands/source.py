@@ -33,7 +33,7 @@ def _pc(context: Context) -> int:
     level = level_of(context.session)
     if level is None:
         return int(hart_of(context.session.machine, context.session.subject).pc)
-    return level.pc - bool(level.number)
+    return level.spot
 
 
 def _line_at(context: Context, address: int) -> Line:

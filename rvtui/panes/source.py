@@ -62,9 +62,9 @@ def read_source(session: Session, chosen: str, state: dict[str, object]) -> Read
         if not sources:
             return None
         pc, frame = int(face.pc), 0
+        at = pc
         if session.level is not None:
-            pc, frame = _chosen_frame(session, pc)
-        at = pc - bool(frame)
+            at, frame = _chosen_frame(session, pc)
         waiting = not sources.ready(at)
         if waiting and not session.running:
             session.reading.ask((id(sources), at), partial(sources.prepare, at))
@@ -88,14 +88,14 @@ def read_source(session: Session, chosen: str, state: dict[str, object]) -> Read
 
 
 def _chosen_frame(session: Session, pc: int) -> tuple[int, int]:
-    """(pc, number) of the frame that `frame` has chosen."""
+    """(where it is, number) of the frame that `frame` has chosen."""
     from rvtui.commands.values import level_of  # commands know panes
 
     try:
         level = level_of(session)
     except FrameError:
         level = None
-    return (pc, 0) if level is None else (level.pc, level.number)
+    return (pc, 0) if level is None else (level.spot, level.number)
 
 
 def _load(session: Session, symbols: Symbols, path: str, state: dict[str, object]) -> None:

@@ -328,6 +328,18 @@ def test_a_stack_that_leads_back_ends(bench: Bench) -> None:
     assert len(told["frames"]) == 1 and "no call has been made" in told["end"]
 
 
+def test_out_of_a_trap_it_goes_on_where_that_was_taken() -> None:
+    with commanded(["ticker"]) as bench:
+        bench.give("break trap")
+        bench.give("run")
+        frames = bench.data("backtrace")["frames"]
+        assert [frame["functions"] for frame in frames[::2]] == [["trap"], ["main"]]
+        assert frames[2]["pc"] == bench.say("print/x vsepc").split(" = ")[1] and "vsepc" in frames[2]["how"]
+        bench.give("frame 2")
+        row = bench.data("info line")["lines"][0]
+        assert int(row["start"], 0) <= int(frames[2]["pc"], 0) < int(row["end"], 0), "not the line before"
+
+
 # --- variables ---
 
 

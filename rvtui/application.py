@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,7 @@ from rvtui.panes.csrs import CsrsPane
 from rvtui.panes.map import MapPane
 from rvtui.panes.memory import MemoryPane
 from rvtui.panes.registers import RegistersPane
+from rvtui.panes.source import SourcePane
 from rvtui.panes.traps import TrapsPane
 from rvtui.panes.vms import Overview, VmsPane, read_overview
 from rvtui.panes.walk import WalkPane
@@ -119,6 +120,9 @@ class _ScreenPort:
 
     def seek(self, address: int) -> None:
         self._post(partial(self._application.seek_in_map, address))
+
+    def source(self, path: str, line: int) -> None:
+        self._post(partial(self._application.show_source, path, line))
 
     def zoom(self) -> None:
         self._post(self._application.action_zoom)
@@ -505,6 +509,21 @@ class Application(App[int]):
         pane.hold(key)
         self._show("traps").focus()
 
+    def show_source(self, path: str, line: int) -> None:
+        pane = self._panes["source"]
+        assert isinstance(pane, SourcePane)
+        self._show("source")
+        if self._gone == self._gone_before:
+            pane.focus()
+        pane.go(path, line)
+
+    def show_code(self, address: int) -> None:
+        """The instructions from an address on."""
+        pane = self._panes["code"]
+        assert isinstance(pane, CodePane)
+        self.goto("code")
+        pane.seek(address)
+
     # Commands.
 
     @property
@@ -735,10 +754,13 @@ class Application(App[int]):
 
 
 def run(
-    machine: Machine, *, title: str = "", path: str = "", start: bool = True, gdb: Listener | None = None
-) -> int:
-    """Open the application on a machine; returns the exit code. A debugger may come to `gdb`."""
+    machine: Machine, *, title: str = "", path: str = "", start: bool = True, gdb: Listener | None = None,
+    folders: Sequence[str] = (),
+) -> int:  # fmt: skip
+    """Open the application on a machine; returns the exit code. A debugger may come to `gdb`. `folders`: where sources
+    are, as `SourceFiles.add` takes it."""
     session = Session(machine, path=path)
+    session.files.add_all(folders)
     session.book.open()
     session.start()
     try:

@@ -68,6 +68,8 @@ class Context:
     """Set by whoever wants a long command to end."""
     continued: str = ""
     """Where the last look at memory ended, for one that goes on."""
+    source: tuple[str, int, int, object] | None = None
+    """The file and lines that were listed last, and in which moment."""
 
     def check(self) -> None:
         """Raises CommandError where the command is to end: for long ones, every now and then."""

@@ -34,6 +34,8 @@ class Entry:
     times: int
     names: Mapping[int, str]
     """Symbols at pc, handler and xtval, where they have one."""
+    lines: Mapping[int, str]
+    """Source lines of them, as far as they are known: "hello.c:12"."""
     hypervisor: bool
     """The hart has the H extension."""
     guest: Subject | None
@@ -53,7 +55,8 @@ class Entry:
 
     def where(self, address: int) -> str:
         name = self.names.get(address, "")
-        return f"{address:#x}" + (f" <{clean(name, 40)}>" if name else "")
+        line = self.lines.get(address, "")
+        return f"{address:#x}" + (f" <{clean(name, 40)}>" if name else "") + (f" {clean(line, 40)}" if line else "")
 
 
 NOBODY: tuple[Subject | None, str] = (None, "")
@@ -84,14 +87,18 @@ def read_traps(machine: Machine, subject: Subject) -> tuple[Entry, ...]:
     for same in found.values():
         trap = same[0]
         names: dict[int, str] = {}
+        lines: dict[int, str] = {}
         handler = trap.entry.handler if trap.entry else trap.pc
         for address, mode in ((trap.tval, trap.from_mode), (handler, trap.to_mode), (trap.pc, trap.from_mode)):
             table = symbols.get(trap.vmid) if mode.virtual else machine.symbols
             name = table.lookup(address) if table is not None else None
             if name:
                 names[address] = name
+            line = table.sources.known_line(address) if table is not None else None
+            if line is not None:
+                lines[address] = line.name
         guest, owner = guests.get(trap.vmid, NOBODY) if trap.from_mode.virtual else NOBODY
-        entries.append(Entry(trap, len(same), names, "H" in hart.isa, guest, owner))
+        entries.append(Entry(trap, len(same), names, lines, "H" in hart.isa, guest, owner))
     return tuple(entries)
 
 
@@ -241,7 +248,8 @@ def _row(entry: Entry, opened: bool, width: int, owners: int) -> Line:
     if trap.tval and not trap.interrupt:
         what = traps.value_meaning(trap) if trap.cause in (2, 22) else f"{trap.tval:#x}"
         spans.append((f"{what}  ", "label"))
-    spans.append((f"{trap.pc:x} {clean(entry.names.get(trap.pc, ''), 40)}", "dim"))
+    line = entry.lines.get(trap.pc, "") if width >= 110 else ""
+    spans.append((f"{trap.pc:x} {clean(entry.names.get(trap.pc, ''), 40)} {clean(line, 40)}".rstrip(), "dim"))
     return tuple(spans)
 
 
@@ -317,7 +325,7 @@ def told(entry: Entry) -> dict[str, Any]:
     return {
         "cause": trap.cause, "interrupt": trap.interrupt, "name": trap.name, "from": trap.from_mode.label,
         "to": trap.to_mode.label, "guest": entry.owner or None, "pc": trap.pc,
-        "symbol": entry.names.get(trap.pc, ""), "tval": trap.tval,
+        "symbol": entry.names.get(trap.pc, ""), "source": entry.lines.get(trap.pc), "tval": trap.tval,
         "clock": trap.clock, "vmid": trap.vmid, "times": entry.times, "reason": traps.reason(trap),
         "handler": None if trap.entry is None else trap.entry.handler,
         "route": [

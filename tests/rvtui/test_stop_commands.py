@@ -161,7 +161,7 @@ def test_lists_say_what_was_never_hit_and_why(book: Book) -> None:
     book.enable(last, False)
     last.hits, once.ignore = 2, 5
     first, second, third = stops.rows(book.machine)
-    assert first.where == f"{main:#x} <main> in hello" and first.condition == "a0 == 3"
+    assert first.where == f"{main:#x} <main> hello.c:29 in hello" and first.condition == "a0 == 3"
     assert first.remark == "never hit, passes the next 5" and first.mark == "◆"
     assert second.remark == "never hit, hello has no memory there" and second.mark == "●"
     assert third.where == "page-fault in any" and third.remark == "hit 2 times" and third.mark == "○"

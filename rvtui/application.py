@@ -50,7 +50,7 @@ from rvtui.theme import THEMES, Paint
 FRAME_SECONDS = 0.05
 TYPING_SECONDS = 1.0
 """How long a key may take until the next one no longer waits for it."""
-CONSOLE_BYTES = 4096
+CONSOLE_BYTES = 1024
 CONSOLE_SECONDS = 0.008
 """Time per frame and console for understanding what a guest prints; a flood waits."""
 
@@ -109,6 +109,9 @@ class _ScreenPort:
     def seek(self, address: int) -> None:
         self._post(partial(self._application.seek_in_map, address))
 
+    def find_in_console(self, text: str) -> None:
+        self._post(partial(self._application.find_in_console, text))
+
     def zoom(self) -> None:
         self._post(self._application.action_zoom)
 
@@ -157,8 +160,8 @@ class Application(App[int]):
         Binding("L", "ask_load", "load", show=False),
         Binding("left_square_bracket", "other_vm(-1)", "previous VM", show=False),
         Binding("right_square_bracket", "other_vm(1)", "next VM", show=False),
-        Binding("tab", "app.focus_next", "next pane", show=False),
-        Binding("shift+tab", "app.focus_previous", "previous pane", show=False),
+        Binding("tab", "other_pane(1)", "next pane", show=False),
+        Binding("shift+tab", "other_pane(-1)", "previous pane", show=False),
         Binding("z", "zoom", "zoom", show=False),
         Binding("colon", "command", "command", show=False),
         Binding("question_mark,f1", "help", "help", show=False),
@@ -351,7 +354,7 @@ class Application(App[int]):
         self._top.put(top_line(view, self.heading, mode, name, width))
         focused = self._screen_stack[0].focused if self._screen_stack else None
         console = None
-        if isinstance(focused, ConsolePane):
+        if isinstance(focused, ConsolePane) and focused.typing:
             index = focused.index
             console = view.consoles[index] if index < len(view.consoles) else "the guest"
         self._keys.update(key_line(view.running, console, width))
@@ -361,7 +364,8 @@ class Application(App[int]):
     def terminal(self, index: int) -> GuestTerminal:
         if index not in self._terminals:
             terminal = GuestTerminal(80, 24, partial(self.session.send, index))
-            terminal.feed(self.session.old_output(index), live=False)
+            old, begun = self.session.old_output(index)
+            terminal.feed(old, live=False, begun=begun)
             self._terminals[index] = terminal
         return self._terminals[index]
 
@@ -370,12 +374,11 @@ class Application(App[int]):
             deadline = time.monotonic() + CONSOLE_SECONDS
             fed = False
             while time.monotonic() < deadline:
-                data = self.session.drain(index, CONSOLE_BYTES)
+                data, begun = self.session.drain_begun(index, CONSOLE_BYTES)
                 if not data:
                     break
                 fed = True
-                for at in range(0, len(data), 512):
-                    self.terminal(index).feed(data[at : at + 512])
+                self.terminal(index).feed(data, begun=begun)
             if fed:
                 for pane in self._panes.values():
                     if isinstance(pane, ConsolePane) and pane.display and pane.index == index:
@@ -432,7 +435,10 @@ class Application(App[int]):
     def goto(self, name: str) -> None:
         """Make a pane visible and focus it."""
         self._gone += 1
-        self._show(name).focus()
+        pane = self._show(name)
+        pane.focus()
+        if isinstance(pane, ConsolePane):
+            pane.type()
 
     def _show(self, name: str) -> Pane:
         pane = self._panes[name]
@@ -447,8 +453,10 @@ class Application(App[int]):
         return pane
 
     def leave_console(self) -> None:
-        """Ctrl-]: the keys are the application's again."""
-        self.screen.set_focus(None) if self._zoomed is not None else self._panes["vms"].focus()
+        """Ctrl-]: the keys are the application's again, and the pane's, to look."""
+        for pane in self._panes.values():
+            if isinstance(pane, ConsolePane):
+                pane.typing = False
         self.redraw_consoles()
 
     def redraw_consoles(self) -> None:
@@ -478,6 +486,18 @@ class Application(App[int]):
 
     def seek_in_map(self, address: int) -> None:
         self._map().seek(address)
+
+    def find_in_console(self, text: str) -> None:
+        """In the one that has the focus, or had it when the question was asked; else the first."""
+        pane = self.focused if isinstance(self.focused, ConsolePane) else self._panes["console"]
+        assert isinstance(pane, ConsolePane)
+        if not pane.display:
+            self._show(pane.NAME)
+        if self._gone == self._gone_before:
+            pane.typing = False
+            pane.focus()
+        if not pane.find(text):
+            self.say(f"{text!r} stands nowhere on this console", error=True)
 
     # Commands.
 
@@ -534,7 +554,8 @@ class Application(App[int]):
         return commands.complete(self._commanding, line)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return not (action == "command_palette" and isinstance(self.focused, ConsolePane | Prompt))
+        typing = isinstance(self.focused, Prompt) or (isinstance(self.focused, ConsolePane) and self.focused.typing)
+        return not (action == "command_palette" and typing)
 
     # Keys.
 
@@ -624,6 +645,13 @@ class Application(App[int]):
             self.session.select(every[(index + direction) % len(every)])
 
         self.session.call(change)
+
+    def action_other_pane(self, direction: int) -> None:
+        """Consoles are looked at then: what types there would not come any further."""
+        for pane in self._panes.values():
+            if isinstance(pane, ConsolePane):
+                pane.typing = False
+        self.screen.focus_next() if direction > 0 else self.screen.focus_previous()
 
     def action_zoom(self) -> None:
         focused = self._screen_stack[0].focused

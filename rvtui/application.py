@@ -18,6 +18,7 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.containers import Horizontal
+from textual.filter import Monochrome, NoColor
 from textual.geometry import Size
 from textual.message import Message
 from textual.message_pump import MessagePump
@@ -29,6 +30,7 @@ from emulator.hart import Access, Mode
 from emulator.machine import Machine
 from rvtui import commands, panes
 from rvtui.bars import Bar, KeyBar, Prompt, key_line, top_line
+from rvtui.colour import colourless
 from rvtui.gdb import Listener, serving
 from rvtui.helpscreen import HelpScreen
 from rvtui.layout import MINIMUM, Workspace, arrange
@@ -191,6 +193,11 @@ class Application(App[int]):
 
     def __init__(self, session: Session, *, title: str = "", start: bool = False) -> None:
         super().__init__()
+        # Textual would have greys, and have them for NO_COLOR="" as well.
+        self.no_color = colourless()
+        self._filters = [each for each in self._filters if not isinstance(each, Monochrome | NoColor)]
+        if self.no_color:
+            self._filters.append(NoColor())
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = THEMES[0].name
@@ -278,7 +285,8 @@ class Application(App[int]):
             self.call_after_refresh(self.session.run)
 
     def get_css_variables(self) -> dict[str, str]:
-        return {**THEMES[0].variables, **super().get_css_variables()}
+        found = {**THEMES[0].variables, **super().get_css_variables()}
+        return found | {"input-cursor-text-style": "reverse"} if self.no_color else found
 
     def paint_for(self, widget: Widget) -> Paint:
         theme = self.current_theme
@@ -287,6 +295,7 @@ class Application(App[int]):
             {**THEMES[0].variables, **theme.variables},
             theme.foreground or "#d8dee4",
             (theme.panel if bar else theme.background) or "#0f1419",
+            colours=not self.no_color,
         )
 
     def _repaint(self) -> None:

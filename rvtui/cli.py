@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from emulator.errors import EmulatorError
+from rvtui import colour
 
 if TYPE_CHECKING:
     from rvtui.gdb import Listener
@@ -68,6 +69,22 @@ class _Later(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
         option = self.option_strings[0]
         raise UsageError(f"{option}: not available yet")
+
+
+class _Colour(argparse.Action):
+    """Holds from here on, wherever on the line it stands."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, options: argparse.Namespace, value: Any, option: Any = None
+    ) -> None:
+        colour.choose(value)
+
+
+def _colour_option(to: argparse.ArgumentParser) -> None:
+    to.add_argument(
+        "--color", "--colour", action=_Colour, choices=colour.WHEN, default=argparse.SUPPRESS,
+        help="colours: auto (default: on terminals that have them, without NO_COLOR), always, or never",
+    )  # fmt: skip
 
 
 class _Version(argparse.Action):
@@ -129,6 +146,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 done; the guest's own; 2 what the user got wrong; 3 the guest was stopped.",
         allow_abbrev=False,
     )
+    _colour_option(top)
     top.add_argument("--version", action=_Version, nargs=0, help="show the version, and what compiled the hart")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
@@ -190,6 +208,7 @@ class _Script(argparse.Action):
 
 def _machine_options(run: argparse.ArgumentParser) -> None:
     """What machine there is to be."""
+    _colour_option(run)
     run.add_argument(
         "guests", nargs="*", metavar="GUEST", help="ELF file, Linux image, or a bundled guest: hello, pages, ..."
     )
@@ -256,6 +275,7 @@ def _more_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
         "restore", help="go on from a snapshot", description="Go on from a snapshot.", allow_abbrev=False
     )
     restore.add_argument("file", metavar="FILE")
+    _colour_option(restore)
     restore.add_argument("--run", action="store_true", help="in the application: run at once")
     _run_options(restore)
     save = parts.add_parser("save", help="run guests without a screen, then save", allow_abbrev=False)
@@ -271,6 +291,7 @@ def _more_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
         "names", nargs="*", metavar="NAME",
         help="V, sh1add.uw, hstatus, 0x600, RVA23S64; a set as for run --isa; or diff A B",
     )  # fmt: skip
+    _colour_option(isa)
     isa.add_argument("--json", action="store_true", help="one JSON object; what is in it: pydoc rvtui.isa")
     for name in _LATER_SNAPSHOT:
         later = parts.add_parser(name, help="not available yet", add_help=False)
@@ -358,6 +379,7 @@ def _drop_output() -> None:
 def _main(arguments: list[str]) -> int:
     if arguments and arguments[0] in _LATER:
         return _complain(f"{arguments[0]}: not available yet")
+    colour.choose("auto")
     try:
         options = parser().parse_args(arguments)
     except SystemExit as end:  # --help and --version

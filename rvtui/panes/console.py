@@ -112,10 +112,11 @@ class ConsolePane(Pane):
     def _notes(self, terminal: GuestTerminal) -> list[str]:
         """What stands in the lower border."""
         notes = [terminal.broken]
-        if self._wanted:
-            notes.append(f"/{clean(self._wanted, 20)}" + ("" if self._found is not None else " is nowhere"))
         if self._selected is not None:
             notes.append("arrows select, y copies" if self._by_lines else "y copies")
+        elif self._wanted:
+            notes.append(f"/{clean(self._wanted, 20)}")
+            notes.append("n older, N newer, Escape ends" if self._found is not None else "is nowhere")
         elif self.has_focus and not self.typing:
             keys = "Enter types, / finds, v selects, t times, l logs"
             notes.append(f"looking: {keys}" if self.columns >= 78 else keys if self.columns >= 56 else "Enter types")
@@ -131,7 +132,6 @@ class ConsolePane(Pane):
             rows[cursor[1]] = _styled(rows[cursor[1]], [(cursor[0], cursor[0] + 1, mark)])
         if not (self._wanted or self._selected or self.stamps):
             return rows
-        before = None
         for y, (line, cell) in enumerate(terminal.places()[: len(rows)]):
             row, marks = rows[y], []
             if self._wanted:
@@ -143,9 +143,9 @@ class ConsolePane(Pane):
                 marks.append((start, min(end, terminal.width), _CURSOR))
             row = _styled(row, marks)
             if self.stamps:
-                clock = terminal.began(line) if line != before else None
+                clock = None if cell else terminal.began(line)
                 row = ((f"{clock:>{STAMP - 2},}  " if clock is not None else " " * STAMP, Style(dim=True)), *row)
-            before, rows[y] = line, row
+            rows[y] = row
         return rows
 
     def draw(self, view: View) -> list[Line] | None:

@@ -99,7 +99,7 @@ async def test_every_colour_has_a_mark_beside_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("NO_COLOR", "1")
     async with opened(["exits", "ticker"], (160, 50), running=False) as desk:
         give = desk.application.carry_out
-        desk.session.run(1_000_000).result(20)
+        desk.session.run(60_000).result(20)
         await desk.until(lambda: not desk.session.running, timeout=60)
         for line in ("break main", "break main if a0 == 77", "tbreak main+4", "disable 3", "catch trap ecall"):
             give(line)

@@ -43,6 +43,7 @@ from rvtui.panes.map import MapPane
 from rvtui.panes.traps import TrapsPane
 from rvtui.panes.vms import Overview, VmsPane, read_overview
 from rvtui.panes.walk import WalkPane
+from rvtui.picture import Strips
 from rvtui.reportscreen import ReportScreen
 from rvtui.session import Session
 from rvtui.subjects import Subject, subjects
@@ -52,6 +53,8 @@ from rvtui.theme import THEMES, Paint
 FRAME_SECONDS = 0.05
 TYPING_SECONDS = 1.0
 """How long a key may take until the next one no longer waits for it."""
+SCREEN_SECONDS = 3.0
+"""How long a command waits for a picture of the screen."""
 CONSOLE_BYTES = 1024
 CONSOLE_SECONDS = 0.008
 """Time per frame and console for understanding what a guest prints; a flood waits."""
@@ -114,6 +117,17 @@ class _ScreenPort:
     def find_in_console(self, text: str) -> None:
         self._post(partial(self._application.find_in_console, text))
 
+    def pane(self, name: str) -> tuple[Pane, Size]:
+        return self._application.pane_and_size(name)
+
+    def strips(self) -> Strips:
+        taken: Future[Strips] = Future()
+        self._post(lambda: taken.set_result(self._application.screen_strips()))
+        try:
+            return taken.result(SCREEN_SECONDS)
+        except TimeoutError:
+            raise commands.CommandError("the screen does not answer") from None
+
     def zoom(self) -> None:
         self._post(self._application.action_zoom)
 
@@ -159,6 +173,7 @@ class Application(App[int]):
         Binding("e", "edit", "edit", show=False),
         Binding("w", "ask_walk", "walk", show=False),
         Binding("S", "ask_save", "save", show=False),
+        Binding("P", "ask_picture", "picture", show=False),
         Binding("L", "ask_load", "load", show=False),
         Binding("left_square_bracket", "other_vm(-1)", "previous VM", show=False),
         Binding("right_square_bracket", "other_vm(1)", "next VM", show=False),
@@ -508,6 +523,20 @@ class Application(App[int]):
         if not pane.find(text):
             self.say(f"{text!r} stands nowhere on this console", error=True)
 
+    # Pictures.
+
+    def pane_and_size(self, name: str) -> tuple[Pane, Size]:
+        """On any thread."""
+        pane = self._panes[name]
+        if pane.display and pane.size:
+            return pane, pane.outer_size
+        return pane, Size(max(MINIMUM[0], self.size.width), max(MINIMUM[1], self.size.height) - 2)
+
+    def screen_strips(self) -> Strips:
+        """All that is on the screen, with what is open over the panes."""
+        update = self.screen._compositor.render_update(full=True, screen_stack=self._background_screens)
+        return [[part for strip in row for part in strip] for row in getattr(update, "strips", ())]
+
     # Commands.
 
     def say(self, text: str, *, error: bool = False) -> None:
@@ -645,6 +674,14 @@ class Application(App[int]):
 
     def action_ask_load(self) -> None:
         self.ask("restore which file?", "restore ", self.session.path)
+
+    def action_ask_picture(self) -> None:
+        focused = self._screen_stack[0].focused
+        name = focused.NAME if isinstance(focused, Pane) else "screen"
+        name = "console" if name == "console2" else name
+        files = (f"{name}{f'-{number}' if number > 1 else ''}.svg" for number in range(1, 1000))
+        file = next((file for file in files if not Path(file).exists()), f"{name}.svg")
+        self.ask("of a pane or the screen, into which file? .svg or .txt, 120x40", "screenshot ", f"{name} {file}")
 
     def action_other_vm(self, direction: int) -> None:
         def change(machine: Machine) -> None:

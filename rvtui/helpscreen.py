@@ -28,6 +28,7 @@ KEYS = (
     ("e", "edit a register or CSR: NAME=VALUE"),
     ("w", "walk an address through both stages"),
     ("S  L", "save to and restore from a snapshot file"),
+    ("P", "a picture of a pane, or of the screen: .svg or .txt"),
     ("[  ]", "previous and next VM or hart"),
     ("Tab  Shift-Tab", "next and previous pane"),
     ("z", "the focused pane alone, and back"),

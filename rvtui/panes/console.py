@@ -32,6 +32,7 @@ class ConsolePane(Pane):
     NAME = "console"
     TITLE = "Console"
     KEY = "2"
+    TOLD_BY = "console"
     HELP = (
         "The console of the VM that is looked at (or of the bare machine), a terminal with colours and cursor movement."
         " 2 or a click types there: every key goes to the guest, also Tab, Escape and Ctrl-C, but Shift-PageUp and"

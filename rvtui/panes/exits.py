@@ -73,6 +73,7 @@ class ExitsPane(Pane):
     NAME = "exits"
     TITLE = "Exits"
     KEY = "8"
+    TOLD_BY = "exits"
     HELP = (
         "How often each VM left for the hypervisor and why, with the names of KVM's statistics. On a bare machine each"
         " guest of the hypervisor inside with the columns of perf kvm stat, where time is instructions that the hart"

@@ -48,6 +48,7 @@ class InterruptsPane(Pane):
     NAME = "interrupts"
     TITLE = "Interrupts"
     KEY = "I"
+    TOLD_BY = "interrupts"
     CURSOR = True
     HELP = (
         "Each interrupt of the hart by priority: its bits in mip (pending), mie (enabled), mideleg and hideleg, whose"

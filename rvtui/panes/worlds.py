@@ -64,6 +64,7 @@ class WorldsPane(Pane):
     NAME = "worlds"
     TITLE = "Worlds"
     KEY = "W"
+    TOLD_BY = "worlds"
     CURSOR = True
     HELP = (
         "The supervisor's registers twice: HS-mode's own, and the VS bank that takes their names while V=1; ▶ marks the"
@@ -99,7 +100,7 @@ class WorldsPane(Pane):
         moves, since = self._since(now)
         before = self._before.moves if self._before is not None else now.moves
         fresh = {(a, b) for (a, b, by), n in now.moves.items() if before.get((a, b, by), 0) != n}
-        folded = self._folded if self._folded is not None else int(self.content_size.height) < TALL
+        folded = self._folded if self._folded is not None else int(self.extent.height) < TALL
         self.entitle(f"hart {now.hart}")
         lines: list[Line] = [modes(now.mode, moves, width)]
         rows = ["modes"]
@@ -134,7 +135,7 @@ class WorldsPane(Pane):
     def choose(self, row: int) -> None:
         name = self._rows_of[row] if row < len(self._rows_of) else ""
         if name in ("modes", "moves"):
-            folded = self._folded if self._folded is not None else int(self.content_size.height) < TALL
+            folded = self._folded if self._folded is not None else int(self.extent.height) < TALL
             self._folded = not folded
         elif name:
             self._fields ^= {name}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from rvtui.commands.formats import escaped, unescaped
-from rvtui.commands.registry import Answer, Argument, Candidate, CommandError, Context, Report, command, kind
+from rvtui.commands.registry import Answer, Argument, Candidate, CommandError, Context, Report, Told, command, kind
 from rvtui.commands.values import FILE, number_of
 from rvtui.consolelog import ConsoleLog
 from rvtui.plaintext import lines_of
@@ -53,7 +53,7 @@ def _console(context: Context, name: str = "", count: str = "") -> Report:
     console = consoles(context.session.machine)[index]
     lines = lines_of(bytes(console.output))[-wanted:]
     data = {"of": console_names(context.session.machine)[index], "written": console.written, "lines": lines}
-    return Report(tuple(lines) or ("nothing yet",), data)
+    return Report(tuple(Told(line, line) for line in lines) or ("nothing yet",), data)
 
 
 @command(
@@ -70,7 +70,7 @@ def _find(context: Context, text: str) -> Answer:
     index = _index(context, "")
     lines = lines_of(bytes(consoles(context.session.machine)[index].output))
     found = [(number, line) for number, line in enumerate(lines, 1) if text.lower() in line.lower()]
-    texts = [f"{line}  (line {number} of {len(lines):,})" for number, line in found]
+    texts = [Told(text := f"{line}  (line {number} of {len(lines):,})", text) for number, line in found]
     data = [{"line": number, "text": line} for number, line in found]
     return Report(tuple(texts) or (f"none of the {len(lines):,} lines that are kept has it",), {"lines": data})
 

@@ -25,6 +25,22 @@ class CommandError(EmulatorError):
     """A command that does not exist, or arguments it cannot take."""
 
 
+class Told(str):
+    """A line that is read out in other words, `said`: several lines, or "" for none."""
+
+    said: str
+
+    def __new__(cls, line: str, said: str) -> Told:
+        told = super().__new__(cls, line)
+        told.said = said
+        return told
+
+
+def retold(lines: Iterable[str], said: Iterable[str]) -> tuple[str, ...]:
+    """Lines that are read out as others, all together."""
+    return tuple(Told(line, "" if index else "\n".join(said)) for index, line in enumerate(lines))
+
+
 @dataclass(frozen=True)
 class Report:
     """An answer of several lines: `lines` for people, `data` (what JSON can say) for programs.

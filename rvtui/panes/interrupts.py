@@ -159,6 +159,18 @@ def sources(row: Standing, mode: str, width: int) -> list[Line]:
     return lines
 
 
+def sentences(board: Board) -> list[str]:
+    """Each interrupt in words, those that are pending first; the others of one kind together."""
+    lines = []
+    for row in sorted(board.standings, key=lambda row: not row.pending):
+        state = "pending" if row.pending else "not pending"
+        said = f"{row.name}: {state}, {'' if row.enabled else 'not '}enabled by {row.enable}, for {row.level.label}"
+        text = row.text if row.text != state else ""
+        why = "; ".join(filter(None, (text, "" if row.open else row.gate, *(each.text for each in row.sources))))
+        lines.append(f"{said}, {row.verdict.name.lower()}" + (f": {why}" if why else ""))
+    return lines
+
+
 def told(board: Board) -> dict[str, Any]:
     """The same for programs."""
     return {

@@ -273,6 +273,25 @@ def _fields(own: Csr, left: int, right: int | None, width: int) -> list[Line]:
     return lines
 
 
+def sentences(now: Worlds) -> list[str]:
+    """The same in words: the ways taken, then each register in its banks."""
+    v = now.mode.virtual
+    lines = [f"Mode {now.mode.label}: the names reach the {'VS' if v else 'HS'} bank", *filter(None, [now.note])]
+    for (origin, target, by), n in sorted(now.moves.items()):
+        lines.append(f"{origin.label} to {target.label}: {by.label}, {n:,} time{'s' * (n > 1)}")
+    for own, twin, above in PAIRS:
+        if own.name not in now.values:
+            continue
+        left, right = now.values[own.name], now.values.get(twin.name)
+        parts = [f"HS {left:#x}"]
+        if right is not None:
+            parts.append(f"VS {right:#x}" if right != left else "VS the same")
+        if above is not None and above.name in now.values:
+            parts.append(f"M {now.values[above.name]:#x}")
+        lines.append(f"{own.name}: {', '.join(parts)}")
+    return lines
+
+
 def told(now: Worlds) -> dict[str, Any]:
     """The same for programs."""
     v = now.mode.virtual

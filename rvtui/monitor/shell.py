@@ -40,6 +40,7 @@ from rvtui.subjects import by_name, console_names, consoles, hart_of, symbols_of
 from rvtui.text import clean
 
 POLL_SECONDS = 0.05
+QUIET_SECONDS = 1.0
 HELD = 500
 """Lines of other consoles that are kept while the keys go to one."""
 PROGRESS_SECONDS = 5.0
@@ -94,6 +95,8 @@ class Monitor:
         self._out = sys.stdout
         self._colours = paint.colours(self._out) and not plain
         self._told_at = 0.0
+        self._heard = 0.0
+        """When a guest printed last."""
         self._before: Moment | None = None
         self._told_progress = False
         self._consoles: dict[int, PlainText] = {}
@@ -166,7 +169,8 @@ class Monitor:
         while session.running:
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
-            self._pump()
+            # A prompt has no end of line: who listens is told of it once the guest has nothing to add.
+            self._pump(end=self.plain and self.interactive and time.monotonic() - self._heard > QUIET_SECONDS)
             session.nudge()
             if self.interrupted and not asked:
                 asked = True
@@ -278,6 +282,7 @@ class Monitor:
         for index in range(len(names)):
             text = self._consoles.setdefault(index, PlainText())
             while data := self.session.drain(index, 64 << 10):
+                self._heard = time.monotonic()
                 for line in text.feed(data):
                     wrote |= self._guest_line(names[index], line)
             if end and text.line:

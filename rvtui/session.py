@@ -106,6 +106,28 @@ class _Goal:
     """Instructions that the machine has executed when the run is over."""
 
 
+@dataclass
+class _Printed:
+    """Output of a console that was collected at once, and how far it was drained."""
+
+    data: bytes
+    begun: Begun
+    at: int = 0
+    mark: int = 0
+    """How many of `begun` are before `at`."""
+
+    def take(self, most: int) -> tuple[bytes, list[tuple[int, int]]]:
+        """The next bytes, and lines that begin in them."""
+        start, end = self.at, min(len(self.data), self.at + most)
+        lines = []
+        while self.mark < len(self.begun) and self.begun[self.mark][0] < end:
+            at, clock = self.begun[self.mark]
+            lines.append((at - start, clock))
+            self.mark += 1
+        self.at = end
+        return self.data[start:end], lines
+
+
 class Debugger(Protocol):
     """Who stands beside the application and has stops of its own in the machine's lists. Called on the worker."""
 
@@ -162,7 +184,7 @@ class Session:
         self._goal: _Goal | None = None
         self._dirty = True
         self._input: deque[tuple[int, bytes]] = deque()
-        self._output: dict[int, deque[tuple[bytes, Begun]]] = {}
+        self._output: dict[int, deque[_Printed]] = {}
         self._pending: dict[int, int] = {}
         self._old_output = self._take_old()
         self._urgent_until = 0.0
@@ -273,11 +295,9 @@ class Session:
             lines: list[tuple[int, int]] = []
             size = 0
             while chunks and size < limit:
-                chunk, begun = chunks.popleft()
-                if (room := limit - size) < len(chunk):
-                    later = tuple((at - room, clock) for at, clock in begun if at >= room)
-                    chunks.appendleft((chunk[room:], later))
-                    chunk, begun = chunk[:room], begun[: len(begun) - len(later)]
+                chunk, begun = chunks[0].take(limit - size)
+                if chunks[0].at == len(chunks[0].data):
+                    chunks.popleft()
                 taken.append(chunk)
                 lines += [(at + size, clock) for at, clock in begun]
                 size += len(chunk)
@@ -485,7 +505,7 @@ class Session:
             data, begun = console.take_begun()
             if data:
                 with self._condition:
-                    self._output.setdefault(index, deque()).append((data, begun))
+                    self._output.setdefault(index, deque()).append(_Printed(data, begun))
                     self._pending[index] = self._pending.get(index, 0) + len(data)
                 if index in self.logs:
                     self._log(index, data)

@@ -253,9 +253,9 @@ class GuestTerminal:
         used = [line for (line, _), y in zip(screen, range(page.height), strict=True) if _text(page.line(y).cells)]
         return range(self._history.first, max(used[-1] + 1 if used else 0, screen[0][0], self._history.first))
 
-    def _cells(self, line: int) -> list[str]:
+    def _cells(self, line: int, screen: Sequence[Place]) -> list[str]:
         """The characters of a line by cell, "" behind a wide one."""
-        screen, page = self._screen(), self._board.display.page
+        page = self._board.display.page
         cells: list[str] = []
         if line < screen[0][0] or (line == screen[0][0] and screen[0][1]):
             held: ScrollbackLine = self._history.line(line)
@@ -267,15 +267,18 @@ class GuestTerminal:
 
     def line(self, line: int) -> str:
         """A line's text; nothing in it that a terminal would obey."""
-        return safe("".join(self._cells(line)).rstrip())
+        return safe("".join(self._cells(line, self._screen())).rstrip())
 
     def between(self, first: Place, last: Place) -> list[str]:
         """The text from one cell to another, which is not included, line by line."""
         first, last = min(first, last), max(first, last)
-        kept = self.lines
+        kept, screen = self.lines, self._screen()
         found = []
         for line in range(max(first[0], kept.start), min(last[0] + 1, kept.stop)):
-            cells = self._cells(line)
+            if first[0] < line < min(last[0], screen[0][0]):  # all of it, and it has scrolled off
+                found.append(safe(self._history.line(line).text.rstrip()))
+                continue
+            cells = self._cells(line, screen)
             start = first[1] if line == first[0] else 0
             end = last[1] if line == last[0] else len(cells)
             found.append(safe("".join(cells[start:end]).rstrip()))

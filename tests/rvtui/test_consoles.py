@@ -99,6 +99,23 @@ def test_times_of_lines_are_the_machines_however_it_is_run(guest: Guest) -> None
         assert all(time <= clock <= time + 1 for (_, clock), time in zip(begun, times, strict=True)), piece
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 100])
+def test_lines_keep_their_times_in_whatever_pieces_they_are_taken(guest: Guest, size: int) -> None:
+    text = b"ab\n\ncde\nf\n"
+    with commanded([str(guest(printing(text)))]) as bench:
+        for _ in range(20):  # collected in pieces, too
+            bench.give("run 7")
+        bench.give("run 1000")
+        data, times = b"", {}
+        while (piece := bench.session.drain_begun(0, size))[0]:
+            assert len(piece[0]) <= size
+            times |= {len(data) + at: clock for at, clock in piece[1]}
+            data += piece[0]
+    assert data == text and list(times) == [0, 3, 4, 8]
+    clocks = list(times.values())
+    assert clocks == sorted(set(clocks)) and clocks[-1] < 1200
+
+
 @pytest.mark.parametrize("start", [b"\x1b]0;", b"\x1b]52;c;", b"\x1bP", b"\x1b_", b"\xc2\x9d", b"\x1b["])
 def test_an_escape_sequence_without_end_is_let_go(start: bytes) -> None:
     """The emulator looks through all of it again with each piece, so that a long one would take for ever."""

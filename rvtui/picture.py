@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
     from rvtui.application import Application
+    from rvtui.commands.registry import Context
 
 SIZE: Final = Size(80, 24)
 """Of a pane's picture where no size is asked for and none is on the screen, with its border."""
@@ -47,10 +48,9 @@ Strips = list[list[Segment]]
 class Aside:
     """Stands for the application around a pane that is on no screen. On the session's worker only."""
 
-    def __init__(self, session: Session, check: Callable[[], None] = lambda: None) -> None:
-        """`check` raises where the work is to end."""
-        self.session = session
-        self._check = check
+    def __init__(self, commanding: Context) -> None:
+        self.commanding = commanding
+        self.session = commanding.session
         self._asked: deque[Callable[[], object]] = deque()
         self._terminals: dict[int, GuestTerminal] = {}
 
@@ -79,7 +79,7 @@ class Aside:
         for _ in range(TURNS):
             if not self._asked:
                 return
-            self._check()
+            self.commanding.check()
             self._asked.popleft()()
 
 

@@ -71,7 +71,7 @@ def _show(context: Context, name: str = "") -> Answer:
     if told and not isinstance(context.screen, PictureScreen):
         found, words = parse(told)
         return found.function(context, *words)
-    aside = picture.Aside(context.session, context.check)
+    aside = picture.Aside(context)
     pane = context.screen.pane(name)[0] if isinstance(context.screen, PictureScreen) else picture.fresh(name)
     lines = picture.text_of(aside, pane, WIDTH)
     while lines and not lines[-1]:
@@ -109,7 +109,7 @@ def _screenshot(context: Context, words: str = "") -> Report:
         path = next((each for each in names if not os.path.exists(each)), f"{name}.svg")
     if os.path.exists(path) and not replace:
         raise CommandError(f"{path} is there already: another name, or the word overwrite behind it")
-    aside = picture.Aside(context.session, context.check)
+    aside = picture.Aside(context)
     of: Any = picture.fresh if screen is None else lambda pane: screen.pane(pane)[0]
     if whole:
         strips = screen.strips() if screen is not None and size is None else picture.screen_strips(

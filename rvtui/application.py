@@ -18,6 +18,7 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.containers import Horizontal
+from textual.filter import Monochrome, NoColor
 from textual.geometry import Size
 from textual.message import Message
 from textual.message_pump import MessagePump
@@ -29,6 +30,7 @@ from emulator.hart import Access, Mode
 from emulator.machine import Machine
 from rvtui import commands, panes
 from rvtui.bars import Bar, KeyBar, Prompt, key_line, top_line
+from rvtui.colour import colourless
 from rvtui.commands.memory import Look
 from rvtui.gdb import Listener, serving
 from rvtui.helpscreen import HelpScreen
@@ -45,6 +47,7 @@ from rvtui.panes.source import SourcePane
 from rvtui.panes.traps import TrapsPane
 from rvtui.panes.vms import Overview, VmsPane, read_overview
 from rvtui.panes.walk import WalkPane
+from rvtui.picture import Strips
 from rvtui.reportscreen import ReportScreen
 from rvtui.session import Session
 from rvtui.subjects import Subject, subjects
@@ -56,7 +59,9 @@ T = TypeVar("T")
 FRAME_SECONDS = 0.05
 TYPING_SECONDS = 1.0
 """How long a key may take until the next one no longer waits for it."""
-CONSOLE_BYTES = 4096
+SCREEN_SECONDS = 3.0
+"""How long a command waits for a picture of the screen."""
+CONSOLE_BYTES = 1024
 CONSOLE_SECONDS = 0.008
 """Time per frame and console for understanding what a guest prints; a flood waits."""
 
@@ -124,6 +129,20 @@ class _ScreenPort:
     def source(self, path: str, line: int) -> None:
         self._post(partial(self._application.show_source, path, line))
 
+    def find_in_console(self, text: str) -> None:
+        self._post(partial(self._application.find_in_console, text))
+
+    def pane(self, name: str) -> tuple[Pane, Size]:
+        return self._application.pane_and_size(name)
+
+    def strips(self) -> Strips:
+        taken: Future[Strips] = Future()
+        self._post(lambda: taken.set_result(self._application.screen_strips()))
+        try:
+            return taken.result(SCREEN_SECONDS)
+        except TimeoutError:
+            raise commands.CommandError("the screen does not answer") from None
+
     def zoom(self) -> None:
         self._post(self._application.action_zoom)
 
@@ -170,11 +189,12 @@ class Application(App[int]):
         Binding("w", "ask_walk", "walk", show=False),
         Binding("p", "memory_here", "memory", show=False),
         Binding("S", "ask_save", "save", show=False),
+        Binding("P", "ask_picture", "picture", show=False),
         Binding("L", "ask_load", "load", show=False),
         Binding("left_square_bracket", "other_vm(-1)", "previous VM", show=False),
         Binding("right_square_bracket", "other_vm(1)", "next VM", show=False),
-        Binding("tab", "app.focus_next", "next pane", show=False),
-        Binding("shift+tab", "app.focus_previous", "previous pane", show=False),
+        Binding("tab", "other_pane(1)", "next pane", show=False),
+        Binding("shift+tab", "other_pane(-1)", "previous pane", show=False),
         Binding("z", "zoom", "zoom", show=False),
         Binding("colon", "command", "command", show=False),
         Binding("question_mark,f1", "help", "help", show=False),
@@ -204,6 +224,11 @@ class Application(App[int]):
 
     def __init__(self, session: Session, *, title: str = "", start: bool = False) -> None:
         super().__init__()
+        # Textual would have greys, and have them for NO_COLOR="" as well.
+        self.no_color = colourless()
+        self._filters = [each for each in self._filters if not isinstance(each, Monochrome | NoColor)]
+        if self.no_color:
+            self._filters.append(NoColor())
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = THEMES[0].name
@@ -291,7 +316,8 @@ class Application(App[int]):
             self.call_after_refresh(self.session.run)
 
     def get_css_variables(self) -> dict[str, str]:
-        return {**THEMES[0].variables, **super().get_css_variables()}
+        found = {**THEMES[0].variables, **super().get_css_variables()}
+        return found | {"input-cursor-text-style": "reverse"} if self.no_color else found
 
     def paint_for(self, widget: Widget) -> Paint:
         theme = self.current_theme
@@ -300,6 +326,7 @@ class Application(App[int]):
             {**THEMES[0].variables, **theme.variables},
             theme.foreground or "#d8dee4",
             (theme.panel if bar else theme.background) or "#0f1419",
+            colours=not self.no_color,
         )
 
     def _repaint(self) -> None:
@@ -367,7 +394,7 @@ class Application(App[int]):
         self._top.put(top_line(view, self.heading, mode, name, width))
         focused = self._screen_stack[0].focused if self._screen_stack else None
         console = None
-        if isinstance(focused, ConsolePane):
+        if isinstance(focused, ConsolePane) and focused.typing:
             index = focused.index
             console = view.consoles[index] if index < len(view.consoles) else "the guest"
         self._keys.update(key_line(view.running, console, width))
@@ -377,7 +404,8 @@ class Application(App[int]):
     def terminal(self, index: int) -> GuestTerminal:
         if index not in self._terminals:
             terminal = GuestTerminal(80, 24, partial(self.session.send, index))
-            terminal.feed(self.session.old_output(index), live=False)
+            old, begun = self.session.old_output(index)
+            terminal.feed(old, live=False, begun=begun)
             self._terminals[index] = terminal
         return self._terminals[index]
 
@@ -386,12 +414,11 @@ class Application(App[int]):
             deadline = time.monotonic() + CONSOLE_SECONDS
             fed = False
             while time.monotonic() < deadline:
-                data = self.session.drain(index, CONSOLE_BYTES)
+                data, begun = self.session.drain_begun(index, CONSOLE_BYTES)
                 if not data:
                     break
                 fed = True
-                for at in range(0, len(data), 512):
-                    self.terminal(index).feed(data[at : at + 512])
+                self.terminal(index).feed(data, begun=begun)
             if fed:
                 for pane in self._panes.values():
                     if isinstance(pane, ConsolePane) and pane.display and pane.index == index:
@@ -448,7 +475,10 @@ class Application(App[int]):
     def goto(self, name: str) -> None:
         """Make a pane visible and focus it."""
         self._gone += 1
-        self._show(name).focus()
+        pane = self._show(name)
+        pane.focus()
+        if isinstance(pane, ConsolePane):
+            pane.type()
 
     def _show(self, name: str) -> Pane:
         pane = self._panes[name]
@@ -463,8 +493,10 @@ class Application(App[int]):
         return pane
 
     def leave_console(self) -> None:
-        """Ctrl-]: the keys are the application's again."""
-        self.screen.set_focus(None) if self._zoomed is not None else self._panes["vms"].focus()
+        """Ctrl-]: the keys are the application's again, and the pane's, to look."""
+        for pane in self._panes.values():
+            if isinstance(pane, ConsolePane):
+                pane.typing = False
         self.redraw_consoles()
 
     def redraw_consoles(self) -> None:
@@ -523,6 +555,32 @@ class Application(App[int]):
         assert isinstance(pane, CodePane)
         self.goto("code")
         pane.seek(address)
+
+    def find_in_console(self, text: str) -> None:
+        """In the one that has the focus, or had it when the question was asked; else the first."""
+        pane = self.focused if isinstance(self.focused, ConsolePane) else self._panes["console"]
+        assert isinstance(pane, ConsolePane)
+        if not pane.display:
+            self._show(pane.NAME)
+        if self._gone == self._gone_before:
+            pane.typing = False
+            pane.focus()
+        if not pane.find(text):
+            self.say(f"{text!r} stands nowhere on this console", error=True)
+
+    # Pictures.
+
+    def pane_and_size(self, name: str) -> tuple[Pane, Size]:
+        """On any thread."""
+        pane = self._panes[name]
+        if pane.display and pane.size:
+            return pane, pane.outer_size
+        return pane, Size(max(MINIMUM[0], self.size.width), max(MINIMUM[1], self.size.height) - 2)
+
+    def screen_strips(self) -> Strips:
+        """All that is on the screen, with what is open over the panes."""
+        update = self.screen._compositor.render_update(full=True, screen_stack=self._background_screens)
+        return [[part for strip in row for part in strip] for row in getattr(update, "strips", ())]
 
     # Commands.
 
@@ -595,7 +653,8 @@ class Application(App[int]):
         return commands.complete(self._commanding, line)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return not (action == "command_palette" and isinstance(self.focused, ConsolePane | Prompt))
+        typing = isinstance(self.focused, Prompt) or (isinstance(self.focused, ConsolePane) and self.focused.typing)
+        return not (action == "command_palette" and typing)
 
     # Keys.
 
@@ -696,6 +755,14 @@ class Application(App[int]):
     def action_ask_load(self) -> None:
         self.ask("restore which file?", "restore ", self.session.path)
 
+    def action_ask_picture(self) -> None:
+        focused = self._screen_stack[0].focused
+        name = focused.NAME if isinstance(focused, Pane) else "screen"
+        name = "console" if name == "console2" else name
+        files = (f"{name}{f'-{number}' if number > 1 else ''}.svg" for number in range(1, 1000))
+        file = next((file for file in files if not Path(file).exists()), f"{name}.svg")
+        self.ask("of a pane or the screen, into which file? .svg or .txt, 120x40", "screenshot ", f"{name} {file}")
+
     def action_other_vm(self, direction: int) -> None:
         def change(machine: Machine) -> None:
             every = subjects(machine)
@@ -704,6 +771,13 @@ class Application(App[int]):
             self.session.select(every[(index + direction) % len(every)])
 
         self.session.call(change)
+
+    def action_other_pane(self, direction: int) -> None:
+        """Consoles are looked at then: what types there would not come any further."""
+        for pane in self._panes.values():
+            if isinstance(pane, ConsolePane):
+                pane.typing = False
+        self.screen.focus_next() if direction > 0 else self.screen.focus_previous()
 
     def action_zoom(self) -> None:
         focused = self._screen_stack[0].focused

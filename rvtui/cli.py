@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from emulator.errors import EmulatorError
+from rvtui import colour
 
 if TYPE_CHECKING:
     from rvtui.gdb import Listener
@@ -68,6 +69,39 @@ class _Later(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
         option = self.option_strings[0]
         raise UsageError(f"{option}: not available yet")
+
+
+class _Colour(argparse.Action):
+    """Holds from here on, wherever on the line it stands."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, options: argparse.Namespace, value: Any, option: Any = None
+    ) -> None:
+        colour.choose(value)
+
+
+def _plain_option(to: argparse.ArgumentParser) -> None:
+    to.add_argument(
+        "--plain", action="store_const", const=True,
+        help="lines of words instead of a screen, for screen readers and dumb terminals (also RVTUI_PLAIN=1)",
+    )  # fmt: skip
+
+
+def _plainly(options: argparse.Namespace) -> bool:
+    """Whether words are wanted instead of panes: said so, or the terminal knows nothing else."""
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    return bool(options.plain) or _plain_always() or (terminal and colour.dumb())
+
+
+def _plain_always() -> bool:
+    return os.environ.get("RVTUI_PLAIN", "0") not in ("", "0")
+
+
+def _colour_option(to: argparse.ArgumentParser) -> None:
+    to.add_argument(
+        "--color", "--colour", action=_Colour, choices=colour.WHEN, default=argparse.SUPPRESS,
+        help="colours: auto (default: on terminals that have them, without NO_COLOR), always, or never",
+    )  # fmt: skip
 
 
 class _Version(argparse.Action):
@@ -129,6 +163,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 done; the guest's own; 2 what the user got wrong; 3 the guest was stopped.",
         allow_abbrev=False,
     )
+    _colour_option(top)
     top.add_argument("--version", action=_Version, nargs=0, help="show the version, and what compiled the hart")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
@@ -150,6 +185,7 @@ def parser() -> argparse.ArgumentParser:
         help="open the application with the machine standing still; without a screen, for --gdb to let it run",
     )  # fmt: skip
     _run_options(run)
+    _plain_option(run)
     for option, metavar in _LATER_OPTIONS.items():
         run.add_argument(option, metavar=metavar, action=_Later, help=argparse.SUPPRESS)
     _monitor_options(commands)
@@ -169,6 +205,7 @@ def _monitor_options(commands: argparse._SubParsersAction[_Parser]) -> None:
     monitor.add_argument("-x", dest="scripts", action=_Script, metavar="FILE", help="the commands in FILE, or -")
     monitor.add_argument("-i", "--interactive", action="store_true", help="stay after -c and -x")
     monitor.add_argument("--json", action="store_true", help="a line of JSON for each command")
+    _plain_option(monitor)
     monitor.add_argument("--snapshot", metavar="FILE", help="the machine that was saved there")
     monitor.add_argument("--instructions", type=number, metavar="N", help="run so many before the first command")
     _machine_options(monitor)
@@ -191,6 +228,7 @@ class _Script(argparse.Action):
 
 def _machine_options(run: argparse.ArgumentParser) -> None:
     """What machine there is to be."""
+    _colour_option(run)
     run.add_argument(
         "guests", nargs="*", metavar="GUEST", help="ELF file, Linux image, or a bundled guest: hello, pages, ..."
     )
@@ -257,8 +295,10 @@ def _more_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
         "restore", help="go on from a snapshot", description="Go on from a snapshot.", allow_abbrev=False
     )
     restore.add_argument("file", metavar="FILE")
+    _colour_option(restore)
     restore.add_argument("--run", action="store_true", help="in the application: run at once")
     _run_options(restore)
+    _plain_option(restore)
     save = parts.add_parser("save", help="run guests without a screen, then save", allow_abbrev=False)
     save.add_argument("file", metavar="FILE")
     save.add_argument("guests", nargs="+", metavar="GUEST")
@@ -272,6 +312,7 @@ def _more_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
         "names", nargs="*", metavar="NAME",
         help="V, sh1add.uw, hstatus, 0x600, RVA23S64; a set as for run --isa; or diff A B",
     )  # fmt: skip
+    _colour_option(isa)
     isa.add_argument("--json", action="store_true", help="one JSON object; what is in it: pydoc rvtui.isa")
     for name in _LATER_SNAPSHOT:
         later = parts.add_parser(name, help="not available yet", add_help=False)
@@ -370,6 +411,7 @@ def _drop_output() -> None:
 def _main(arguments: list[str]) -> int:
     if arguments and arguments[0] in _LATER:
         return _complain(f"{arguments[0]}: not available yet")
+    colour.choose("auto")
     try:
         options = parser().parse_args(arguments)
     except SystemExit as end:  # --help and --version
@@ -403,10 +445,20 @@ def _main(arguments: list[str]) -> int:
 
 
 def _demonstration() -> int:
-    _need_terminal()
+    plain = _plainly(argparse.Namespace(plain=False))
+    if not plain:
+        _need_terminal()
     from rvtui import machines
 
-    return _open(machines.with_guests(["echo", "ticker"]), "demonstration")
+    machine = machines.with_guests(["echo", "ticker"])
+    return _told(machine, start=True) if plain else _open(machine, "demonstration")
+
+
+def _told(machine: object, *, start: bool, path: str = "", folders: Sequence[str] = ()) -> int:
+    """Lines instead of panes."""
+    from rvtui import monitor
+
+    return monitor.run(machine, plain=True, start=start, path=path, folders=folders)  # type: ignore[arg-type]
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -416,6 +468,8 @@ def _run(options: argparse.Namespace) -> int:
         raise UsageError("--signature needs --headless: it is written when the guest ends")
     if options.signature_granularity is not None and options.signature is None:
         raise UsageError("--signature-granularity needs --signature")
+    if options.headless and options.plain:
+        raise UsageError("--headless prints plainly already: without --plain")
     if options.jit == "on":
         raise UsageError("--jit on: not available yet")
     if options.image is not None:
@@ -486,6 +540,9 @@ def _prompted(machine: object, options: argparse.Namespace, path: str = "") -> i
     from rvtui import headless, monitor
     from rvtui.monitor.script import of_command
 
+    if options.plain and options.json:
+        raise UsageError("--plain is for people, --json for programs: one of them")
+    plain = not options.json and (bool(options.plain) or _plain_always())
     scripts = [
         of_command(text) if option == "-c" else monitor.read_script(text) for option, text in options.scripts or ()
     ]
@@ -493,7 +550,7 @@ def _prompted(machine: object, options: argparse.Namespace, path: str = "") -> i
         headless.advance(machine, options.instructions)  # type: ignore[arg-type]
     return monitor.run(
         machine, scripts, as_json=options.json, interactive=options.interactive, path=path,  # type: ignore[arg-type]
-        folders=options.source_path or (),
+        folders=options.source_path or (), plain=plain,
     )  # fmt: skip
 
 
@@ -538,13 +595,20 @@ def _open_after(
 ) -> int:
     if options.save is not None:
         raise UsageError("--save needs --headless; in the application S saves")
-    _need_terminal()
+    plain = _plainly(options)
+    if plain and gdb is not None:
+        raise UsageError("--gdb needs --headless, or the panes: not --plain")
+    if not plain:
+        _need_terminal()
     if options.instructions is not None:
         from rvtui import headless
 
         headless.advance(machine, options.instructions)  # type: ignore[arg-type]
         start = False
-    return _open(machine, title, gdb, start=start, path=path, folders=options.source_path or ())
+    folders = options.source_path or ()
+    if plain:
+        return _told(machine, start=start, path=path, folders=folders)
+    return _open(machine, title, gdb, start=start, path=path, folders=folders)
 
 
 def _headless(machine: object, options: argparse.Namespace, gdb: Listener | None, *, start: bool) -> int:
@@ -575,7 +639,8 @@ def _snapshot(options: argparse.Namespace) -> int:
             if not options.headless:
                 if options.save is not None:
                     raise UsageError("--save needs --headless; in the application S saves")
-                _need_terminal()
+                if not _plainly(options):
+                    _need_terminal()
             machine = snapshots.load(options.file)
             return _go(machine, options, options.file, start=options.run, path=options.file)
         case "save":

@@ -29,6 +29,7 @@ KEYS = (
     ("w", "walk an address through both stages"),
     ("p", "the memory at the address under the cursor"),
     ("S  L", "save to and restore from a snapshot file"),
+    ("P", "a picture of a pane, or of the screen: .svg or .txt"),
     ("[  ]", "previous and next VM or hart"),
     ("Tab  Shift-Tab", "next and previous pane"),
     ("z", "the focused pane alone, and back"),

@@ -104,6 +104,7 @@ class CodePane(Pane):
     NAME = "code"
     TITLE = "Disassembly"
     KEY = "5"
+    TOLD_BY = "disassemble"
     CURSOR = True
     HELP = (
         "Instructions around pc, as the hart would fetch them through its own translation. ▶ marks pc, ● a"

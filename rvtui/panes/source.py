@@ -147,6 +147,7 @@ class _Rows(Sequence[Line]):
 
 class SourcePane(Pane):
     NAME = "source"
+    TOLD_BY = "list"
     TITLE = "Source"
     KEY = "C"
     CURSOR = True

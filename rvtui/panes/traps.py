@@ -106,6 +106,7 @@ class TrapsPane(Pane):
     NAME = "traps"
     TITLE = "Why did it trap"
     KEY = "T"
+    TOLD_BY = "traps"
     CURSOR = True
     HELP = (
         "The hart's last 256 traps, newest first; those alike are one row with their number. Enter shows the way that"
@@ -190,7 +191,7 @@ class TrapsPane(Pane):
         self._entries = rows
         self.pinned = []
         entry = self.selected
-        height = int(self.content_size.height)
+        height = int(self.extent.height)
         if entry is not None and height >= PREVIEW and entry.key not in self._opened:
             below = explained(entry, width)[: height - 6]
             self.pinned = [(("─" * width, "faint"),), *below]

@@ -129,6 +129,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 done; the guest's own; 2 what the user got wrong; 3 the guest was stopped.",
         allow_abbrev=False,
     )
+    _look_options(top)
     top.add_argument("--version", action=_Version, nargs=0, help="show the version, and what compiled the hart")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
@@ -177,6 +178,13 @@ def _monitor_options(commands: argparse._SubParsersAction[_Parser]) -> None:
     commands.add_parser(
         "commands", help="the reference of all commands", description="Prints the reference of all commands."
     )
+    config = commands.add_parser(
+        "config", help="keys, colours and layouts that count, and where each comes from", allow_abbrev=False,
+        description="Prints the settings and keys that count, with where each comes from, as a config file; exit code 2"
+        " if something in the file is wrong.",
+    )  # fmt: skip
+    config.add_argument("--example", action="store_true", help="a config file to begin with: all is commented out")
+    _look_options(config, fresh=False)
 
 
 class _Script(argparse.Action):
@@ -294,7 +302,21 @@ def _more_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
         later.add_argument("rest", nargs=argparse.REMAINDER)
 
 
+def _look_options(to: argparse.ArgumentParser, *, fresh: bool = True) -> None:
+    """Of the application; they may stand before and behind the command."""
+    to.add_argument(
+        "--config", metavar="FILE", default=argparse.SUPPRESS,
+        help="keys, colours, layouts; else ~/.config/rvtui/config.toml (rvtui config --example)",
+    )  # fmt: skip
+    if fresh:
+        to.add_argument(
+            "--fresh", action="store_true", default=argparse.SUPPRESS,
+            help="without the stops, layout and choices that are kept of this program, which stay as they are",
+        )  # fmt: skip
+
+
 def _run_options(to: argparse.ArgumentParser) -> None:
+    _look_options(to)
     to.add_argument("--headless", action="store_true", help="no screen: consoles go to standard output")
     to.add_argument("--instructions", type=number, metavar="N", help="stop after N instructions")
     to.add_argument("--save", metavar="FILE", help="with --headless: save the machine where it stopped")
@@ -365,7 +387,7 @@ def _main(arguments: list[str]) -> int:
         return int(end.code or 0)
     match options.command:
         case None:
-            return _demonstration()
+            return _demonstration(options)
         case "run":
             return _run(options)
         case "monitor":
@@ -375,6 +397,8 @@ def _main(arguments: list[str]) -> int:
 
             print(reference.markdown(), end="")
             return 0
+        case "config":
+            return _config(options)
         case "snapshot":
             return _snapshot(options)
         case "isa":
@@ -390,11 +414,27 @@ def _main(arguments: list[str]) -> int:
     raise AssertionError(options.command)
 
 
-def _demonstration() -> int:
+def _demonstration(options: argparse.Namespace) -> int:
     _need_terminal()
     from rvtui import machines
 
-    return _open(machines.with_guests(["echo", "ticker"]), "demonstration")
+    return _open(machines.with_guests(["echo", "ticker"]), options, "demonstration")
+
+
+def _config(options: argparse.Namespace) -> int:
+    from rvtui import configuration
+
+    if options.example:
+        print("\n".join(configuration.example()))
+        return 0
+    settings = configuration.load(getattr(options, "config", None))
+    if settings.file is not None:
+        print(f"# {settings.file}" + ("" if settings.file.exists() else ", which is not there: all is as it comes"))
+    print("\n".join(configuration.effective(settings)))
+    if settings.problems:
+        print("\n".join(f"# wrong: {problem}" for problem in settings.problems))
+        raise UsageError(settings.told)
+    return 0
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -527,7 +567,7 @@ def _open_after(
 
         headless.advance(machine, options.instructions)  # type: ignore[arg-type]
         start = False
-    return _open(machine, title, gdb, start=start, path=path)
+    return _open(machine, options, title, gdb, start=start, path=path)
 
 
 def _headless(machine: object, options: argparse.Namespace, gdb: Listener | None, *, start: bool) -> int:
@@ -586,13 +626,19 @@ def _need_terminal() -> None:
 
 
 def _open(
-    machine: object, title: str, gdb: Listener | None = None, *, start: bool = True, path: str = ""
-) -> int:
-    from rvtui import application
+    machine: object, options: argparse.Namespace, title: str, gdb: Listener | None = None, *, start: bool = True,
+    path: str = "",
+) -> int:  # fmt: skip
+    from rvtui import application, configuration
+
+    settings = configuration.load(getattr(options, "config", None))
 
     # The application handles the terminal's own signals; a lost terminal ends it as a closed pipe would.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    return application.run(machine, title=title, path=path, start=start, gdb=gdb)  # type: ignore[arg-type]
+    return application.run(
+        machine, title=title, path=path, start=start, gdb=gdb, settings=settings,  # type: ignore[arg-type]
+        fresh=getattr(options, "fresh", False),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

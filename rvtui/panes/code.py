@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import events
 from textual.binding import Binding, BindingType
 
 from emulator.machine import Machine
@@ -62,11 +61,11 @@ class CodePane(Pane):
     CURSOR = True
     HELP = (
         "Instructions around pc, as the hart would fetch them through its own translation. ▶ marks pc, ● a"
-        " breakpoint, ◆ one with a condition, ○ one that is disabled. b, or a click in the first column, sets or clears"
-        " one at the cursor, u runs to an address, home returns to pc. The last line says what the"
+        " breakpoint, ◆ one with a condition, ○ one that is disabled. A click in the first column sets or"
+        " clears one. The last line says what the"
         " instruction at pc will do with the values that the registers have now."
     )
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("home,g", "follow", "pc", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("home,g", "follow", "back to where pc is", show=False)]
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,10 +104,9 @@ class CodePane(Pane):
         elif self.cursor <= 0 and code.instructions[0].address >= 4:
             self.go(code.instructions[0].address - (2 if code.instructions[0].length == 2 else 4))
 
-    def on_click(self, event: events.Click) -> None:
-        super().on_click(event)
-        offset = event.get_content_offset(self)
-        if offset is not None and offset.x == 0 and self.selected is not None:
+    def clicked(self, x: int, row: int, times: int) -> None:
+        super().clicked(x, row, times)
+        if x == 0 and self.selected is not None:
             self.application.toggle_breakpoint(self.selected)
 
     def on_resize(self, event: object) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from rich.style import Style
 from textual import events
+from textual.binding import Binding, BindingType
 from textual.strip import Strip
 
 from rvtui.panes.base import Pane, strip_of
@@ -11,7 +14,6 @@ from rvtui.session import View
 from rvtui.terminal import GuestTerminal, Row
 from rvtui.text import Line, clean
 
-LEAVE_KEY = "ctrl+right_square_bracket"
 _CURSOR = Style(reverse=True)
 _RESTING = Style(underline=True)
 
@@ -22,10 +24,15 @@ class ConsolePane(Pane):
     KEY = "2"
     HELP = (
         "The console of the VM that is looked at (or of the bare machine), a terminal with colours and cursor movement."
-        " While it has the focus, every key goes to the guest, also Tab, Escape and Ctrl-C; Ctrl-] gives the keys back."
-        " Shift-PageUp and Shift-PageDown, or the wheel, look at what scrolled away."
+        " While it has the focus, every key goes to the guest, also Tab, Escape and Ctrl-C, but for those below. The"
+        " wheel looks at what scrolled away."
     )
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+right_square_bracket", "leave", "leave the console, whose keys go to the guest", show=False),
+        Binding("shift+pageup", "back(-1)", "look at what scrolled away", show=False, id="console.page-up"),
+        Binding("shift+pagedown", "back(1)", "forward again", show=False, id="console.page-down"),
+    ]
     position = 0
     """0: the console of what is looked at; 1: the next other one."""
 
@@ -52,7 +59,9 @@ class ConsolePane(Pane):
         terminal = self.terminal
         terminal.resize(self.columns, self.rows)
         name = clean(view.consoles[self.index]) if self.index < len(view.consoles) else ""
-        self.entitle(name + ("  keys go to the guest, Ctrl-] leaves" if self.has_focus and self.columns >= 60 else ""))
+        leave = self.application.keymap.said("console.leave", 1)
+        hint = f"  keys go to the guest, {leave} leaves" if self.has_focus and self.columns >= 60 else ""
+        self.entitle(name + hint)
         self.annotate(terminal.broken or (f"{terminal.history} lines back" if terminal.history else ""))
         rows = self._with_cursor(terminal)
         if self.index != self._index or len(rows) != len(self._shown):
@@ -96,12 +105,9 @@ class ConsolePane(Pane):
     async def on_key(self, event: events.Key) -> None:
         event.stop()
         event.prevent_default()
-        if event.key == LEAVE_KEY:
-            self.application.leave_console()
-            return
-        if event.key in ("shift+pageup", "shift+pagedown"):
-            half = max(1, self.rows // 2)
-            self._scroll(-half if event.key.endswith("up") else half)
+        keymap = self.application.keymap
+        if (action := keymap.doing(type(self), event.key)) is not None:
+            await self.application.run_action(action.call, self)
             return
         data = self.terminal.key(event.key, event.character)
         if data:
@@ -114,6 +120,12 @@ class ConsolePane(Pane):
         if data:
             self.terminal.scroll_to_bottom()
             self.application.session.send(self.index, data)
+
+    def action_leave(self) -> None:
+        self.application.leave_console()
+
+    def action_back(self, direction: int) -> None:
+        self._scroll(direction * max(1, self.rows // 2))
 
     def _scroll(self, rows: int) -> None:
         self.terminal.scroll(rows)

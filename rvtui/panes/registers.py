@@ -50,10 +50,10 @@ class RegistersPane(Pane):
     KEY = "3"
     HELP = (
         "x0 to x31 by their ABI names, pc and mode. A value that changed since the last display is bold with a * after"
-        " it. f switches to the floating-point registers (raw bits). e edits: NAME=VALUE, where VALUE may be an"
-        " expression over registers, CSRs and symbols."
+        " it. Floating-point registers (p) are raw bits. e edits: NAME=VALUE, where VALUE may be an expression over"
+        " registers, CSRs and symbols."
     )
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("f", "floating", "floating point", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("p", "floating", "floating-point registers, and back", show=False)]
 
     def __init__(self) -> None:
         super().__init__()

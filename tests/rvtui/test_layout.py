@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 from textual.geometry import Region, Size
 
+from rvtui import panes
 from rvtui.layout import MINIMUM, PLANS, SLOT, arrange, names, plan_for
 
-PANES = ("vms", "console", "registers", "csrs", "code", "gstage", "walk", "exits", "events")
+PANES = tuple(pane.NAME for pane in panes.every() if pane.KEY)
 
 
 def test_every_size_is_filled_without_gaps_or_overlaps() -> None:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 DEFAULT, VIM = "default", "vim"
 KEYMAPS: Final = (DEFAULT, VIM)
-EVERYWHERE, ANY_PANE = "", "pane"
-"""Where an action works: with any focus but a console; in every pane. Else the NAME of a pane."""
+EVERYWHERE, ANY_PANE, PAGER = "", "pane", "report"
+"""Where an action works: with any focus but a console; in every pane; in answers and help, which stand over all. Else the
+NAME of a pane."""
 
 
 @dataclass(frozen=True)
@@ -252,7 +253,7 @@ class Keymap:
         self.notes: list[str] = []
         table = every()
         taken: dict[tuple[str, str], str] = {}
-        for name in sorted(table, key=lambda name: name not in self.changes):  # the user's first
+        for name in dict.fromkeys((*self.changes, *table)):  # the user's first, in his order
             action, change = table[name], self.changes.get(name)
             kept = []
             for key in change.keys if change is not None else action.keys_in(base):
@@ -279,7 +280,7 @@ class Keymap:
         general = {key: name for name, keys in self.keys.items() if table[name].where == EVERYWHERE for key in keys}
         for name, keys in self.keys.items():
             action = table[name]
-            for key in keys if action.where != EVERYWHERE else ():
+            for key in keys if action.where not in (EVERYWHERE, PAGER) else ():
                 other = general.get(key)
                 change = self.changes.get(name) or (self.changes.get(other) if other else None)
                 if other is not None and change is not None:
@@ -332,10 +333,7 @@ def _ways(action: Action) -> str:
 def markdown() -> str:
     """The table in README.md: what works everywhere, with default keys."""
     rows = [(_ways(action), action.does) for action in GENERAL]
-    shown = [action.keys[0] for action in every().values() if action.name.startswith("show.")]
-    letters = [key for key in shown if not key.isdigit()]
-    more = " ".join(f"`{key}`" for key in ["0"] * ("0" in shown) + letters)
-    rows.append((f"`1`..`9` {more}", "show a pane: its title has the key"))
+    rows.append(("digits, capitals", "show a pane: its title has the key"))
     leave = every()["console.leave"]
     rows.append((_ways(leave), leave.does))
     half = (len(rows) + 1) // 2

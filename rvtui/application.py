@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import events
 from textual.app import App, ComposeResult
@@ -187,6 +187,7 @@ class Application(App[int]):
     CommandPalette > Vertical { width: 80%; max-width: 90; }
     """
     ENABLE_COMMAND_PALETTE = True
+    AUTO_FOCUS = None
     COMMANDS: ClassVar[set[type[Provider]]] = {Palette}  # type: ignore[assignment]
 
     class Published(Message):
@@ -225,6 +226,8 @@ class Application(App[int]):
         self.keymap = self.settings.keymap
         self._bindings = self.keymap.bindings([EVERYWHERE])
         self._memory = memory or Memory()
+        self._left: Place | None = None
+        """Where the user was when he left."""
         self._resuming: Place | None = None
         """What is not back yet."""
         self._chord = ""
@@ -857,14 +860,15 @@ class Application(App[int]):
             at = vms.content_region.offset
             for row, subject in enumerate(vms.subjects, 1 - vms.top):
                 if 0 <= row < vms.rows:
-                    targets.append(Target(Offset(at.x, at.y + row), partial(self.session.select, subject)))
-        elsewhere = []
+                    targets.append(Target(Offset(at.x, at.y + row), partial(self.session.select, subject), 2))
+        elsewhere, keys = [], {}
         for pane in PANES:
-            name = f"show.{pane.NAME}"
-            if self.keymap.keys.get(name) and pane.NAME not in self.shown:
-                key, go = self.keymap.keys[name][0], partial(self.goto, pane.NAME)
-                elsewhere.append(Elsewhere(actions.said(key), key, pane.TITLE, go))
-        self.push_screen(JumpScreen(targets, elsewhere))
+            go = partial(self.goto, pane.NAME)
+            own = self.keymap.keys.get(f"show.{pane.NAME}", ())
+            keys.update(dict.fromkeys(own, go))
+            if own and pane.NAME not in self.shown:
+                elsewhere.append(Elsewhere(actions.said(own[0]), pane.TITLE, go))
+        self.push_screen(JumpScreen(targets, elsewhere, keys))
 
     def action_goto(self, name: str) -> None:
         self.goto(name)
@@ -886,8 +890,13 @@ class Application(App[int]):
     def action_quit_now(self) -> None:
         self.exit(0)
 
+    def exit(self, result: int | None = None, return_code: int = 0, message: Any = None) -> None:
+        if self._left is None:
+            self._left = self.place()  # while there still is a focus
+        super().exit(result, return_code, message)
+
     def on_unmount(self) -> None:
-        self._memory.remember(self.place())
+        self._memory.remember(self._left or self.place())
         self._leaving = True
         self.session.on_view = lambda: None
 

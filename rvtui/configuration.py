@@ -209,6 +209,7 @@ def _take(settings: Settings, whole: Mapping[str, Any], lines: _Lines) -> None:
     changes = dict(_changes(tables["keys"], "", lines, settings.problems))
     settings.keymap = Keymap(settings["keymap"], changes)
     settings.problems += settings.keymap.problems
+    settings.problems.sort(key=lambda text: int(text.removeprefix(f"{settings.file}:").partition(":")[0]))
 
 
 def _changes(table: Mapping[str, Any], prefix: str, lines: _Lines, problems: list[str]) -> list[tuple[str, Change]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding, BindingType
 
 from rvtui import actions
-from rvtui.actions import ANY_PANE, EVERYWHERE, Keymap
+from rvtui.actions import ANY_PANE, EVERYWHERE, PAGER, Keymap
 from rvtui.commands import reference
 from rvtui.reportscreen import ReportScreen
 from rvtui.text import Line
@@ -46,7 +46,8 @@ def help_lines(kinds: Sequence[type[Pane]], focused: str, keymap: Keymap, width:
     width = min(width, 100)
 
     def heading(text: str) -> None:
-        lines.extend([(), ((text, "bold accent"),)] if lines else [((text, "bold accent"),)])
+        lines.extend([()] if lines else [])
+        lines.extend(((part, "bold accent"),) for part in textwrap.wrap(text, width))
 
     def table(title: str, pairs: Sequence[tuple[str, str]], indent: int) -> None:
         if title:
@@ -76,11 +77,12 @@ def help_lines(kinds: Sequence[type[Pane]], focused: str, keymap: Keymap, width:
     table("Keys", [*keys_of(keymap, EVERYWHERE), panes], 16)
     leave = (keymap.said("console.leave", 1), "leave a console, which otherwise gets every key")
     table("Keys in every pane", [*keys_of(keymap, ANY_PANE), leave], 16)
+    table("Keys of answers and of this help", keys_of(keymap, PAGER), 16)
     table("Mouse", MOUSE, 16)
     table("Marks", MARKS, 16)
     heading("Panes")
     for pane in kinds:
-        if focused != pane.NAME:
+        if focused != pane.NAME and pane.KEY:
             table("", [(f"{keymap.said(f'show.{pane.NAME}', 1)} {pane.TITLE}", pane.HELP)], 20)
             table("", [(f"   {keys}", does) for keys, does in keys_of(keymap, pane.NAME)], 20)
     for subject, members in reference.by_subject().items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.text import Text
@@ -24,6 +24,7 @@ class Target:
 
     at: Offset
     go: Callable[[], object]
+    width: int = 3
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,13 @@ class Elsewhere:
     """A pane that is not on the screen: its key, as people read it, and how to go there."""
 
     key: str
-    press: str
     title: str
     go: Callable[[], object]
 
 
 class _Letter(Static):
     def __init__(self, text: str, go: Callable[[], object]) -> None:
-        super().__init__(f" {text} ", classes="letter", markup=False)
+        super().__init__(text, classes="letter", markup=False)
         self._go = go
 
     def on_click(self, event: events.Click) -> None:
@@ -62,7 +62,7 @@ class JumpScreen(ModalScreen[None]):
     CSS = """
     JumpScreen { background: $background 0%; layers: list letters; }
     JumpScreen .letter {
-        layer: letters; position: absolute; width: 3; height: 1; background: $warning; color: $background;
+        layer: letters; position: absolute; height: 1; background: $warning; color: $background;
         text-style: bold;
     }
     JumpScreen #elsewhere {
@@ -72,8 +72,12 @@ class JumpScreen(ModalScreen[None]):
     JumpScreen .row { width: 1fr; height: 1; background: $surface; }
     """
 
-    def __init__(self, targets: Sequence[Target], elsewhere: Sequence[Elsewhere]) -> None:
+    def __init__(
+        self, targets: Sequence[Target], elsewhere: Sequence[Elsewhere], keys: Mapping[str, Callable[[], object]]
+    ) -> None:
+        """`keys`: what else a key does here."""
         super().__init__()
+        self._keys = keys
         self._targets = dict(zip(LETTERS, targets, strict=False))
         self._elsewhere = elsewhere
         self._of = Size()
@@ -84,7 +88,8 @@ class JumpScreen(ModalScreen[None]):
             for other in self._elsewhere:
                 yield _Row(other)
         for letter, target in self._targets.items():
-            widget = _Letter(letter, target.go)
+            widget = _Letter(f"{letter:^{target.width}}", target.go)
+            widget.styles.width = target.width
             widget.styles.offset = (target.at.x, target.at.y)
             yield widget
 
@@ -94,7 +99,7 @@ class JumpScreen(ModalScreen[None]):
 
     def on_resize(self, event: events.Resize) -> None:
         if self.app.size != self._of:
-            self.dismiss()  # what the letters stood on has moved
+            self._leave()  # what the letters stood on has moved
 
     def _place(self) -> None:
         box = self.query_one("#elsewhere")
@@ -109,16 +114,19 @@ class JumpScreen(ModalScreen[None]):
         box.styles.offset = (max(0, (width - COLUMN * across - 2) // 2), max(0, height - rows - 3))
 
     def go(self, where: Callable[[], object]) -> None:
-        self.dismiss()
+        self._leave()
         self.app.call_later(where)
+
+    def _leave(self) -> None:
+        if self.is_current:  # several may ask at once
+            self.dismiss()
 
     def on_key(self, event: events.Key) -> None:
         event.stop()
         event.prevent_default()
         target = self._targets.get(event.key)
-        other = next((each for each in self._elsewhere if each.press == event.key), None)
-        found = target or other
-        self.go(found.go) if found is not None else self.dismiss()
+        found = target.go if target is not None else self._keys.get(event.key)
+        self.go(found) if found is not None else self._leave()
 
     def on_click(self, event: events.Click) -> None:
-        self.dismiss()
+        self._leave()

@@ -103,7 +103,6 @@ class ReportScreen(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,ctrl+c", "dismiss", "close", show=False),
     ]
-    AUTO_FOCUS = None
 
     def __init__(self, title: str, lines: Sequence[str] | Callable[[int], Sequence[Line]]) -> None:
         super().__init__()

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 DEFAULT, VIM = "default", "vim"
 KEYMAPS: Final = (DEFAULT, VIM)
 EVERYWHERE, ANY_PANE, PAGER = "", "pane", "report"
-"""Where an action works: with any focus but a console; in every pane; in answers and help, which stand over all. Else the
-NAME of a pane."""
+"""Where an action works: with any focus but a console; in every pane; in answers and help, which stand over all. Else
+the NAME of a pane."""
 
 
 @dataclass(frozen=True)

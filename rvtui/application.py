@@ -341,7 +341,7 @@ class Application(App[int]):
         for pane in self._panes.values():
             pane.entitle("")
         self.layouts |= self._known({**self._memory.saved_layouts(), **self.settings.layouts})
-        place = self._memory.recall(self.settings) if self.settings["resume"] else None
+        place = self._memory.recall(self.layouts) if self.settings["resume"] else None
         self._resuming = place
         place = place or Place(layout=self.settings["layout"], shown="")
         self.arrange(place.layout, place.panes, shown=place.shown)
@@ -351,8 +351,6 @@ class Application(App[int]):
         focus = self._panes.get(place.zoomed or place.focus, self._panes["vms"])
         if focus.display:
             focus.focus()
-        elif (resting := self._resting()) is not None:
-            resting.focus()
         if problems := [*filter(None, [self.settings.told]), *self._memory.problems]:
             self.say("; ".join(problems), error=True)
         self._memory.problems.clear()
@@ -505,11 +503,8 @@ class Application(App[int]):
         away, self._away = self._away, None
         if away is not None and away.display and not self._asking.display:
             away.focus()
-        elif (focused is None and self._zoomed is None) or (isinstance(focused, Pane) and not focused.display):
-            if (resting := self._resting()) is not None:
-                resting.focus()
-            elif focused is not None:
-                self._screen_stack[0].set_focus(None)
+        else:
+            self.call_later(self._rest)  # after those who have asked for the focus by now
 
     @property
     def _focus_below(self) -> Widget | None:
@@ -526,6 +521,15 @@ class Application(App[int]):
         """Where actions have to be to work now."""
         focused = self._focus_below
         return [EVERYWHERE, *(actions.scopes(type(focused)) if isinstance(focused, Pane) else ())]
+
+    def _rest(self) -> None:
+        """Have the focus on something that is on the screen."""
+        focused = self._focus_below
+        if self._away is None and (
+            (focused is None and self._zoomed is None) or (isinstance(focused, Pane) and not focused.display)
+        ):
+            resting = self._resting()
+            self._screen_stack[0].set_focus(resting)
 
     def _resting(self) -> Pane | None:
         """A pane that can have the focus without taking all keys."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from emulator.errors import ConfigurationError
 from emulator.machine import Machine
-from rvtui.configuration import Settings, checked_layout, checked_panes
+from rvtui.configuration import checked_layout, checked_panes
 from rvtui.keeping import Keeper, state_folder
 from rvtui.layout import BY_SIZE
 from rvtui.text import clean
@@ -66,8 +66,8 @@ class Memory:
         except (OSError, ConfigurationError) as error:
             self.problems.append(f"{what} is not kept for next time: {clean(str(error), 160)}")
 
-    def recall(self, settings: Settings) -> Place | None:
-        """Where the user was, as far as that still means something."""
+    def recall(self, layouts: Collection[str]) -> Place | None:
+        """Where the user was, as far as that still means something. `layouts`: those that there are."""
         whole = self._read(self._place, "the layout")
         if whole is None:
             return None
@@ -82,7 +82,7 @@ class Memory:
                         if name:
                             checked_panes([name])
                     return Place(
-                        layout if layout in settings.layouts else "" if tiles else BY_SIZE, tiles, shown, focus,
+                        layout if layout in layouts else "" if tiles else BY_SIZE, tiles, shown, focus,
                         zoomed, subject,
                     )  # fmt: skip
                 case {"format": int(number)} if number != FORMAT:

@@ -152,7 +152,8 @@ def test_the_example_changes_nothing_and_has_all(tmp_path: Path) -> None:
     assert not settings.problems and settings.values == Settings().values
     assert settings.keymap.keys == Keymap().keys
     whole = tomllib.loads("\n".join(said))
-    assert whole.keys() == {*(each.name for each in SETTINGS), "layouts", "keys"} and whole["keys"].keys() == actions.every().keys()
+    assert whole.keys() == {*(each.name for each in SETTINGS), "layouts", "keys"}
+    assert whole["keys"].keys() == actions.every().keys()
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -164,7 +165,8 @@ def test_the_command(tmp_path: Path) -> None:
     assert done.returncode == 0 and f"# {path}:1\n" in text and f"# {path}:3\n" in text and "# default\n" in text
     assert f"# {path}:3: in stops 'x' is stops.remove, not step" in text
     path.write_text("them = 'x'\nframes = 0")
-    assert failed("config", "--config", path) == f"{path}:1: no setting 'them': did you mean 'theme'? (and 1 more: rvtui config)"
+    told = "no setting 'them': did you mean 'theme'? (and 1 more: rvtui config)"
+    assert failed("config", "--config", path) == f"{path}:1: {told}"
     assert "there is no such file" in failed("--config", tmp_path / "none", "config")
 
 

@@ -33,9 +33,9 @@ def test_tiles_fill_every_size_and_have_room() -> None:
                         assert wanted in places and set(places) <= {*panes, wanted}
                         assert sum(place.area for place in places.values()) == width * height
                         tiled = [place for name, place in places.items() if name != "vms"] or list(places.values())
-                        assert all(place.width >= LEAST_TILE[0] and place.height >= LEAST_TILE[1] for place in tiled)
-                        sizes = [(place.width, place.height) for place in tiled]
-                        assert max(w for w, _ in sizes) - min(w for w, _ in sizes) <= 1, "evenly"
+                        assert all(each.width >= LEAST_TILE[0] and each.height >= LEAST_TILE[1] for each in tiled)
+                        widths = [each.width for each in tiled]
+                        assert max(widths) - min(widths) <= 1, "evenly"
 
 
 def test_tiles_come_in_the_order_in_which_they_were_asked_for() -> None:
@@ -52,7 +52,8 @@ def test_more_room_shows_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "plan"), [((240, 58), "huge"), ((80, 22), "small"), ((120, 38), "medium"), ((200, 48), "large"), ((200, 22), "wide")]
+    ("size", "plan"),
+    [((240, 58), "huge"), ((80, 22), "small"), ((120, 38), "medium"), ((200, 48), "large"), ((200, 22), "wide")],
 )
 def test_plans(size: tuple[int, int], plan: str) -> None:
     assert plan_for(Size(*size)).name == plan

@@ -127,7 +127,8 @@ async def test_all_comes_back(tmp_path: Path) -> None:
         await desk.press("z")
         assert desk.application.shown == ["walk", "gstage"] and desk.application.layout_name == "both"
         await desk.press("q")
-    async with opened(GUESTS, (120, 40), memory=memory(tmp_path), settings=Settings(values={**Settings().values, "resume": False})) as desk:
+    anew = Settings(values={**Settings().values, "resume": False})
+    async with opened(GUESTS, (120, 40), memory=memory(tmp_path), settings=anew) as desk:
         assert desk.application.layout_name == BY_SIZE and "vms" in desk.application.shown
         assert "both" in desk.application.layouts, "layouts are the user's, not the program's"
 
@@ -202,7 +203,9 @@ async def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fresh", [False, True])
 @pytest.mark.parametrize("stops", [False, True])
-def test_fresh_reads_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool, stops: bool) -> None:
+def test_fresh_reads_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool, stops: bool
+) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     seen: list[Application] = []
 

@@ -24,8 +24,8 @@ from emulator.machine import Machine
 from emulator.stops import At, Change, CsrAccess, Printed, Scope, Space, Touch, Trap
 from rvtui import commands, machines, stops
 from rvtui.frames import FrameError, frame_of
-from rvtui.session import Session
 from rvtui.keeping import program_key
+from rvtui.session import Session
 from rvtui.stops import Book
 from rvtui.subjects import Subject, hart_of
 

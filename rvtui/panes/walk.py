@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from emulator.errors import EmulatorError, TranslationError
 from emulator.hart import Access, Hart, Mode, Walk
 from emulator.machine import Machine
-from emulator.verdict import culprit, reason
+from emulator.verdict import culprit, entry_name, mending, reason
 from rvtui.diagram import Examined, heading, table_lines, whole
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
@@ -78,8 +78,9 @@ class WalkPane(Pane):
         " finds its entry, last the walk of the guest-physical address: ● points on, ■ is a leaf with its size and"
         " bits, ✗ fails. Then where it leads, or which bit refuses, who takes the trap by which delegation bit, and"
         " what it writes. Then every entry with address, value and bits; N is one of 64 KiB (Svnapot), NC and IO the"
-        " memory type (Svpbmt). Arrows or a click choose an entry and explain its bits, Enter shows its table. w"
-        " asks for another address (or: walk ADDRESS store VU); without one the pane"
+        " memory type (Svpbmt). Arrows or a click choose an entry and explain its bits, Enter shows its table. e"
+        " changes the chosen entry, and offers what would mend it. w asks for another address (or: walk ADDRESS store"
+        " VU); without one the pane"
         " follows pc. Looking never sets A or D. A guest inside is walked as it stood at its last exit; once no hart"
         " has its hgatp, by its G-stage alone, from guest-physical addresses."
     )
@@ -92,6 +93,7 @@ class WalkPane(Pane):
         Binding("x", "bit('mxr')", "MXR the other way", show=False, id="walk.mxr"),
         Binding("v", "bit('gmxr')", "the MXR of sstatus, that the G-stage sees", show=False, id="walk.gmxr"),
         Binding("d", "default", "all bits and the mode as the hart has them", show=False),
+        Binding("e", "change", "change the entry, or mend it", show=False),
         Binding("escape", "back", "back from a table", show=False),
     ]
 
@@ -260,6 +262,16 @@ class WalkPane(Pane):
         else:
             self.asked[name] = not getattr(self._found.walk.world, name)
         self._again()
+
+    def action_change(self) -> None:
+        """Ask for the change of the entry under the cursor; offered is what would mend it."""
+        found, at = self._found, self._at
+        if found is None or at is None or found.walk.steps[at].unread:
+            self.application.say("no entry to change here", error=True)
+            return
+        walk = found.walk
+        words = f"pte {walk.address:#x} {walk.access.name.lower()} {walk.world.mode.name} {entry_name(walk, at)} "
+        self.application.ask("+w sets W, -x+ad, nc, =VALUE, to=ADDRESS", words, mending(walk, at))
 
     def action_default(self) -> None:
         self.asked, self.mode = {}, None

@@ -63,7 +63,7 @@ GENERAL: Final = (
     _here("step", "s", "step", "one instruction of what is looked at", "step"),
     _here("next", "n", "next", "one instruction, calls as a whole", "next", vim="full_stop"),
     _here("until", "u", "ask_until", "run to an address", "until", 1),
-    _here("break", "b", "breakpoint", "stop at, or for, what is under the cursor, or no more; else asks where", "break"),
+    _here("break", "b", "breakpoint", "stop at, or for, what is under the cursor; else asks where", "break"),
     _here("finish", "F", "finish", "run until the current function returns"),
     _here("edit", "e", "edit", "change a register or CSR: NAME=VALUE", "edit", 1),
     _here("walk", "w", "ask_walk", "translate an address through both stages, step by step", "walk", 1),

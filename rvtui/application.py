@@ -30,6 +30,7 @@ from emulator.machine import Machine
 from rvtui import actions, commands, panes
 from rvtui.actions import EVERYWHERE, VIM
 from rvtui.bars import Bar, KeyBar, Prompt, TopBar, key_line, top_line
+from rvtui.commands.memory import Look
 from rvtui.configuration import Settings, checked_layout
 from rvtui.gdb import Listener, serving
 from rvtui.helpscreen import HelpScreen
@@ -41,6 +42,8 @@ from rvtui.panes.code import CodePane
 from rvtui.panes.console import ConsolePane
 from rvtui.panes.csrs import CsrsPane
 from rvtui.panes.map import MapPane
+from rvtui.panes.memory import MemoryPane
+from rvtui.panes.registers import RegistersPane
 from rvtui.panes.traps import TrapsPane
 from rvtui.panes.vms import Overview, VmsPane, read_overview
 from rvtui.panes.walk import WalkPane
@@ -100,8 +103,11 @@ class Palette(Provider):
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
-        for command, action in self._rows():
-            score = max(matcher.match(command.name), matcher.match(command.help) * 0.8)
+        found = [
+            (max(matcher.match(command.name), matcher.match(command.help) * 0.8), command, action)
+            for command, action in self._rows()
+        ]
+        for score, command, action in sorted(found, key=lambda each: -each[0]):  # those come first that are sent first
             if score > 0:
                 yield Hit(score, matcher.highlight(command.usage), action, help=command.help)  # type: ignore[arg-type]
         for does, keys, action in self._keys():
@@ -126,6 +132,9 @@ class _ScreenPort:
 
     def walk_physical(self, address: int, access: Access) -> None:
         self._post(partial(self._application.show_walk, address, access, None, True))
+
+    def memory(self, look: Look) -> None:
+        self._post(partial(self._application.show_memory, look))
 
     def map(self, wanted: Wanted) -> None:
         self._post(partial(self._application.show_map, wanted))
@@ -301,7 +310,8 @@ class Application(App[int]):
     async def _chorded(self, key: str) -> bool:
         """Whether the key is the first of two, or the second of two that mean something."""
         first, self._chord = self._chord, ""
-        if not self.keymap.prefixes or isinstance(self.focused, ConsolePane | Input):
+        focused = self.focused
+        if not self.keymap.prefixes or isinstance(focused, ConsolePane | Input) or getattr(focused, "editing", False):
             return False
         if first and await self._check_bindings(f"{first} {key}"):
             return True
@@ -597,6 +607,14 @@ class Application(App[int]):
             pane.focus()
         pane.ask(address, access, mode, physical)
 
+    def show_memory(self, look: Look) -> None:
+        pane = self._panes["memory"]
+        assert isinstance(pane, MemoryPane)
+        self._show("memory")
+        if self._gone == self._gone_before:
+            pane.focus()
+        pane.ask(look)
+
     def _map(self) -> MapPane:
         pane = self._panes["map"]
         assert isinstance(pane, MapPane)
@@ -612,6 +630,11 @@ class Application(App[int]):
         self._map().seek(address)
 
     # Commands.
+
+    @property
+    def commanding(self) -> commands.Context:
+        """Where its commands are given."""
+        return self._commanding
 
     def say(self, text: str, *, error: bool = False) -> None:
         self._keys.say(text, error=error)
@@ -765,9 +788,8 @@ class Application(App[int]):
         return code.selected if code.display and code.has_focus else None
 
     def action_edit(self) -> None:
-        pane = self._panes["csrs"]
-        assert isinstance(pane, CsrsPane)
-        name = pane.selected if pane.display and pane.has_focus else ""
+        pane = self.focused
+        name = pane.selected if isinstance(pane, CsrsPane | RegistersPane) else ""
         self.ask("NAME=VALUE, for example a0=sp+16 or sstatus=sstatus|2", "set ", f"{name}=" if name else "")
 
     def action_ask_walk(self) -> None:
@@ -785,6 +807,14 @@ class Application(App[int]):
             self.show_walk(at, access, mode)
             return
         self.ask("walk which address? ADDRESS [fetch|load|store] [M|HS|U|VS|VU]", "walk ")
+
+    def action_memory_here(self) -> None:
+        """The address under the focused pane's cursor, in the pane of memory."""
+        focused = self.focused
+        if isinstance(focused, Pane) and (place := focused.place_here()):
+            self.carry_out(f"memory {place}")
+        else:
+            self.ask("look at memory where? sp, main+8, gpa:0x80000000; then: follow", "memory ")
 
     def action_ask_save(self) -> None:
         names = (f"machine{f'-{number}' if number > 1 else ''}.snap" for number in range(1, 1000))

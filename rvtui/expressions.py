@@ -1,5 +1,5 @@
 """Numbers as people type them: literals, symbols, registers, CSRs and C's integer operators, over 64-bit values.
-Comparisons are of unsigned numbers, and give 1 or 0."""
+Comparisons are of unsigned numbers, and give 1 or 0. `*ADDRESS` is the 8 bytes in memory there."""
 
 from __future__ import annotations
 
@@ -40,11 +40,14 @@ def register_number(name: str) -> int | None:
     return None
 
 
-def evaluate(text: str, resolve: Callable[[str], int | None]) -> int:
-    """The value of `text` modulo 2**64. `resolve` gives a name's value or None. Raises ExpressionError."""
+def evaluate(
+    text: str, resolve: Callable[[str], int | None], memory: Callable[[int], int] | None = None
+) -> int:
+    """The value of `text` modulo 2**64. `resolve` gives a name's value or None, `memory` the 8 bytes at an address.
+    Raises ExpressionError, and whatever those two raise."""
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"expression of {len(text)} characters: at most {MAX_LENGTH}")
-    parser = _Parser(text, resolve)
+    parser = _Parser(text, resolve, memory)
     value = parser.level(0, 0)
     if parser.token:
         raise ExpressionError(f"unexpected {parser.token!r} in {text!r}")
@@ -52,9 +55,12 @@ def evaluate(text: str, resolve: Callable[[str], int | None]) -> int:
 
 
 class _Parser:
-    def __init__(self, text: str, resolve: Callable[[str], int | None]) -> None:
+    def __init__(
+        self, text: str, resolve: Callable[[str], int | None], memory: Callable[[int], int] | None = None
+    ) -> None:
         self.text = text
         self.resolve = resolve
+        self.memory = memory
         self.tokens = self._split()
         self.token = next(self.tokens)
 
@@ -80,6 +86,8 @@ class _Parser:
         value = self.level(index + 1, depth)
         while self.token in _LEVELS[index]:
             operator = self.take()
+            if operator == self.token == "*":  # people mean a power, and would get what is in memory
+                raise ExpressionError(f"unexpected '*' in {self.text!r}: write a * (*b) to multiply by what is there")
             value = self.apply(operator, value, self.level(index + 1, depth))
         return value
 
@@ -136,6 +144,10 @@ class _Parser:
             return int(not self.unary(depth + 1))
         if token == "+":
             return self.unary(depth + 1)
+        if token == "*":
+            if self.memory is None:
+                raise ExpressionError(f"* in {self.text!r}: no memory is read here, only numbers and names")
+            return self.memory(self.unary(depth + 1)) & MASK
         if token == "(":
             value = self.level(0, depth + 1)
             if self.take() != ")":

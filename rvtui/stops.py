@@ -40,11 +40,13 @@ from emulator.stops import (
 )
 from rvtui.expressions import ExpressionError, evaluate, register_number
 from rvtui.keeping import Keeper
+from rvtui.spaces import Place
 from rvtui.subjects import Subject, hart_of, inner_guests, names_of, selected_guest, selected_vcpu, virtual_machines
 from rvtui.text import clean
 
 FORMAT: Final = 1
 MOST_KEPT, LONGEST_LINE = 512, 1000
+MOST_SHOWN: Final = 64
 SPACES: Final = {"va": Space.VIRTUAL, "gpa": Space.GUEST, "pa": Space.PHYSICAL}
 WATCHES: Final = {"watch": WRITE, "rwatch": READ, "awatch": READ | WRITE}
 ACCESSES: Final = {"write": WRITE, "read": READ, "access": READ | WRITE}
@@ -92,6 +94,15 @@ class Note:
     """The VM whose symbols names are looked up in; "": the machine's."""
     trouble: str = ""
     """Why it waits: what its names mean is not known here."""
+
+
+@dataclass(frozen=True)
+class Display:
+    """An expression that is shown at each stop, in a /FORMAT."""
+
+    number: int
+    form: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -452,7 +463,7 @@ def condition_of(text: str, home: str) -> Condition:
     """What says whether an expression, over the hart that was stopped, is not 0."""
 
     def holds(machine: Machine, hit: Hit) -> bool:
-        return evaluate(text, _hit_resolver(machine, hit, home)) != 0
+        return evaluate(text, _hit_resolver(machine, hit, home), _hit_memory(machine, hit, home)) != 0
 
     return holds
 
@@ -484,6 +495,12 @@ def _hit_resolver(machine: Machine, hit: Hit, home: str) -> Callable[[str], int 
         return names.find(plain)
 
     return resolve
+
+
+def _hit_memory(machine: Machine, hit: Hit, home: str) -> Callable[[int], int]:
+    """What * means in a condition: what is in memory for the hart that was stopped, or the VM."""
+    subject = subject_of(machine, home) if home else Subject(hit.hart)
+    return lambda at: int.from_bytes(Place(machine, subject, "va", at).read(8), "little")
 
 
 # --- to words ---
@@ -673,11 +690,15 @@ def marks(machine: Machine, subject: Subject) -> dict[int, str]:
 
 
 class Book:
-    """The stops that the user set, of the machine that a session runs now. On the session's worker only."""
+    """The stops that the user set, of the machine that a session runs now, and the expressions that are shown at them.
+    On the session's worker only."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self._keeper: Keeper | None = None
+        self.displays: tuple[Display, ...] = ()
+        """Ascending by number."""
+        self._shown = 0
         machine.stops.renewed = self._resolve
 
     @property
@@ -717,7 +738,7 @@ class Book:
         hart = self.machine.harts[0]
         hit = Hit(Stop(what), 0, hart.pc, hart.mode)
         try:
-            evaluate(text, _hit_resolver(self.machine, hit, home))
+            evaluate(text, _hit_resolver(self.machine, hit, home), lambda at: 1)
         except ExpressionError as error:
             if not str(error).startswith("division by zero"):
                 raise
@@ -776,6 +797,25 @@ class Book:
                 stop = next(each for each in reversed(self.stops) if each.what is not None)
                 stop.what, stop.note.trouble = None, str(error)
 
+    # --- expressions that are shown ---
+
+    def show(self, form: str, text: str) -> Display:
+        """StopError where there are too many."""
+        if len(self.displays) >= MOST_SHOWN:
+            raise StopError(f"{MOST_SHOWN} expressions are shown already: undisplay some")
+        if len(text) > LONGEST_LINE:
+            raise StopError(f"expression of {len(text):,} characters: at most {LONGEST_LINE:,}")
+        self._shown += 1
+        display = Display(self._shown, form, text)
+        self.displays = (*self.displays, display)
+        self.changed()
+        return display
+
+    def hide(self, numbers: Iterable[int]) -> None:
+        gone = set(numbers)
+        self.displays = tuple(each for each in self.displays if each.number not in gone)
+        self.changed()
+
     # --- the file ---
 
     def open(self, folder: Path | None = None) -> None:
@@ -785,7 +825,7 @@ class Book:
         if self._keeper is None:
             return
         try:
-            entries = _entries(self._keeper.read())
+            entries, displays = _entries(self._keeper.read())
         except (OSError, ValueError, RecursionError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             self._keeper.broken = True
@@ -795,6 +835,8 @@ class Book:
             stop = Stop(None, enabled=enabled, ignore=ignore, note=Note(text, condition, home))
             stop.condition = condition_of(condition, home) if condition else None
             self.machine.stops.add(stop)
+        self.displays = tuple(Display(number, *each) for number, each in enumerate(displays, self._shown + 1))
+        self._shown += len(displays)
         self._resolve()
 
     def changed(self) -> None:
@@ -809,17 +851,20 @@ class Book:
             }
             for stop in kept
         ]  # fmt: skip
+        displays = [{"form": each.form, "text": each.text} for each in self.displays]
         try:
-            self._keeper.write({"format": FORMAT, "stops": entries} if entries else None)
+            whole = {"format": FORMAT, "stops": entries, "displays": displays}
+            self._keeper.write(whole if entries or displays else None)
         except (OSError, ConfigurationError) as error:
             self.machine.warnings.append(f"stops are not kept for next time: {clean(str(error), 160)}")
             self._keeper = None
 
 
-def _entries(whole: Any) -> list[tuple[str, str, str, bool, int]]:
-    """What the file of a program holds; nothing where there is none. ValueError that says what is wrong."""
+def _entries(whole: Any) -> tuple[list[tuple[str, str, str, bool, int]], list[tuple[str, str]]]:
+    """What the file of a program holds, stops and expressions, of which older ones have none; nothing where there is no
+    file. ValueError that says what is wrong."""
     if whole is None:
-        return []
+        return [], []
     match whole:
         case {"format": 1, "stops": list(entries)} if len(entries) <= MOST_KEPT:
             pass
@@ -837,4 +882,15 @@ def _entries(whole: Any) -> list[tuple[str, str, str, bool, int]]:
                 found.append((text, condition, home, enabled, int(ignore)))
             case _:
                 raise ValueError(f"stop {len(found) + 1} in it is damaged")
-    return found
+    shown = []
+    match whole.get("displays", []):
+        case list(displays) if len(displays) <= MOST_SHOWN:
+            for entry in displays:
+                match entry:
+                    case {"form": str(form), "text": str(text)} if len(form) <= 20 and len(text) <= LONGEST_LINE:
+                        shown.append((form, text))
+                    case _:
+                        raise ValueError(f"expression {len(shown) + 1} in it is damaged")
+        case _:
+            raise ValueError("its expressions are no list")
+    return found, shown

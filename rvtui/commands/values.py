@@ -28,7 +28,7 @@ _SIZES = {"b": 1, "h": 2, "w": 4, "g": 8}
 
 
 def value_of(context: Context, text: str, subject: Subject | None = None) -> int:
-    """Evaluate over a hart's registers, CSRs and their fields, and symbols; on the worker only."""
+    """Evaluate over a hart's registers, CSRs and their fields, symbols, and memory; on the worker only."""
     machine = context.session.machine
     subject = context.session.subject if subject is None else subject
     hart = hart_of(machine, subject)
@@ -54,7 +54,9 @@ def value_of(context: Context, text: str, subject: Subject | None = None) -> int
             raise CommandError(f"unknown name {name!r}: no register, CSR or symbol is called that{hint}")
         return found
 
-    return evaluate(text, resolve)
+    return evaluate(
+        text, resolve, lambda at: int.from_bytes(Place(machine, subject, "va", at).read(8), "little")
+    )
 
 
 def _hint(context: Context, name: str) -> str:

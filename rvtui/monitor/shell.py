@@ -24,6 +24,7 @@ from emulator.hart import Access, Mode
 from emulator.machine import Machine
 from rvtui import commands
 from rvtui.commands.code import Listed, listed
+from rvtui.commands.displays import values
 from rvtui.commands.machine import place_text
 from rvtui.commands.registry import CommandError, Context, Report
 from rvtui.listing import listing
@@ -84,6 +85,7 @@ class Monitor:
         self._told_progress = False
         self._consoles: dict[int, PlainText] = {}
         self._wake = threading.Event()
+        self._shown: list[str] = []
         self._attach: int | None = None
         self.context = Context(session, _Port(self))
         session.ends_idle = True
@@ -268,16 +270,21 @@ class Monitor:
                 name: bytes(console.output[-(console.written - before) :]) if console.written > before else b""
                 for name, console, before in zip(console_names(machine), consoles(machine), written, strict=False)
             }
+            shown = values(self.context)
+            self._shown = [line for each in shown for line in each.said]
             return {
                 "reason": session.reason, "executed": machine.executed, "clock": machine.clock,
                 "finished": session.finished, "pc": hex(face.pc), "mode": face.mode.label,
                 "console": {name: data.decode(errors="replace") for name, data in prints.items()},
+                "displays": [each.json for each in shown],
             }  # fmt: skip
 
         stop = self.session.call(read).result()
         if not self.as_json:
             self.write(f"{stop['reason']} at instruction {stop['executed']:,}: {self._text(place_text)}")
             if not stop["finished"] and (line := self._text(_current)):
+                self.write(line)
+            for line in self._shown:
                 self.write(line)
             self._out.flush()
         return stop

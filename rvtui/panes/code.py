@@ -85,6 +85,9 @@ class CodePane(Pane):
         """The address under the cursor."""
         return self._rows_of[self.cursor] if 0 <= self.cursor < len(self._rows_of) else None
 
+    def place_here(self) -> str:
+        return f"{self.selected:#x}" if self.selected is not None else ""
+
     def action_follow(self) -> None:
         self.go(None)
 

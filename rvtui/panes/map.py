@@ -80,7 +80,7 @@ class MapPane(Pane):
         Binding("o", "order", "sort by the other side", show=False),
         Binding("l", "ask_filter", "limit to a filter: a range, rw, 2m, hole ...", show=False, id="map.filter"),
         Binding("slash", "ask_find", "find an address", show=False, id="map.find"),
-        Binding("d", "ask_diff", "compare with a moment, a guest or a snapshot", show=False, id="map.compare"),
+        Binding("c", "ask_diff", "compare with a moment, a guest or a snapshot", show=False, id="map.compare"),
         Binding("t", "ask_mark", "mark this moment, to compare with later", show=False, id="map.mark"),
         Binding("escape", "back", "back to the map", show=False),
     ]
@@ -232,6 +232,14 @@ class MapPane(Pane):
         if stage == "hgatp":
             return f"gwalk {run.start:#x} {access}"
         return f"walk {run.start:#x} {access} {'VU' if bits & 16 else 'VS'}"
+
+    def place_here(self) -> str:
+        row = self.selected
+        run = row.run if isinstance(row, Holder) else (row.after or row.before) if isinstance(row, Change) else row
+        if run is None:
+            return ""
+        stage = row.stage if isinstance(row, Holder) else self.shown.stage if self.shown is not None else ""
+        return f"{'gpa:' if stage == 'hgatp' else ''}{run.start:#x}"
 
     def choose(self, row: int) -> None:
         found = self.selected

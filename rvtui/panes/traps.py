@@ -139,6 +139,10 @@ class TrapsPane(Pane):
         cause = f"interrupt {trap.cause}" if trap.interrupt else str(trap.cause)
         return f"trap {cause} from {trap.from_mode.name} to {trap.to_mode.name} in {entry.owner or 'any'}"
 
+    def place_here(self) -> str:
+        walk = self.walk()
+        return f"{walk[0]:#x}" if walk is not None else ""
+
     def draw(self, view: View) -> list[Line] | None:
         entries = view.get("traps")
         if not isinstance(entries, tuple):

@@ -159,6 +159,15 @@ class WalkPane(Pane):
         self._places = drawn.places
         return drawn.lines
 
+    def place_here(self) -> str:
+        """Of an entry that was chosen where it is, else the address that is walked."""
+        if self._found is None:
+            return ""
+        walk = self._found.walk
+        if self.chosen is not None and self._at is not None:
+            return f"pa:{walk.steps[self._at].pte_physical:#x}"
+        return f"{'gpa:' if self.physical else ''}{walk.address:#x}"
+
     # Choosing.
 
     def action_step(self, by: int) -> None:

@@ -292,7 +292,9 @@ def test_memory_goes_to_a_file_and_back(bench: Bench) -> None:
     assert sorted(each.name for each in Path().iterdir()) == ["empty", "my file.bin"]
 
 
-@pytest.mark.parametrize("line", ['search "not there"', "fill pa:0x80000000 1G 1", "dump big.bin pa:0x80000000 1G",
+@pytest.mark.parametrize("line", ['search "not there"', 'memfind pa:0x80000000 "not there"',
+                                  "copy pa:0x80000000 pa:0xa0000000 256M", "fill pa:0x80000000 1G 1",
+                                  "dump big.bin pa:0x80000000 1G",
                                   "compare pa:0x80000000 pa:0x80000000 1G"])  # fmt: skip
 def test_long_commands_show_progress_and_can_be_ended(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1_000_000))

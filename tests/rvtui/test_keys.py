@@ -20,7 +20,7 @@ from rvtui.panes.registers import RegistersPane
 from rvtui.reportscreen import ReportPane
 
 KINDS: tuple[type[Widget], ...] = (*panes.every(), ReportPane)
-OWN = {("pane.bottom", "G"), ("walk.sum", "U"), ("pane.search-previous", "N")}
+OWN = {("pane.bottom", "G"), ("walk.sum", "U"), ("memory.end", "G"), ("pane.search-previous", "N")}
 """Capitals that panes may have; the last in the vim keymap."""
 
 
@@ -150,16 +150,16 @@ def answer(desk: Desk) -> list[str]:
 
 
 async def test_keys_of_the_users_own(guest: Callable[[bytes], Path]) -> None:
-    mine = settings(step="x|ctrl+t", registers__floating="o", run="f5")
+    mine = settings(step="x|ctrl+t", registers__floating="m", run="f5")
     async with opened([str(guest(SPIN))], running=False, settings=mine) as desk:
         assert "x step" in desk.screen()[-1] and "F5 run" in desk.screen()[-1]
         assert await stepped(desk, "x") == 1 and await stepped(desk, "ctrl+t", "s") == 1, "s is no key any more"
         assert await stepped(desk, "space", "r") == 0
-        await desk.press("3", "o")
+        await desk.press("3", "m")
         assert desk.lines("registers")[1].startswith("ft0")
-        await desk.press("p", "question_mark")
+        await desk.press("v", "question_mark")
         text = " ".join(" ".join(answer(desk)).split())
-        assert "o floating-point registers" in text and "x Ctrl-T one instruction of what" in text
+        assert "m floating-point registers" in text and "x Ctrl-T one instruction of what" in text
 
 
 async def test_leaving_a_console_by_another_key() -> None:

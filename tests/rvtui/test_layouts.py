@@ -57,7 +57,7 @@ async def test_the_key_goes_round_all_layouts() -> None:
         await give(desk, "layout save mine", "saved layout mine")
         seen = []
         for _ in desk.application.layouts:
-            await desk.press("y")
+            await desk.press("ctrl+l")
             seen.append(desk.application.layout_name)
             assert f"layout {seen[-1]}: " in desk.application._keys.message
             assert desk.application.focused is not None and desk.application.focused.display

@@ -164,6 +164,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     _colour_option(top)
+    _look_options(top)
     top.add_argument("--version", action=_Version, nargs=0, help="show the version, and what compiled the hart")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
@@ -215,6 +216,13 @@ def _monitor_options(commands: argparse._SubParsersAction[_Parser]) -> None:
     commands.add_parser(
         "commands", help="the reference of all commands", description="Prints the reference of all commands."
     )
+    config = commands.add_parser(
+        "config", help="keys, colours and layouts that count, and where each comes from", allow_abbrev=False,
+        description="Prints the settings and keys that count, with where each comes from, as a config file; exit code 2"
+        " if something in the file is wrong.",
+    )  # fmt: skip
+    config.add_argument("--example", action="store_true", help="a config file to begin with: all is commented out")
+    _look_options(config, fresh=False)
 
 
 class _Script(argparse.Action):
@@ -336,7 +344,21 @@ def _more_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
         later.add_argument("rest", nargs=argparse.REMAINDER)
 
 
+def _look_options(to: argparse.ArgumentParser, *, fresh: bool = True) -> None:
+    """Of the application; they may stand before and behind the command."""
+    to.add_argument(
+        "--config", metavar="FILE", default=argparse.SUPPRESS,
+        help="keys, colours, layouts; else ~/.config/rvtui/config.toml (rvtui config --example)",
+    )  # fmt: skip
+    if fresh:
+        to.add_argument(
+            "--fresh", action="store_true", default=argparse.SUPPRESS,
+            help="without the stops, layout and choices that are kept of this program, which stay as they are",
+        )  # fmt: skip
+
+
 def _run_options(to: argparse.ArgumentParser) -> None:
+    _look_options(to)
     to.add_argument("--headless", action="store_true", help="no screen: consoles go to standard output")
     to.add_argument("--instructions", type=number, metavar="N", help="stop after N instructions")
     to.add_argument("--save", metavar="FILE", help="with --headless: save the machine where it stopped")
@@ -419,7 +441,7 @@ def _main(arguments: list[str]) -> int:
         return int(end.code or 0)
     match options.command:
         case None:
-            return _demonstration()
+            return _demonstration(options)
         case "run":
             return _run(options)
         case "monitor":
@@ -429,6 +451,8 @@ def _main(arguments: list[str]) -> int:
 
             print(reference.markdown(), end="")
             return 0
+        case "config":
+            return _config(options)
         case "snapshot":
             return _snapshot(options)
         case "isa":
@@ -444,14 +468,14 @@ def _main(arguments: list[str]) -> int:
     raise AssertionError(options.command)
 
 
-def _demonstration() -> int:
+def _demonstration(options: argparse.Namespace) -> int:
     plain = _plainly(argparse.Namespace(plain=False))
     if not plain:
         _need_terminal()
     from rvtui import machines
 
     machine = machines.with_guests(["echo", "ticker"])
-    return _told(machine, start=True) if plain else _open(machine, "demonstration")
+    return _told(machine, start=True) if plain else _open(machine, options, "demonstration")
 
 
 def _told(machine: object, *, start: bool, path: str = "", folders: Sequence[str] = ()) -> int:
@@ -459,6 +483,22 @@ def _told(machine: object, *, start: bool, path: str = "", folders: Sequence[str
     from rvtui import monitor
 
     return monitor.run(machine, plain=True, start=start, path=path, folders=folders)  # type: ignore[arg-type]
+
+
+def _config(options: argparse.Namespace) -> int:
+    from rvtui import configuration
+
+    if options.example:
+        print("\n".join(configuration.example()))
+        return 0
+    settings = configuration.load(getattr(options, "config", None))
+    if settings.file is not None:
+        print(f"# {settings.file}" + ("" if settings.file.exists() else ", which is not there: all is as it comes"))
+    print("\n".join(configuration.effective(settings)))
+    if settings.problems:
+        print("\n".join(f"# wrong: {problem}" for problem in settings.problems))
+        raise UsageError(settings.told)
+    return 0
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -608,7 +648,7 @@ def _open_after(
     folders = options.source_path or ()
     if plain:
         return _told(machine, start=start, path=path, folders=folders)
-    return _open(machine, title, gdb, start=start, path=path, folders=folders)
+    return _open(machine, options, title, gdb, start=start, path=path, folders=folders)
 
 
 def _headless(machine: object, options: argparse.Namespace, gdb: Listener | None, *, start: bool) -> int:
@@ -668,15 +708,18 @@ def _need_terminal() -> None:
 
 
 def _open(
-    machine: object, title: str, gdb: Listener | None = None, *, start: bool = True, path: str = "",
-    folders: Sequence[str] = (),
+    machine: object, options: argparse.Namespace, title: str, gdb: Listener | None = None, *, start: bool = True,
+    path: str = "", folders: Sequence[str] = (),
 ) -> int:  # fmt: skip
-    from rvtui import application
+    from rvtui import application, configuration
+
+    settings = configuration.load(getattr(options, "config", None))
 
     # The application handles the terminal's own signals; a lost terminal ends it as a closed pipe would.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     return application.run(
-        machine, title=title, path=path, start=start, gdb=gdb, folders=folders  # type: ignore[arg-type]
+        machine, title=title, path=path, start=start, gdb=gdb, folders=folders,  # type: ignore[arg-type]
+        settings=settings, fresh=getattr(options, "fresh", False),
     )  # fmt: skip
 
 

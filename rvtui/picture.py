@@ -18,6 +18,7 @@ from textual.geometry import Size
 
 from emulator.errors import EmulatorError
 from rvtui import panes
+from rvtui.actions import Keymap
 from rvtui.bars import key_line, top_line
 from rvtui.colour import colourless
 from rvtui.layout import MINIMUM, arrange
@@ -171,7 +172,8 @@ def screen_strips(aside: Aside, size: Size, pane_of: Callable[[str], Pane] = fre
         return list(strip_of([(text, look[style]) for text, style in line], size.width, look.base))
 
     top = bar(top_line(view, "", mode, name, size.width))
-    return [top, *middle, bar(key_line(view.running, None, size.width))]
+    hints = tuple((text, style) for text, style, _ in key_line(Keymap(), view.running, None, size.width))
+    return [top, *middle, bar(hints)]
 
 
 def plain(strips: Sequence[Iterable[Segment]]) -> str:

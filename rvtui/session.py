@@ -50,7 +50,6 @@ Reader = Callable[[Machine, Subject], Any]
 """Reads what a pane needs from the stopped machine, as a value that never changes afterwards."""
 
 FRAME_SECONDS = 0.045
-"""Views are published at most this often while running."""
 LATE_FRAME_SECONDS = 0.25
 URGENT_SHARE = 0.2
 URGENT_SECONDS = 0.008
@@ -189,6 +188,8 @@ class Session:
         """What exits had been counted when the user had them counted anew."""
         self.seen = 0
         """The sequence of the last view that the application has drawn."""
+        self.frame_seconds = FRAME_SECONDS
+        """Views are published at most this often while running."""
         self.on_view: Callable[[], None] = lambda: None
         """Called on the worker's thread after a publication that should not wait for the application's next frame."""
         self.logs: dict[int, ConsoleLog] = {}
@@ -831,10 +832,10 @@ class Session:
 
     def _publish(self, *, force: bool = False) -> None:
         now = time.monotonic()
-        period = URGENT_SECONDS if self._urgent else FRAME_SECONDS
+        period = URGENT_SECONDS if self._urgent else self.frame_seconds
         if self._running and not force:
             # An application that has not drawn the last view yet has enough to do.
-            behind = self.seen < self.view.sequence and period == FRAME_SECONDS
+            behind = self.seen < self.view.sequence and not self._urgent
             if now - self._published < (LATE_FRAME_SECONDS if behind else period):
                 return
         if force and not self._dirty and self.view.running == self._running:

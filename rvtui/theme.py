@@ -8,7 +8,8 @@ from rich.color import Color
 from rich.style import Style
 from textual.theme import Theme
 
-# The five mode colours are apart in brightness as well as in hue, and hold for the common kinds of colour blindness.
+# In each the five mode colours are apart, and so are good, warn and bad; in rvtui-safe for every kind of colour
+# blindness, which tests/rvtui/test_theme.py simulates.
 _DARK = {
     "mode-m": "#ff8c5a",
     "mode-hs": "#f2c14e",
@@ -43,6 +44,40 @@ _LIGHT = {
     "paint-select": "#d9e6f0",
     "paint-bar": "#e6ebef",
 }
+_SAFE = {
+    "mode-m": "#fa4d56",
+    "mode-hs": "#ffbf00",
+    "mode-u": "#e6f2dc",
+    "mode-vs": "#33d1f0",
+    "mode-vu": "#9066ff",
+    "paint-dim": "#7d8792",
+    "paint-faint": "#4c5660",
+    "paint-label": "#a9b4be",
+    "paint-accent": "#7cc4ff",
+    "paint-changed": "#ffe27a",
+    "paint-good": "#4a9dff",
+    "paint-warn": "#fecc08",
+    "paint-bad": "#ff5c7a",
+    "paint-select": "#22303c",
+    "paint-bar": "#1a232b",
+}
+_CONTRAST = {
+    "mode-m": "#ff8a2a",
+    "mode-hs": "#ffd400",
+    "mode-u": "#ffffff",
+    "mode-vs": "#5cc3ff",
+    "mode-vu": "#5be49b",
+    "paint-dim": "#b8c0c8",
+    "paint-faint": "#98a2ac",
+    "paint-label": "#dfe6ec",
+    "paint-accent": "#9fdcff",
+    "paint-changed": "#ffe14d",
+    "paint-good": "#66e0ff",
+    "paint-warn": "#ffd91a",
+    "paint-bad": "#ff9a8c",
+    "paint-select": "#001f47",
+    "paint-bar": "#101418",
+}
 
 THEMES = (
     Theme(
@@ -74,6 +109,36 @@ THEMES = (
         panel="#e6ebef",
         dark=False,
         variables=_LIGHT,
+    ),
+    Theme(
+        "rvtui-safe",
+        primary="#33d1f0",
+        secondary="#a9b4be",
+        warning="#fecc08",
+        error="#ff5c7a",
+        success="#4a9dff",
+        accent="#7cc4ff",
+        foreground="#d8dee4",
+        background="#0f1419",
+        surface="#131a20",
+        panel="#1a232b",
+        dark=True,
+        variables=_SAFE,
+    ),
+    Theme(
+        "rvtui-contrast",
+        primary="#ffe14d",
+        secondary="#dfe6ec",
+        warning="#ffd91a",
+        error="#ff9a8c",
+        success="#66e0ff",
+        accent="#9fdcff",
+        foreground="#ffffff",
+        background="#000000",
+        surface="#000000",
+        panel="#101418",
+        dark=True,
+        variables=_CONTRAST,
     ),
 )
 

@@ -15,7 +15,8 @@ from rvtui.session import View
 from rvtui.terminal import GuestTerminal, Place, Row
 from rvtui.text import Line, clean
 
-LEAVE_KEY = "ctrl+right_square_bracket"
+TYPING = ("console.leave", "console.page-up", "console.page-down")
+"""Actions whose keys do not go to the guest."""
 END = 1 << 30
 """Behind the last cell of any line."""
 STAMP = 16
@@ -35,27 +36,26 @@ class ConsolePane(Pane):
     TOLD_BY = "console"
     HELP = (
         "The console of the VM that is looked at (or of the bare machine), a terminal with colours and cursor movement."
-        " 2 or a click types there: every key goes to the guest, also Tab, Escape and Ctrl-C, but Shift-PageUp and"
-        " Shift-PageDown. Ctrl-] gives the keys back and stays, to look: arrows, PageUp, Home or the wheel go to what"
-        " scrolled away, / finds a text from the newest line on, n an older one, N a newer one, v selects lines (then"
-        " arrows) and y copies them to the terminal's clipboard, as dragging with the mouse does; t shows when each"
-        " line came (clock, in instructions), l logs to a file, Escape lets go, Enter types again. Whole: console copy"
-        " FILE."
+        " A click, or going there, types: every key goes to the guest, also Tab, Escape and Ctrl-C, but for those that"
+        " leave and turn pages. After leaving the pane stays, to look: arrows, pages, top or the wheel go to what"
+        " scrolled away, a text is found from the newest line on, lines are selected (then arrows) and copied to the"
+        " terminal's clipboard, as dragging with the mouse does; times are the clock when each line came, in instructions. Escape"
+        " lets go, Enter types again. Whole: console copy FILE."
     )
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("shift+pageup", "page(-1)", "page up", show=False),
-        Binding("shift+pagedown", "page(1)", "page down", show=False),
-        Binding("slash", "ask_find", "find", show=False),
-        Binding("n", "again(-1)", "older", show=False),
-        Binding("N", "again(1)", "newer", show=False),
-        Binding("v", "select", "select lines", show=False),
-        Binding("y", "copy", "copy", show=False),
-        Binding("t", "stamps", "times", show=False),
-        Binding("l", "ask_log", "log", show=False),
-        Binding("escape", "back", "back", show=False),
+        Binding("ctrl+right_square_bracket", "leave", "leave the console, whose keys go to the guest", show=False),
+        Binding("shift+pageup", "page(-1)", "look at what scrolled away", show=False, id="console.page-up"),
+        Binding("shift+pagedown", "page(1)", "forward again", show=False, id="console.page-down"),
+        Binding("slash", "ask_find", "find a text, the newest line first", show=False),
+        Binding("n", "again(-1)", "an older line with that text", show=False),
+        Binding("N", "again(1)", "a newer line with that text", show=False),
+        Binding("v", "select", "select lines, or let go of them", show=False),
+        Binding("y", "copy", "copy what is selected to the terminal's clipboard", show=False),
+        Binding("t", "stamps", "when each line came", show=False),
+        Binding("l", "ask_log", "append what comes to a file", show=False),
+        Binding("escape", "back", "let go of what is selected or found; then to the newest line", show=False),
     ]
-
     position = 0
     """0: the console of what is looked at; 1: the next other one."""
 
@@ -98,8 +98,9 @@ class ConsolePane(Pane):
         terminal = self.terminal
         terminal.resize(self.columns - (STAMP if self.stamps else 0), self.rows)
         name = clean(view.consoles[self.index]) if self.index < len(view.consoles) else ""
-        keys = "  keys go to the guest, Ctrl-] leaves" if self.has_focus and self.typing and self.columns >= 60 else ""
-        self.entitle(name + keys)
+        leave = self.application.keymap.said("console.leave", 1)
+        typing = self.has_focus and self.typing and self.columns >= 60
+        self.entitle(name + (f"  keys go to the guest, {leave} leaves" if typing else ""))
         self.annotate("  ".join(filter(None, self._notes(terminal))))
         rows = self._dressed(terminal)
         if len(rows) != len(self._shown):
@@ -185,11 +186,9 @@ class ConsolePane(Pane):
             return
         event.stop()
         event.prevent_default()
-        if event.key == LEAVE_KEY:
-            self.application.leave_console()
-            return
-        if event.key in ("shift+pageup", "shift+pagedown"):
-            self.action_page(-1 if event.key.endswith("up") else 1)
+        keymap = self.application.keymap
+        if (action := keymap.doing(type(self), event.key)) is not None and action.name in TYPING:
+            await self.application.run_action(action.call, self)
             return
         self._selected = None
         data = self.terminal.key(event.key, event.character)
@@ -207,6 +206,9 @@ class ConsolePane(Pane):
             self.application.session.send(self.index, data)
 
     # Looking.
+
+    def action_leave(self) -> None:
+        self.application.leave_console()
 
     def _forget(self) -> None:
         self._wanted, self._found, self._selected, self._by_lines = "", None, None, False

@@ -70,10 +70,12 @@ class WorldsPane(Pane):
         "The supervisor's registers twice: HS-mode's own, and the VS bank that takes their names while V=1; ▶ marks the"
         " bank that sstatus, stvec and so on reach now, ≠ registers that differ. Enter shows a register's fields in"
         " both. Above, the five modes, the present one marked ▶, and each way that was taken between them, how often"
-        " and by what; * are those since the view before. x counts anew. Enter folds and unfolds. b stops at the next"
+        " and by what; * are those since the view before. Enter folds and unfolds. b stops at the next"
         " switch between the worlds, and b again no more."
     )
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("x", "count_anew", "count anew", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("x", "count_anew", "count transitions anew, from now on", show=False)
+    ]
 
     def __init__(self) -> None:
         super().__init__()

@@ -416,8 +416,8 @@ LEVELS: Final = (Mode.M, Mode.HS, Mode.VS)
 class ExitCount:
     """Traps of a guest out of V=1 with one cause into one mode: how often.
 
-    After `returns` of them it was entered again on the same hart, which retired `spent` instructions until then, over
-    all of them; `least` and `most` of one. The host, and other guests, spent them.
+    After `returns` of them it was entered again on the same hart, whose clock had moved on by `spent` until then, over
+    all of them; `least` and `most` of one. Its host spent that time, other guests, or sleep: as `perf kvm stat` has it.
     """
 
     cause: int  # without the interrupt bit
@@ -489,7 +489,8 @@ class GuestPast:
 @dataclass(frozen=True)
 class GuestCount:
     """What one hart has counted of one guest. `hgatp` as it was last entered with; `seen`: the clock when it last was
-    entered or left; `retired` in VS and in VU.
+    entered or left; `retired` in VS and in VU; `served` in M, HS and U, between its exits and the next entry of any
+    guest.
 
     The others are of its last trap out of V=1, if `exits` has one: `cause` as in xcause.
     """
@@ -497,6 +498,7 @@ class GuestCount:
     hgatp: int
     entries: int
     retired: tuple[int, int]
+    served: tuple[int, int, int]
     seen: int
     exits: tuple[ExitCount, ...]
     inside: bool  # the hart runs it
@@ -835,7 +837,8 @@ class Hart:
             if counts[0]
         )
         return GuestCount(
-            int(g.hgatp), int(g.entries), (int(g.retired[0]), int(g.retired[1])), int(g.seen), exits, inside,
+            int(g.hgatp), int(g.entries), (int(g.retired[0]), int(g.retired[1])),
+            (int(g.served[0]), int(g.served[1]), int(g.served[2])), int(g.seen), exits, inside,
             int(g.clock), int(g.cause), int(g.pc), int(g.tval), int(g.tval2), int(g.tinst), Mode(g.from_mode),
         )  # fmt: skip
 

@@ -144,8 +144,8 @@ typedef struct {
 
 enum { GUESTS = 16 };
 
-/* Traps out of V=1 with one cause into one mode. What follows them until the guest is entered again is counted in instructions
-   that this hart retires. */
+/* Traps out of V=1 with one cause into one mode. What follows them until the guest is entered again is measured by the clock of
+   this hart: what it retires then, for whomever, and what it sleeps. */
 typedef struct {
     uint64_t count;
     uint64_t returns;      /* of which an entry followed */
@@ -158,7 +158,9 @@ typedef struct {
     uint64_t entries;      /* V became 1; 0: nobody is here */
     uint64_t retired[2];   /* in VS, in VU; hart_settle() brings them up to date */
     uint64_t seen;         /* clock of the last entry or exit */
-    uint64_t left;         /* instructions that the hart had retired at the last exit */
+    uint64_t left;         /* clock of the last exit */
+    uint64_t served[3];    /* retired in M, HS, U between an exit of it and the next entry, of whichever guest */
+    uint64_t before[3];    /* `retired` of the hart in these modes at the last exit */
     uint64_t clock, cause, pc, tval, tval2, tinst; /* of the last exit, cause as in xcause; once `exits` has one */
     uint32_t away;         /* 1 + which of `exits` it left by; 0 inside, or after an exit without a trap */
     uint8_t from_mode, to_mode; /* of the last exit */

@@ -8,8 +8,8 @@ from typing import Any
 from emulator.bus import Bus, Device
 from emulator.devices.virtio import Transport
 from rvtui.commands.formats import escaped
-from rvtui.commands.registry import Argument, Candidate, CommandError, Context, Report, command, kind
-from rvtui.commands.values import subject_named
+from rvtui.commands.registry import Argument, Candidate, CommandError, Context, Report, Told, command, kind
+from rvtui.spoken import row as spoken_row
 from rvtui.subjects import hart_of, selected_vcpu, symbols_of, virtual_machines
 from rvtui.text import MODE_NAMES, clean, guest_time, size
 
@@ -85,34 +85,6 @@ def _harts(context: Context) -> Report:
             "traps": traps, "vmid": vmid, "clock": hart.clock,
         })  # fmt: skip
     return Report(table(rows, right={4, 5, 6, 7, 8, 9, 10}), {"harts": data})
-
-
-@command(
-    "exits",
-    "how often guests left and why; on the bare machine also the traps of its harts",
-    Argument("NAME", "vm", "one VM, guest or hart", True),
-    example="exits hello",
-    aliases=("info exits",),
-)
-def _exits(context: Context, name: str = "") -> Report:
-    from rvtui.panes.exits import read_exits
-
-    tables = read_exits(context.session.machine, context.session.subject)
-    if name:
-        _, subject = subject_named(context, name)
-        tables = tuple(each for each in tables if each.subject.same(subject))
-    lines, data = [], []
-    for each in tables:
-        total = sum(row.times for row in each.rows)
-        lines.append(f"{clean(each.name, 40)}: {total:,} in all")
-        lines += table(
-            [["", clean(row.what), row.mode, f"{row.times:,}", f"{row.times * 100 / total:.0f}%"] for row in each.rows],
-            right={3, 4},
-        )
-        lines += [f"  last: {clean(text, 160)}" for text in each.last[-1:]]
-        rows = [{"name": row.what, "mode": row.mode or None, "count": row.times} for row in each.rows]
-        data.append({"of": each.name, "total": total, "exits": rows})
-    return Report(tuple(lines), {"tables": data})
 
 
 @command(
@@ -247,15 +219,18 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def table(rows: list[list[str]], right: set[int] | None = None) -> tuple[str, ...]:
-    """Columns under each other, those in `right` to the right."""
+def table(rows: list[list[str]], right: set[int] | None = None, *, head: bool = True) -> tuple[str, ...]:
+    """Columns under each other, those in `right` to the right. `head`: the first row names them, and so do those who
+    read it out."""
     right = right or set()
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    heads = rows[0] if rows and head else [""] * len(widths)
     lines = []
-    for row in rows:
+    for index, row in enumerate(rows):
         cells = [
             f"{cell:>{width}}" if column in right else f"{cell:<{width}}"
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        lines.append("  ".join(cells).rstrip())
+        said = "" if head and not index else spoken_row(heads, row)
+        lines.append(Told("  ".join(cells).rstrip(), said))
     return tuple(lines)

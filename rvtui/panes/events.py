@@ -27,7 +27,7 @@ _KINDS = {
 @dataclass(frozen=True)
 class Events:
     entries: tuple[tuple[Event, str], ...]
-    """(event, symbol at its pc), oldest first."""
+    """(event, symbol at its pc, and its source line if that is known), oldest first."""
 
 
 def read_events(machine: Machine, subject: Subject) -> Events:
@@ -35,14 +35,16 @@ def read_events(machine: Machine, subject: Subject) -> Events:
 
 
 def named(machine: Machine, events: Iterable[Event]) -> tuple[tuple[Event, str], ...]:
-    """(event, symbol at its pc)."""
+    """(event, symbol at its pc, and its source line if that is known)."""
     guests = {vm.vmid: vm.symbols for vm in virtual_machines(machine)}
     entries = []
     for event in events:
         # A return stands where it leads to, all else where it came from.
         mode = event.to_mode if event.kind is EventKind.RETURN else event.from_mode
         table = guests.get(event.vmid) if mode.virtual else machine.symbols
-        entries.append((event, (table.lookup(event.pc) or "") if table is not None else ""))
+        name = (table.lookup(event.pc) or "") if table is not None else ""
+        line = table.sources.known_line(event.pc) if table is not None else None
+        entries.append((event, f"{clean(name, 40)} {clean(line.name, 40)}" if line is not None else clean(name, 40)))
     return tuple(entries)
 
 
@@ -50,6 +52,7 @@ class EventsPane(Pane):
     NAME = "events"
     TITLE = "Events"
     KEY = "9"
+    TOLD_BY = "events"
     HELP = (
         "The hart's last events with the instruction count at which they happened: traps and interrupts with cause and"
         " the modes they lead from and to, returns, fences, waits, and writes of hgatp. ▸ and ◂ are world switches: a"
@@ -101,5 +104,5 @@ def line_of(event: Event, symbol: str) -> Line:
         spans.append((f"address {event.value:#x}" if event.value else "all", "dim"))
     if kind == "trap" and event.value:
         spans.append((f"  {event.value:#x}", "label"))
-    spans.append((f"  {event.pc:x} {clean(symbol, 40)}", "dim"))
+    spans.append((f"  {event.pc:x} {symbol}", "dim"))
     return tuple(spans)

@@ -34,6 +34,8 @@ class Entry:
     times: int
     names: Mapping[int, str]
     """Symbols at pc, handler and xtval, where they have one."""
+    lines: Mapping[int, str]
+    """Source lines of them, as far as they are known: "hello.c:12"."""
     hypervisor: bool
     """The hart has the H extension."""
     guest: Subject | None
@@ -53,7 +55,8 @@ class Entry:
 
     def where(self, address: int) -> str:
         name = self.names.get(address, "")
-        return f"{address:#x}" + (f" <{clean(name, 40)}>" if name else "")
+        line = self.lines.get(address, "")
+        return f"{address:#x}" + (f" <{clean(name, 40)}>" if name else "") + (f" {clean(line, 40)}" if line else "")
 
 
 NOBODY: tuple[Subject | None, str] = (None, "")
@@ -84,14 +87,18 @@ def read_traps(machine: Machine, subject: Subject) -> tuple[Entry, ...]:
     for same in found.values():
         trap = same[0]
         names: dict[int, str] = {}
+        lines: dict[int, str] = {}
         handler = trap.entry.handler if trap.entry else trap.pc
         for address, mode in ((trap.tval, trap.from_mode), (handler, trap.to_mode), (trap.pc, trap.from_mode)):
             table = symbols.get(trap.vmid) if mode.virtual else machine.symbols
             name = table.lookup(address) if table is not None else None
             if name:
                 names[address] = name
+            line = table.sources.known_line(address) if table is not None else None
+            if line is not None:
+                lines[address] = line.name
         guest, owner = guests.get(trap.vmid, NOBODY) if trap.from_mode.virtual else NOBODY
-        entries.append(Entry(trap, len(same), names, "H" in hart.isa, guest, owner))
+        entries.append(Entry(trap, len(same), names, lines, "H" in hart.isa, guest, owner))
     return tuple(entries)
 
 
@@ -99,19 +106,20 @@ class TrapsPane(Pane):
     NAME = "traps"
     TITLE = "Why did it trap"
     KEY = "T"
+    TOLD_BY = "traps"
     CURSOR = True
     HELP = (
         "The hart's last 256 traps, newest first; those alike are one row with their number. Enter shows the way that"
         " a trap took: each delegation bit as it was then, who took it and why, and what every CSR received by which"
-        " rule of the manual. In a tall pane that of the selected trap stands below. f shows faults only (accesses that"
-        " failed, illegal instructions), o only what is looked at. w walks the address that failed, with its access and"
+        " rule of the manual. In a tall pane that of the selected trap stands below. Faults (l) are accesses that"
+        " failed, and illegal instructions. w walks the address that failed, with its access and"
         " mode; where the selected trap is none, that of the last fault. t takes the last trap back, so that its"
         " instruction is tried again. b stops at traps like it from now on, and b again no more."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f", "faults", "faults only, or all", show=False),
-        Binding("o", "own", "of what is looked at only, or of all", show=False),
-        Binding("t", "take_back", "take the last trap back", show=False),
+        Binding("l", "faults", "limit to faults, or all", show=False),
+        Binding("o", "own", "traps of what is looked at only, or of all", show=False),
+        Binding("t", "take_back", "take the last trap back: its instruction is tried again", show=False),
     ]
 
     def __init__(self) -> None:
@@ -183,7 +191,7 @@ class TrapsPane(Pane):
         self._entries = rows
         self.pinned = []
         entry = self.selected
-        height = int(self.content_size.height)
+        height = int(self.extent.height)
         if entry is not None and height >= PREVIEW and entry.key not in self._opened:
             below = explained(entry, width)[: height - 6]
             self.pinned = [(("─" * width, "faint"),), *below]
@@ -241,7 +249,8 @@ def _row(entry: Entry, opened: bool, width: int, owners: int) -> Line:
     if trap.tval and not trap.interrupt:
         what = traps.value_meaning(trap) if trap.cause in (2, 22) else f"{trap.tval:#x}"
         spans.append((f"{what}  ", "label"))
-    spans.append((f"{trap.pc:x} {clean(entry.names.get(trap.pc, ''), 40)}", "dim"))
+    line = entry.lines.get(trap.pc, "") if width >= 110 else ""
+    spans.append((f"{trap.pc:x} {clean(entry.names.get(trap.pc, ''), 40)} {clean(line, 40)}".rstrip(), "dim"))
     return tuple(spans)
 
 
@@ -317,7 +326,7 @@ def told(entry: Entry) -> dict[str, Any]:
     return {
         "cause": trap.cause, "interrupt": trap.interrupt, "name": trap.name, "from": trap.from_mode.label,
         "to": trap.to_mode.label, "guest": entry.owner or None, "pc": trap.pc,
-        "symbol": entry.names.get(trap.pc, ""), "tval": trap.tval,
+        "symbol": entry.names.get(trap.pc, ""), "source": entry.lines.get(trap.pc), "tval": trap.tval,
         "clock": trap.clock, "vmid": trap.vmid, "times": entry.times, "reason": traps.reason(trap),
         "handler": None if trap.entry is None else trap.entry.handler,
         "route": [

@@ -65,7 +65,7 @@ def frame_of(face: Any, symbols: Symbols, returned: bool = False) -> Frame:
         found = _by_prologue(face, start, certain, pc)
         if found is not None:
             return found
-    called = _called(face, int(face.x[RA]))
+    called = None if returned else _called(face, int(face.x[RA]))
     if called is not None and 0 <= pc - called <= PROLOGUE:  # s0 may still be the caller's
         found = _by_prologue(face, called, False, pc)
         if found is not None:

@@ -18,6 +18,7 @@ from textual.app import App, ComposeResult
 from textual.binding import BindingsMap
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.containers import Horizontal
+from textual.filter import Monochrome, NoColor
 from textual.geometry import Offset, Size
 from textual.message import Message
 from textual.message_pump import MessagePump
@@ -30,6 +31,7 @@ from emulator.machine import Machine
 from rvtui import actions, commands, panes
 from rvtui.actions import EVERYWHERE, VIM
 from rvtui.bars import Bar, KeyBar, Prompt, TopBar, key_line, top_line
+from rvtui.colour import colourless
 from rvtui.commands.memory import Look
 from rvtui.configuration import Settings, checked_layout
 from rvtui.gdb import Listener, serving
@@ -44,9 +46,11 @@ from rvtui.panes.csrs import CsrsPane
 from rvtui.panes.map import MapPane
 from rvtui.panes.memory import MemoryPane
 from rvtui.panes.registers import RegistersPane
+from rvtui.panes.source import SourcePane
 from rvtui.panes.traps import TrapsPane
 from rvtui.panes.vms import Overview, VmsPane, read_overview
 from rvtui.panes.walk import WalkPane
+from rvtui.picture import Strips
 from rvtui.reportscreen import ReportScreen
 from rvtui.resume import Memory, Place
 from rvtui.session import Session
@@ -58,7 +62,9 @@ T = TypeVar("T")
 
 TYPING_SECONDS = 1.0
 """How long a key may take until the next one no longer waits for it."""
-CONSOLE_BYTES = 4096
+SCREEN_SECONDS = 3.0
+"""How long a command waits for a picture of the screen."""
+CONSOLE_BYTES = 1024
 CONSOLE_SECONDS = 0.008
 """Time per frame and console for understanding what a guest prints; a flood waits."""
 
@@ -141,6 +147,23 @@ class _ScreenPort:
 
     def seek(self, address: int) -> None:
         self._post(partial(self._application.seek_in_map, address))
+
+    def source(self, path: str, line: int) -> None:
+        self._post(partial(self._application.show_source, path, line))
+
+    def find_in_console(self, text: str) -> None:
+        self._post(partial(self._application.find_in_console, text))
+
+    def pane(self, name: str) -> tuple[Pane, Size]:
+        return self._application.pane_and_size(name)
+
+    def strips(self) -> Strips:
+        taken: Future[Strips] = Future()
+        self._post(lambda: taken.set_result(self._application.screen_strips()))
+        try:
+            return taken.result(SCREEN_SECONDS)
+        except TimeoutError:
+            raise commands.CommandError("the screen does not answer") from None
 
     def zoom(self) -> None:
         self._post(self._application.action_zoom)
@@ -230,6 +253,11 @@ class Application(App[int]):
     ) -> None:
         """`memory`: what is kept of a program from one time to the next; else nothing is."""
         super().__init__()
+        # Textual would have greys, and have them for NO_COLOR="" as well.
+        self.no_color = colourless()
+        self._filters = [each for each in self._filters if not isinstance(each, Monochrome | NoColor)]
+        if self.no_color:
+            self._filters.append(NoColor())
         for theme in THEMES:
             self.register_theme(theme)
         self.settings = settings or Settings()
@@ -373,7 +401,8 @@ class Application(App[int]):
             self.call_after_refresh(self.session.run)
 
     def get_css_variables(self) -> dict[str, str]:
-        return {**THEMES[0].variables, **super().get_css_variables()}
+        found = {**THEMES[0].variables, **super().get_css_variables()}
+        return found | {"input-cursor-text-style": "reverse"} if self.no_color else found
 
     def paint_for(self, widget: Widget) -> Paint:
         theme = self.current_theme
@@ -382,6 +411,7 @@ class Application(App[int]):
             {**THEMES[0].variables, **theme.variables},
             theme.foreground or "#d8dee4",
             (theme.panel if bar else theme.background) or "#0f1419",
+            colours=not self.no_color,
         )
 
     def _repaint(self) -> None:
@@ -454,7 +484,7 @@ class Application(App[int]):
         self._top.put(top_line(view, self.heading, mode, name, width))
         focused = self._focus_below
         console = None
-        if isinstance(focused, ConsolePane):
+        if isinstance(focused, ConsolePane) and focused.typing:
             index = focused.index
             console = view.consoles[index] if index < len(view.consoles) else "the guest"
         self._keys.update(key_line(self.keymap, view.running, console, width))
@@ -464,7 +494,8 @@ class Application(App[int]):
     def terminal(self, index: int) -> GuestTerminal:
         if index not in self._terminals:
             terminal = GuestTerminal(80, 24, partial(self.session.send, index))
-            terminal.feed(self.session.old_output(index), live=False)
+            old, begun = self.session.old_output(index)
+            terminal.feed(old, live=False, begun=begun)
             self._terminals[index] = terminal
         return self._terminals[index]
 
@@ -473,12 +504,11 @@ class Application(App[int]):
             deadline = time.monotonic() + CONSOLE_SECONDS
             fed = False
             while time.monotonic() < deadline:
-                data = self.session.drain(index, CONSOLE_BYTES)
+                data, begun = self.session.drain_begun(index, CONSOLE_BYTES)
                 if not data:
                     break
                 fed = True
-                for at in range(0, len(data), 512):
-                    self.terminal(index).feed(data[at : at + 512])
+                self.terminal(index).feed(data, begun=begun)
             if fed:
                 for pane in self._panes.values():
                     if isinstance(pane, ConsolePane) and pane.display and pane.index == index:
@@ -570,7 +600,10 @@ class Application(App[int]):
     def goto(self, name: str) -> None:
         """Make a pane visible and focus it."""
         self._gone += 1
-        self._show(name).focus()
+        pane = self._show(name)
+        pane.focus()
+        if isinstance(pane, ConsolePane):
+            pane.type()
 
     def _show(self, name: str) -> Pane:
         pane = self._panes[name]
@@ -585,12 +618,10 @@ class Application(App[int]):
         return pane
 
     def leave_console(self) -> None:
-        """The keys are the application's again."""
-        resting = self._resting()
-        if resting is None:
-            self.screen.set_focus(None)
-        else:
-            resting.focus()
+        """Ctrl-]: the keys are the application's again, and the pane's, to look."""
+        for pane in self._panes.values():
+            if isinstance(pane, ConsolePane):
+                pane.typing = False
         self.redraw_consoles()
 
     def redraw_consoles(self) -> None:
@@ -629,12 +660,70 @@ class Application(App[int]):
     def seek_in_map(self, address: int) -> None:
         self._map().seek(address)
 
+    def show_trap(self, key: tuple[object, ...]) -> None:
+        pane = self._panes["traps"]
+        assert isinstance(pane, TrapsPane)
+        pane.hold(key)
+        self._show("traps").focus()
+
+    def show_source(self, path: str, line: int) -> None:
+        pane = self._panes["source"]
+        assert isinstance(pane, SourcePane)
+        self._show("source")
+        if self._gone == self._gone_before:
+            pane.focus()
+        pane.go(path, line)
+
+    def show_code(self, address: int) -> None:
+        """The instructions from an address on."""
+        pane = self._panes["code"]
+        assert isinstance(pane, CodePane)
+        self.goto("code")
+        pane.seek(address)
+
+    def find_in_console(self, text: str) -> None:
+        """In the one that has the focus, or had it when the question was asked; else the first."""
+        pane = self.focused if isinstance(self.focused, ConsolePane) else self._panes["console"]
+        assert isinstance(pane, ConsolePane)
+        if not pane.display:
+            self._show(pane.NAME)
+        if self._gone == self._gone_before:
+            pane.typing = False
+            pane.focus()
+        if not pane.find(text):
+            self.say(f"{text!r} stands nowhere on this console", error=True)
+
+    # Pictures.
+
+    def pane_and_size(self, name: str) -> tuple[Pane, Size]:
+        """On any thread."""
+        pane = self._panes[name]
+        if pane.display and pane.size:
+            return pane, pane.outer_size
+        return pane, Size(max(MINIMUM[0], self.size.width), max(MINIMUM[1], self.size.height) - 2)
+
+    def screen_strips(self) -> Strips:
+        """All that is on the screen, with what is open over the panes."""
+        update = self.screen._compositor.render_update(full=True, screen_stack=self._background_screens)
+        return [[part for strip in row for part in strip] for row in getattr(update, "strips", ())]
+
     # Commands.
 
     @property
     def commanding(self) -> commands.Context:
         """Where its commands are given."""
         return self._commanding
+
+    def when_done(self, future: Future[T], then: Callable[[T], None]) -> None:
+        """Have its result on this thread, or tell what went wrong."""
+
+        def go_on() -> None:
+            if (error := future.exception()) is not None:
+                self.say(str(error), error=True)
+            else:
+                then(future.result())
+
+        future.add_done_callback(lambda _: self.post_message(self.Asked(go_on)))
 
     def say(self, text: str, *, error: bool = False) -> None:
         self._keys.say(text, error=error)
@@ -724,7 +813,8 @@ class Application(App[int]):
         return commands.complete(self._commanding, line)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return not (action == "command_palette" and isinstance(self.focused, ConsolePane | Prompt))
+        typing = isinstance(self.focused, Prompt) or (isinstance(self.focused, ConsolePane) and self.focused.typing)
+        return not (action == "command_palette" and typing)
 
     # Keys.
 
@@ -825,6 +915,14 @@ class Application(App[int]):
     def action_ask_load(self) -> None:
         self.ask("restore which file?", "restore ", self.session.path)
 
+    def action_ask_picture(self) -> None:
+        focused = self._screen_stack[0].focused
+        name = focused.NAME if isinstance(focused, Pane) else "screen"
+        name = "console" if name == "console2" else name
+        files = (f"{name}{f'-{number}' if number > 1 else ''}.svg" for number in range(1, 1000))
+        file = next((file for file in files if not Path(file).exists()), f"{name}.svg")
+        self.ask("of a pane or the screen, into which file? .svg or .txt, 120x40", "screenshot ", f"{name} {file}")
+
     def action_other_vm(self, direction: int) -> None:
         def change(machine: Machine) -> None:
             every = subjects(machine)
@@ -833,6 +931,13 @@ class Application(App[int]):
             self.session.select(every[(index + direction) % len(every)])
 
         self.session.call(change)
+
+    def action_other_pane(self, direction: int) -> None:
+        """Consoles are looked at then: what types there would not come any further."""
+        for pane in self._panes.values():
+            if isinstance(pane, ConsolePane):
+                pane.typing = False
+        self.screen.focus_next() if direction > 0 else self.screen.focus_previous()
 
     def action_zoom(self) -> None:
         self.zoom(self._focus_below)
@@ -970,12 +1075,14 @@ def run(
     path: str = "",
     start: bool = True,
     gdb: Listener | None = None,
+    folders: Sequence[str] = (),
     settings: Settings | None = None,
     fresh: bool = False,
 ) -> int:
-    """Open the application on a machine; returns the exit code. A debugger may come to `gdb`. `fresh`: without what is
-    kept of the program, which stays as it is."""
+    """Open the application on a machine; returns the exit code. A debugger may come to `gdb`. `folders`: where sources
+    are, as `SourceFiles.add` takes it; `fresh`: without what is kept of the program, which stays as it is."""
     session = Session(machine, path=path)
+    session.files.add_all(folders)
     settings = settings or Settings()
     memory = Memory() if fresh else Memory.of(machine)
     if settings["stops"] and not fresh:

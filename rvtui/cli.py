@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from emulator.errors import EmulatorError
+from rvtui import colour
 
 if TYPE_CHECKING:
     from rvtui.gdb import Listener
@@ -68,6 +69,39 @@ class _Later(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
         option = self.option_strings[0]
         raise UsageError(f"{option}: not available yet")
+
+
+class _Colour(argparse.Action):
+    """Holds from here on, wherever on the line it stands."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, options: argparse.Namespace, value: Any, option: Any = None
+    ) -> None:
+        colour.choose(value)
+
+
+def _plain_option(to: argparse.ArgumentParser) -> None:
+    to.add_argument(
+        "--plain", action="store_const", const=True,
+        help="lines of words instead of a screen, for screen readers and dumb terminals (also RVTUI_PLAIN=1)",
+    )  # fmt: skip
+
+
+def _plainly(options: argparse.Namespace) -> bool:
+    """Whether words are wanted instead of panes: said so, or the terminal knows nothing else."""
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    return bool(options.plain) or _plain_always() or (terminal and colour.dumb())
+
+
+def _plain_always() -> bool:
+    return os.environ.get("RVTUI_PLAIN", "0") not in ("", "0")
+
+
+def _colour_option(to: argparse.ArgumentParser) -> None:
+    to.add_argument(
+        "--color", "--colour", action=_Colour, choices=colour.WHEN, default=argparse.SUPPRESS,
+        help="colours: auto (default: on terminals that have them, without NO_COLOR), always, or never",
+    )  # fmt: skip
 
 
 class _Version(argparse.Action):
@@ -129,6 +163,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 done; the guest's own; 2 what the user got wrong; 3 the guest was stopped.",
         allow_abbrev=False,
     )
+    _colour_option(top)
     _look_options(top)
     top.add_argument("--version", action=_Version, nargs=0, help="show the version, and what compiled the hart")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
@@ -151,6 +186,7 @@ def parser() -> argparse.ArgumentParser:
         help="open the application with the machine standing still; without a screen, for --gdb to let it run",
     )  # fmt: skip
     _run_options(run)
+    _plain_option(run)
     for option, metavar in _LATER_OPTIONS.items():
         run.add_argument(option, metavar=metavar, action=_Later, help=argparse.SUPPRESS)
     _monitor_options(commands)
@@ -170,10 +206,12 @@ def _monitor_options(commands: argparse._SubParsersAction[_Parser]) -> None:
     monitor.add_argument("-x", dest="scripts", action=_Script, metavar="FILE", help="the commands in FILE, or -")
     monitor.add_argument("-i", "--interactive", action="store_true", help="stay after -c and -x")
     monitor.add_argument("--json", action="store_true", help="a line of JSON for each command")
+    _plain_option(monitor)
     monitor.add_argument("--snapshot", metavar="FILE", help="the machine that was saved there")
     monitor.add_argument("--instructions", type=number, metavar="N", help="run so many before the first command")
     _machine_options(monitor)
-    run_only = ("dump_dtb", "signature", "signature_granularity", "profile", "symbols", "save")
+    _source_options(monitor)
+    run_only = ("dump_dtb", "signature", "signature_granularity", "profile", "save")
     monitor.set_defaults(jit="auto", headless=False, paused=True, **dict.fromkeys(run_only))
     commands.add_parser(
         "commands", help="the reference of all commands", description="Prints the reference of all commands."
@@ -198,6 +236,7 @@ class _Script(argparse.Action):
 
 def _machine_options(run: argparse.ArgumentParser) -> None:
     """What machine there is to be."""
+    _colour_option(run)
     run.add_argument(
         "guests", nargs="*", metavar="GUEST", help="ELF file, Linux image, or a bundled guest: hello, pages, ..."
     )
@@ -264,8 +303,10 @@ def _more_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
         "restore", help="go on from a snapshot", description="Go on from a snapshot.", allow_abbrev=False
     )
     restore.add_argument("file", metavar="FILE")
+    _colour_option(restore)
     restore.add_argument("--run", action="store_true", help="in the application: run at once")
     _run_options(restore)
+    _plain_option(restore)
     save = parts.add_parser("save", help="run guests without a screen, then save", allow_abbrev=False)
     save.add_argument("file", metavar="FILE")
     save.add_argument("guests", nargs="+", metavar="GUEST")
@@ -279,6 +320,7 @@ def _more_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
         "names", nargs="*", metavar="NAME",
         help="V, sh1add.uw, hstatus, 0x600, RVA23S64; a set as for run --isa; or diff A B",
     )  # fmt: skip
+    _colour_option(isa)
     isa.add_argument("--json", action="store_true", help="one JSON object; what is in it: pydoc rvtui.isa")
     for name in _LATER_SNAPSHOT:
         later = parts.add_parser(name, help="not available yet", add_help=False)
@@ -327,7 +369,18 @@ def _run_options(to: argparse.ArgumentParser) -> None:
     to.add_argument(
         "--gdb", metavar="[HOST:]PORT", help="serve GDB there (target remote :PORT); without HOST on this computer only"
     )
-    to.add_argument("--symbols", metavar="F[,F]", help="for --profile: names of addresses, of ELF files or System.maps")
+    _source_options(to)
+
+
+def _source_options(to: argparse.ArgumentParser) -> None:
+    to.add_argument(
+        "--symbols", metavar="F[,F]", action="append",
+        help="more names of addresses, and source lines: ELF files or System.maps; for one VM alone: F,vm=2",
+    )  # fmt: skip
+    to.add_argument(
+        "--source-path", metavar="DIR", action="append",
+        help="where sources are; FROM=TO: where those are now that were compiled in FROM",
+    )  # fmt: skip
 
 
 def version() -> str:
@@ -380,6 +433,7 @@ def _drop_output() -> None:
 def _main(arguments: list[str]) -> int:
     if arguments and arguments[0] in _LATER:
         return _complain(f"{arguments[0]}: not available yet")
+    colour.choose("auto")
     try:
         options = parser().parse_args(arguments)
     except SystemExit as end:  # --help and --version
@@ -415,10 +469,20 @@ def _main(arguments: list[str]) -> int:
 
 
 def _demonstration(options: argparse.Namespace) -> int:
-    _need_terminal()
+    plain = _plainly(argparse.Namespace(plain=False))
+    if not plain:
+        _need_terminal()
     from rvtui import machines
 
-    return _open(machines.with_guests(["echo", "ticker"]), options, "demonstration")
+    machine = machines.with_guests(["echo", "ticker"])
+    return _told(machine, start=True) if plain else _open(machine, options, "demonstration")
+
+
+def _told(machine: object, *, start: bool, path: str = "", folders: Sequence[str] = ()) -> int:
+    """Lines instead of panes."""
+    from rvtui import monitor
+
+    return monitor.run(machine, plain=True, start=start, path=path, folders=folders)  # type: ignore[arg-type]
 
 
 def _config(options: argparse.Namespace) -> int:
@@ -444,6 +508,8 @@ def _run(options: argparse.Namespace) -> int:
         raise UsageError("--signature needs --headless: it is written when the guest ends")
     if options.signature_granularity is not None and options.signature is None:
         raise UsageError("--signature-granularity needs --signature")
+    if options.headless and options.plain:
+        raise UsageError("--headless prints plainly already: without --plain")
     if options.jit == "on":
         raise UsageError("--jit on: not available yet")
     if options.image is not None:
@@ -502,8 +568,11 @@ def _monitor(options: argparse.Namespace) -> int:
         if getattr(options, option):
             raise UsageError("--snapshot is the whole machine: leave out what else to run")
     import snapshots
+    from rvtui import machines
 
-    return _prompted(snapshots.load(options.snapshot), options, path=options.snapshot)
+    machine = snapshots.load(options.snapshot)
+    machines.add_symbols(machine, options.symbols or ())
+    return _prompted(machine, options, path=options.snapshot)
 
 
 def _prompted(machine: object, options: argparse.Namespace, path: str = "") -> int:
@@ -511,22 +580,27 @@ def _prompted(machine: object, options: argparse.Namespace, path: str = "") -> i
     from rvtui import headless, monitor
     from rvtui.monitor.script import of_command
 
+    if options.plain and options.json:
+        raise UsageError("--plain is for people, --json for programs: one of them")
+    plain = not options.json and (bool(options.plain) or _plain_always())
     scripts = [
         of_command(text) if option == "-c" else monitor.read_script(text) for option, text in options.scripts or ()
     ]
     if options.instructions is not None:
         headless.advance(machine, options.instructions)  # type: ignore[arg-type]
     return monitor.run(
-        machine, scripts, as_json=options.json, interactive=options.interactive, path=path  # type: ignore[arg-type]
+        machine, scripts, as_json=options.json, interactive=options.interactive, path=path,  # type: ignore[arg-type]
+        folders=options.source_path or (), plain=plain,
     )  # fmt: skip
 
 
 def _go(machine: object, options: argparse.Namespace, title: str, *, start: bool, path: str = "") -> int:
     """On the screen or without, profiled if asked for."""
+    from rvtui import machines
+
+    symbols = machines.add_symbols(machine, options.symbols or ())  # type: ignore[arg-type]
     if options.command == "monitor":
         return _prompted(machine, options)
-    if options.symbols is not None and options.profile is None:
-        raise UsageError("--symbols needs --profile")
     from rvtui.profile import profiling
 
     gdb = None
@@ -534,7 +608,7 @@ def _go(machine: object, options: argparse.Namespace, title: str, *, start: bool
         from rvtui.gdb import Listener
 
         gdb = Listener(options.gdb)
-    with profiling(machine, options.profile, options.symbols):  # type: ignore[arg-type]
+    with profiling(machine, options.profile, symbols):  # type: ignore[arg-type]
         if options.headless:
             return _headless(machine, options, gdb, start=start)
         return _open_after(machine, options, title, gdb, start=start, path=path)
@@ -561,13 +635,20 @@ def _open_after(
 ) -> int:
     if options.save is not None:
         raise UsageError("--save needs --headless; in the application S saves")
-    _need_terminal()
+    plain = _plainly(options)
+    if plain and gdb is not None:
+        raise UsageError("--gdb needs --headless, or the panes: not --plain")
+    if not plain:
+        _need_terminal()
     if options.instructions is not None:
         from rvtui import headless
 
         headless.advance(machine, options.instructions)  # type: ignore[arg-type]
         start = False
-    return _open(machine, options, title, gdb, start=start, path=path)
+    folders = options.source_path or ()
+    if plain:
+        return _told(machine, start=start, path=path, folders=folders)
+    return _open(machine, options, title, gdb, start=start, path=path, folders=folders)
 
 
 def _headless(machine: object, options: argparse.Namespace, gdb: Listener | None, *, start: bool) -> int:
@@ -598,7 +679,8 @@ def _snapshot(options: argparse.Namespace) -> int:
             if not options.headless:
                 if options.save is not None:
                     raise UsageError("--save needs --headless; in the application S saves")
-                _need_terminal()
+                if not _plainly(options):
+                    _need_terminal()
             machine = snapshots.load(options.file)
             return _go(machine, options, options.file, start=options.run, path=options.file)
         case "save":
@@ -627,7 +709,7 @@ def _need_terminal() -> None:
 
 def _open(
     machine: object, options: argparse.Namespace, title: str, gdb: Listener | None = None, *, start: bool = True,
-    path: str = "",
+    path: str = "", folders: Sequence[str] = (),
 ) -> int:  # fmt: skip
     from rvtui import application, configuration
 
@@ -636,8 +718,8 @@ def _open(
     # The application handles the terminal's own signals; a lost terminal ends it as a closed pipe would.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     return application.run(
-        machine, title=title, path=path, start=start, gdb=gdb, settings=settings,  # type: ignore[arg-type]
-        fresh=getattr(options, "fresh", False),
+        machine, title=title, path=path, start=start, gdb=gdb, folders=folders,  # type: ignore[arg-type]
+        settings=settings, fresh=getattr(options, "fresh", False),
     )  # fmt: skip
 
 

@@ -19,7 +19,8 @@ class ExpressionError(EmulatorError):
 
 
 _TOKEN = re.compile(
-    r"\s*(?:(0[xX][0-9a-fA-F_]+|0[bB][01_]+|\d[\d_]*[kKmMgG]?)|([A-Za-z_.$][\w.$@]*)|(<<|>>|[<>=!]=|&&|\|\||[-+*/%&|^~()<>!]))"
+    r"\s*(?:((?:\"[^\"]*\"|'[^']*'|[A-Za-z_./][\w./@+~-]*):\d+(?:@\d+)?)"  # FILE:LINE, FUNCTION:LINE
+    r"|(0[xX][0-9a-fA-F_]+|0[bB][01_]+|\d[\d_]*[kKmMgG]?)|([A-Za-z_.$][\w.$@]*)|(<<|>>|[<>=!]=|&&|\|\||[-+*/%&|^~()<>!]))"
 )
 _LEVELS: tuple[tuple[str, ...], ...] = (
     ("||",), ("&&",), ("|",), ("^",), ("&",), ("==", "!="), ("<", "<=", ">", ">="), ("<<", ">>"), ("+", "-"),
@@ -159,7 +160,7 @@ class _Parser:
             )
         if token[0].isdigit():
             return self.number(token)
-        if not (token[0].isalpha() or token[0] in "_.$"):
+        if not (token[0].isalpha() or token[0] in "_.$" or ":" in token):
             raise ExpressionError(f"unexpected {token!r} in {self.text!r}")
         found = self.resolve(token)
         if found is None:

@@ -22,8 +22,12 @@ from emulator.errors import EmulatorError
 from emulator.hart import Exit, ExitReason
 from emulator.machine import MOST_TURNS, Machine
 from emulator.stops import ANYWHERE, At, Condition, Hit, Scope, Stop
+from rvtui.consolelog import ConsoleLog
+from rvtui.exits import Tables
 from rvtui.frames import SP, frame_of, instruction_at
+from rvtui.linestep import LineStep
 from rvtui.runner import Runner
+from rvtui.sources import Reading, SourceFiles, called
 from rvtui.stops import Book, Note, breaks, guest_scope, told
 from rvtui.subjects import (
     Subject,
@@ -32,11 +36,15 @@ from rvtui.subjects import (
     default_subject,
     hart_index,
     hart_of,
+    keep_sources,
     selected_vcpu,
     symbols_of,
 )
 
 T = TypeVar("T")
+
+Begun = tuple[tuple[int, int], ...]
+"""(place in some output, clock) of each line that begins in it."""
 
 Reader = Callable[[Machine, Subject], Any]
 """Reads what a pane needs from the stopped machine, as a value that never changes afterwards."""
@@ -49,6 +57,7 @@ URGENT_SECONDS = 0.008
 CONSOLE_PENDING = 128 << 10
 """Bytes of unseen console output at which the machine waits for the application to catch up."""
 STEP_SECONDS = 2.0
+STOOD = 200
 OLD_OUTPUT = 64 << 10
 """Bytes of what a console printed earlier that are shown again after a restore."""
 
@@ -99,6 +108,36 @@ class _Goal:
     reason: str = ""
     most: int | None = None
     """Instructions that the machine has executed when the run is over."""
+    marks: tuple[Stop, ...] = ()
+    """More of the kind of `stop`."""
+    then: Callable[[], None] | None = None
+    """What to do there in place of standing still."""
+
+    @property
+    def every(self) -> tuple[Stop, ...]:
+        return self.marks if self.stop is None else (self.stop, *self.marks)
+
+
+@dataclass
+class _Printed:
+    """Output of a console that was collected at once, and how far it was drained."""
+
+    data: bytes
+    begun: Begun
+    at: int = 0
+    mark: int = 0
+    """How many of `begun` are before `at`."""
+
+    def take(self, most: int) -> tuple[bytes, list[tuple[int, int]]]:
+        """The next bytes, and lines that begin in them."""
+        start, end = self.at, min(len(self.data), self.at + most)
+        lines = []
+        while self.mark < len(self.begun) and self.begun[self.mark][0] < end:
+            at, clock = self.begun[self.mark]
+            lines.append((at - start, clock))
+            self.mark += 1
+        self.at = end
+        return self.data[start:end], lines
 
 
 class Debugger(Protocol):
@@ -130,6 +169,7 @@ class Session:
         """A machine that waits for input, with no timer set, stops."""
         self.stops = 0
         """How often it has come to a stand."""
+        self._stood: tuple[tuple[int, int, str], ...] = ()
         self.limit = limit
         """Where the machine stands still, by its `executed`."""
         self.debugger: Debugger | None = None
@@ -137,14 +177,24 @@ class Session:
         """How the last chunk or step ended; None where none did: paused, restored."""
         self.subject = default_subject(machine)
         self.view = View(0, False, False, "not started", 0, 0, 0.0, False, self.subject, console_names(machine))
+        self.files = SourceFiles()
+        self.reading = Reading(self._read_more)
+        """Debugging information and sources that panes wait for."""
+        self.level: tuple[object, int] | None = None
+        """The frame that is looked at, and of which moment it is."""
         self.marks: dict[str, Any] = {}
         """Address maps of moments that were marked, by name; see rvtui/mapping.py."""
+        self.counted_from: Tables | None = None
+        """What exits had been counted when the user had them counted anew."""
         self.seen = 0
         """The sequence of the last view that the application has drawn."""
         self.frame_seconds = FRAME_SECONDS
         """Views are published at most this often while running."""
         self.on_view: Callable[[], None] = lambda: None
         """Called on the worker's thread after a publication that should not wait for the application's next frame."""
+        self.logs: dict[int, ConsoleLog] = {}
+        """Files that consoles are written to, by console. On the worker only."""
+        self._warnings: list[str] = []
         self._readers: dict[str, tuple[Reader, float]] = {}
         self._read_at: dict[str, float] = {}
         self._commands: deque[tuple[Callable[[Machine], Any], Future[Any]]] = deque()
@@ -156,7 +206,7 @@ class Session:
         self._goal: _Goal | None = None
         self._dirty = True
         self._input: deque[tuple[int, bytes]] = deque()
-        self._output: dict[int, deque[bytes]] = {}
+        self._output: dict[int, deque[_Printed]] = {}
         self._pending: dict[int, int] = {}
         self._old_output = self._take_old()
         self._urgent_until = 0.0
@@ -187,6 +237,8 @@ class Session:
         self.machine.stop()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
+        while self.logs:
+            self.logs.popitem()[1].close()
 
     def call(self, function: Callable[[Machine], T]) -> Future[T]:
         """Run `function` on the worker at the next safe point; its result or exception is the future's. The worker
@@ -235,39 +287,45 @@ class Session:
         self._runner.interrupt()
 
     def take_warnings(self) -> list[str]:
-        """What the machine has to say since the last time: of drives and folders that fail, as a rule."""
-        found = self.machine.warnings
-        return [found.pop(0) for _ in range(len(found))]
+        """What there is to say since the last time: of drives, folders and logs that fail, as a rule."""
+        return [found.pop(0) for found in (self.machine.warnings, self._warnings) for _ in range(len(found))]
 
-    def old_output(self, console: int) -> bytes:
+    def old_output(self, console: int) -> tuple[bytes, Begun]:
         """What the console had printed before this session, as in a restored machine; once."""
-        return self._old_output.pop(console, b"")
+        return self._old_output.pop(console, (b"", ()))
 
-    def _take_old(self) -> dict[int, bytes]:
+    def _take_old(self) -> dict[int, tuple[bytes, Begun]]:
         old = {}
         for index, console in enumerate(consoles(self.machine)):
-            console.take()
-            old[index] = bytes(console.output[-OLD_OUTPUT:])
+            taken, begun = console.take_begun()
+            data = bytes(console.output[-OLD_OUTPUT:])
+            shift = len(data) - len(taken)
+            old[index] = data, tuple((at + shift, clock) for at, clock in begun if at + shift >= 0)
         return old
 
     def drain(self, console: int, limit: int) -> bytes:
         """At most `limit` bytes of output that were not drained before."""
+        return self.drain_begun(console, limit)[0]
+
+    def drain_begun(self, console: int, limit: int) -> tuple[bytes, Begun]:
+        """The same, and when each line in it began."""
         with self._condition:
             chunks = self._output.get(console)
             if not chunks:
-                return b""
+                return b"", ()
             taken = []
+            lines: list[tuple[int, int]] = []
             size = 0
             while chunks and size < limit:
-                chunk = chunks.popleft()
-                if size + len(chunk) > limit:
-                    chunks.appendleft(chunk[limit - size :])
-                    chunk = chunk[: limit - size]
+                chunk, begun = chunks[0].take(limit - size)
+                if chunks[0].at == len(chunks[0].data):
+                    chunks.popleft()
                 taken.append(chunk)
+                lines += [(at + size, clock) for at, clock in begun]
                 size += len(chunk)
             self._pending[console] -= size
             self._condition.notify_all()
-            return b"".join(taken)
+            return b"".join(taken), tuple(lines)
 
     def nudge(self) -> None:
         """End a chunk that takes far too long."""
@@ -291,6 +349,11 @@ class Session:
     def reason(self) -> str:
         """Why the machine stands still, or "" while it runs."""
         return self._reason
+
+    @property
+    def stood(self) -> tuple[tuple[int, str], ...]:
+        """Where it last came to a stand since the machine was reset, other than by steps: the clock, and why."""
+        return tuple((clock, reason) for resets, clock, reason in self._stood if resets == self.machine.resets)
 
     @property
     def finished(self) -> bool:
@@ -319,6 +382,11 @@ class Session:
 
     def step_over(self) -> Future[None]:
         return self.call(self._step_over)
+
+    def step_line(self, *, into: bool, count: int = 1) -> Future[None]:
+        """To the next source line, of functions that are called as well if `into`. LineStepError where pc has no
+        line."""
+        return self.call(LineStep(self, into, count).start)
 
     def until(self, address: int | None = None, text: str = "") -> Future[None]:
         """Run to `address`, in the VM that is looked at; without one, on past a loop: over a jump backwards."""
@@ -364,6 +432,33 @@ class Session:
         with contextlib.nullcontext() if self.debugger is None else self.debugger.lifted():
             yield
 
+    # For steps by line, on the worker.
+
+    def run_to(self, addresses: Iterable[int], condition: Condition, then: Callable[[], None]) -> None:
+        """Run to the first of `addresses` where the condition holds, and do `then` there, if nothing stops before."""
+        self._begin(_Goal(marks=tuple(self._mark(each, condition) for each in addresses), then=then))
+
+    def step_of(self, subject: Subject) -> Exit:
+        """One instruction of it, between runs: who waits for the machine to stand still is not told. EmulatorError
+        where the machine cannot go on."""
+        if self._finished:
+            raise EmulatorError(f"the machine cannot go on: {self._reason}; restore a snapshot or start again")
+        self._drop_goal()
+        self._passed = False
+        self._feed()
+        exit = self._step_once(time.monotonic() + STEP_SECONDS, subject)
+        self._collect()
+        return exit
+
+    def end(self, exit: Exit) -> None:
+        """Stand still as `exit` says."""
+        self._finished = exit.reason is ExitReason.HALTED
+        self._halt(describe(self.machine, exit), exit)
+
+    def stand_at(self, reason: str) -> None:
+        """Stand still with a reason."""
+        self._halt(reason)
+
     # For a debugger, on the worker.
 
     def go(self, *, leave_breakpoint: bool) -> None:
@@ -388,6 +483,7 @@ class Session:
         def change(_: Machine) -> None:
             self._drop_goal()
             self._runner = Runner(machine, pace=self.pace)
+            keep_sources(self.machine, machine)
             self.book.move(machine)
             self.machine = machine
             self.path = path
@@ -402,8 +498,16 @@ class Session:
             self._finished = False
             self._rate_base = (0.0, 0)
             self._halt("restored")
+            self._stood = ()
 
         return self.call(change)
+
+    def _read_more(self) -> None:
+        """What a pane has asked for is there."""
+        with self._condition:
+            self._read_at.clear()
+            self._dirty = True
+            self._condition.notify_all()
 
     # The worker's side.
 
@@ -466,11 +570,22 @@ class Session:
 
     def _collect(self) -> None:
         for index, console in enumerate(consoles(self.machine)):
-            data = console.take()
+            data, begun = console.take_begun()
             if data:
                 with self._condition:
-                    self._output.setdefault(index, deque()).append(bytes(data))
+                    self._output.setdefault(index, deque()).append(_Printed(data, begun))
                     self._pending[index] = self._pending.get(index, 0) + len(data)
+                if index in self.logs:
+                    self._log(index, data)
+
+    def _log(self, index: int, data: bytes) -> None:
+        log = self.logs[index]
+        try:
+            log.write(data)
+        except OSError as error:
+            del self.logs[index]
+            log.close()
+            self._warnings.append(f"{log.path}: the log ends here, after {log.bytes:,} bytes: {error.strerror}")
 
     def _run_guarded(self) -> None:
         try:
@@ -507,7 +622,11 @@ class Session:
             if goal is not None and goal.most is not None and self.machine.executed >= goal.most:
                 self._halt(goal.reason)
             return
-        if goal is not None and any(hit.stop is goal.stop for hit in exit.hits):
+        if goal is not None and any(hit.stop in goal.every for hit in exit.hits):
+            if goal.then is not None and not any(hit.stop.number for hit in exit.hits):
+                self._drop_goal()
+                self._then(goal.then)
+                return
             self._halt("; ".join(filter(None, (goal.reason, told(self.machine, exit)))), exit)
             return
         if not self._wanted(exit):
@@ -518,6 +637,13 @@ class Session:
         self._passed = reason in (ExitReason.WATCHPOINT, ExitReason.EVENT)
         self._halt(describe(self.machine, exit) + (f"; never hit: stop {', '.join(never)}" if never else ""), exit)
 
+    def _then(self, what: Callable[[], None]) -> None:
+        self.exit = None
+        try:
+            what()
+        except EmulatorError as error:
+            self._halt(str(error))
+
     def _wanted(self, exit: Exit) -> bool:
         return bool(exit.hits) or self.debugger is None or self.debugger.wants(exit)
 
@@ -525,8 +651,8 @@ class Session:
         if self._finished:
             raise EmulatorError(f"the machine cannot go on: {self._reason}; restore a snapshot or start again")
         self._drop_goal()
-        if goal.stop is not None:
-            self.machine.stops.add(goal.stop, hidden=True)
+        for mark in goal.every:
+            self.machine.stops.add(mark, hidden=True)
         self._goal = goal
         self._leave_breakpoint, self._passed = not self._passed, False
         self._runner.owed = 0.0
@@ -536,6 +662,9 @@ class Session:
     def _halt(self, reason: str, exit: Exit | None = None) -> None:
         self._reason = reason
         self.stops += 1
+        if reason:
+            clock = self.machine.clock if exit is None else self.machine.harts[exit.hart].clock
+            self._stood = (*self._stood[1 - STOOD :], (self.machine.resets, clock, reason))
         self.exit = exit
         self._running = False
         self._drop_goal()
@@ -545,8 +674,8 @@ class Session:
 
     def _drop_goal(self) -> None:
         goal, self._goal = self._goal, None
-        if goal is not None and goal.stop is not None:
-            self.machine.stops.remove(goal.stop)
+        for mark in () if goal is None else goal.every:
+            self.machine.stops.remove(mark)
 
     def _mark(self, address: int, condition: Condition | None = None) -> Stop:
         """A breakpoint for ourselves, in the VM that is looked at."""
@@ -696,8 +825,7 @@ class Session:
         lowest = face.x[SP] if frame.stack is None else frame.stack
         right = self._same_world(lambda sp: sp >= lowest if frame.stack is None else sp == lowest)
         name = symbols.at(face.pc)
-        back = symbols.lookup(frame.returns)
-        where = f"{frame.returns:#x}" + (f" <{back}>" if back else "")
+        where = f"{frame.returns:#x}{called(symbols, frame.returns)}"
         what = name.name if name is not None else "the function"
         self._begin(_Goal(self._mark(frame.returns, right), f"{what} has returned to {where}"))
         return f"{what} returns to {where}, {frame.how}"
@@ -771,8 +899,7 @@ def describe(machine: Machine, exit: Exit) -> str:
     if reason is not ExitReason.HALTED and (text := told(machine, exit)):
         return text
     if reason is ExitReason.BREAKPOINT:
-        symbol = machine.symbols.lookup(exit.address)
-        return f"breakpoint at {exit.address:#x}" + (f" <{symbol}>" if symbol else "")
+        return f"breakpoint at {exit.address:#x}{called(machine.symbols, exit.address)}"
     if reason is ExitReason.WATCHPOINT:
         verb = {1: "read", 2: "written"}.get(exit.kind, "touched")
         return f"watchpoint: {exit.size} bytes {verb} at {exit.address:#x}"

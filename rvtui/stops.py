@@ -40,6 +40,7 @@ from emulator.stops import (
 )
 from rvtui.expressions import ExpressionError, evaluate, register_number
 from rvtui.keeping import Keeper
+from rvtui.sources import called
 from rvtui.spaces import Place
 from rvtui.subjects import Subject, hart_of, inner_guests, names_of, selected_guest, selected_vcpu, virtual_machines
 from rvtui.text import clean
@@ -142,6 +143,8 @@ def resolver(machine: Machine, subject: Subject, transient: list[str] | None = N
     face = hart_of(machine, subject)
 
     def resolve(name: str) -> int | None:
+        if ":" in name:
+            return names_of(machine, subject).find(name)
         plain = name.removeprefix("$")
         number = register_number(name)
         value: int | None
@@ -292,7 +295,7 @@ class Plan:
 
 def _split(text: str) -> list[str]:
     """Words; what stands in quotes is one."""
-    return re.findall(r"\"[^\"]*\"|'[^']*'|\S+", text)
+    return re.findall(r"(?:\"[^\"]*\"|'[^']*')\S*|\S+", text)
 
 
 def _sections(text: str, words: Iterable[str], bare: bool) -> tuple[str, dict[str, str]]:
@@ -482,6 +485,8 @@ def _hit_resolver(machine: Machine, hit: Hit, home: str) -> Callable[[str], int 
     names = names_of(machine, subject_of(machine, home))
 
     def resolve(name: str) -> int | None:
+        if ":" in name:
+            return names.find(name)
         if name in values:
             return values[name] or 0
         plain = name.removeprefix("$")
@@ -520,10 +525,9 @@ def causes_text(exceptions: int, interrupts: int) -> str:
 
 def _symbol(machine: Machine, home: str, address: int) -> str:
     try:
-        name = names_of(machine, subject_of(machine, home)).lookup(address)
+        return called(names_of(machine, subject_of(machine, home)), address)
     except StopError:
-        name = None
-    return f" <{clean(name, 60)}>" if name else ""
+        return ""
 
 
 def row_of(machine: Machine, stop: Stop) -> Row:
@@ -536,7 +540,7 @@ def row_of(machine: Machine, stop: Stop) -> Row:
         expression, _, tail = rest.partition(" in ") if isinstance(what, At) else rest.partition(" for ")
         at = f"{what.address:#x}{_symbol(machine, note.home, what.address)}"
         head, colon, _ = expression.partition(":")
-        where = f"{head + ':' if colon else ''}{at}"
+        where = f"{head}:{at}" if colon and head.lower() in SPACES else at
         where += f" in {tail}" if tail and isinstance(what, At) else f" for {tail}" if tail else ""
     elif isinstance(what, Trap):
         where = causes_text(what.exceptions, what.interrupts) + rest[len(rest.partition(" in ")[0]) :]
@@ -639,14 +643,10 @@ def tell(machine: Machine, hit: Hit) -> str:
 
 
 def _name_of(machine: Machine, mode: Mode, hgatp: int, pc: int) -> str:
-    name = None
-    if mode.virtual:
-        for vm in virtual_machines(machine):
-            if worlds.identity(vm.hgatp) == worlds.identity(hgatp):
-                name = vm.symbols.lookup(pc)
-    else:
-        name = machine.symbols.lookup(pc)
-    return f" <{clean(name, 60)}>" if name else ""
+    if not mode.virtual:
+        return called(machine.symbols, pc)
+    same = (vm for vm in virtual_machines(machine) if worlds.identity(vm.hgatp) == worlds.identity(hgatp))
+    return next((called(vm.symbols, pc) for vm in same), "")
 
 
 def told(machine: Machine, exit: Exit) -> str:

@@ -150,12 +150,31 @@ _WEIGHT = {
 }
 
 
+_COLOURLESS = {
+    "dim": Style(dim=True),
+    "faint": Style(dim=True),
+    "changed": Style(bold=True),
+    "bad": Style(bold=True),
+    "warn": Style(bold=True),
+    "select": Style(reverse=True),
+}
+"""What stands for a colour where there is none."""
+
+
 class Paint:
     """Names of what is drawn to terminal styles, for one theme and one background."""
 
-    def __init__(self, variables: Mapping[str, str], foreground: str, background: str) -> None:
-        self.base = Style(color=Color.parse(foreground[:7]), bgcolor=Color.parse(background[:7]))
+    def __init__(self, variables: Mapping[str, str], foreground: str, background: str, colours: bool = True) -> None:
+        """Without `colours`: weights in their place, where one says something."""
         self._named: dict[str, Style] = {"": Style.null(), **_WEIGHT}
+        self._made: dict[str, Style] = {}
+        self.base = Style()
+        if not colours:
+            names = (name.removeprefix("paint-").removeprefix("mode-") for name in variables)
+            self._named |= {name.upper() if f"mode-{name}" in variables else name: Style() for name in names}
+            self._named |= _COLOURLESS
+            return
+        self.base = Style(color=Color.parse(foreground[:7]), bgcolor=Color.parse(background[:7]))
         for name, colour in variables.items():
             if name.startswith("mode-"):
                 self._named[name[5:].upper()] = Style(color=colour[:7])
@@ -163,7 +182,6 @@ class Paint:
                 self._named[name[6:]] = Style(bgcolor=colour[:7])
             elif name.startswith("paint-"):
                 self._named[name[6:]] = Style(color=colour[:7])
-        self._made: dict[str, Style] = {}
 
     def __getitem__(self, names: str) -> Style:
         """`names`: "VS bold", "dim select": colours, weights and backgrounds, later ones win."""

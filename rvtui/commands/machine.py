@@ -8,13 +8,11 @@ from typing import Any
 from emulator.bus import Bus, Device
 from emulator.devices.virtio import Transport
 from rvtui.commands.formats import escaped
-from rvtui.commands.registry import Argument, Candidate, CommandError, Context, Report, command, kind
-from rvtui.commands.values import number_of, subject_named
+from rvtui.commands.registry import Argument, Candidate, CommandError, Context, Report, Told, command, kind
+from rvtui.spoken import row as spoken_row
 from rvtui.subjects import hart_of, selected_vcpu, symbols_of, virtual_machines
 from rvtui.text import MODE_NAMES, clean, guest_time, size
 
-LATEST = 20
-"""Events that are shown unless more are asked for."""
 PLAIN = 1024
 """Bytes, or items of a list, that data has of a device's state."""
 ITEMS = 16
@@ -87,65 +85,6 @@ def _harts(context: Context) -> Report:
             "traps": traps, "vmid": vmid, "clock": hart.clock,
         })  # fmt: skip
     return Report(table(rows, right={4, 5, 6, 7, 8, 9, 10}), {"harts": data})
-
-
-@command(
-    "exits",
-    "how often guests left and why; on the bare machine also the traps of its harts",
-    Argument("NAME", "vm", "one VM, guest or hart", True),
-    example="exits hello",
-    aliases=("info exits",),
-)
-def _exits(context: Context, name: str = "") -> Report:
-    from rvtui.panes.exits import read_exits
-
-    tables = read_exits(context.session.machine, context.session.subject)
-    if name:
-        _, subject = subject_named(context, name)
-        tables = tuple(each for each in tables if each.subject.same(subject))
-    lines, data = [], []
-    for each in tables:
-        total = sum(row.times for row in each.rows)
-        lines.append(f"{clean(each.name, 40)}: {total:,} in all")
-        lines += table(
-            [["", clean(row.what), row.mode, f"{row.times:,}", f"{row.times * 100 / total:.0f}%"] for row in each.rows],
-            right={3, 4},
-        )
-        lines += [f"  last: {clean(text, 160)}" for text in each.last[-1:]]
-        rows = [{"name": row.what, "mode": row.mode or None, "count": row.times} for row in each.rows]
-        data.append({"of": each.name, "total": total, "exits": rows})
-    return Report(tuple(lines), {"tables": data})
-
-
-@command(
-    "events",
-    "the hart's last traps, interrupts, returns, fences and world switches",
-    Argument("COUNT", "count", f"how many, at most 200; {LATEST} if not given", True),
-    example="events 5",
-    aliases=("info events",),
-)
-def _events(context: Context, count: str = str(LATEST)) -> Report:
-    from rvtui.panes.events import read_events
-
-    wanted = number_of(count, 200)
-    entries = read_events(context.session.machine, context.session.subject).entries[-wanted:]
-    rows = [["clock", "event", "modes", "what", "pc"]]
-    data = []
-    for event, name in entries:
-        kind = event.kind.name.lower()
-        modes = f"{event.from_mode.label}>{event.to_mode.label}" if event.from_mode != event.to_mode else (
-            event.from_mode.label
-        )
-        pc = f"{event.pc:#x}" + (f" <{clean(name, 60)}>" if name else "")
-        value = f" value {event.value:#x}" if event.value and kind in ("trap", "interrupt") else ""
-        rows.append([f"{event.clock:,}", kind, modes, event.text + value, pc])
-        data.append({
-            "clock": event.clock, "kind": kind, "from": event.from_mode.label, "to": event.to_mode.label,
-            "text": event.text, "cause": event.cause if kind in ("trap", "interrupt") else None,
-            "value": hex(event.value), "pc": hex(event.pc), "symbol": name or None, "vmid": event.vmid,
-        })  # fmt: skip
-    lines = table(rows, right={0}) if entries else ("nothing has happened yet",)
-    return Report(lines, {"events": data})
 
 
 @command(
@@ -280,15 +219,18 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def table(rows: list[list[str]], right: set[int] | None = None) -> tuple[str, ...]:
-    """Columns under each other, those in `right` to the right."""
+def table(rows: list[list[str]], right: set[int] | None = None, *, head: bool = True) -> tuple[str, ...]:
+    """Columns under each other, those in `right` to the right. `head`: the first row names them, and so do those who
+    read it out."""
     right = right or set()
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    heads = rows[0] if rows and head else [""] * len(widths)
     lines = []
-    for row in rows:
+    for index, row in enumerate(rows):
         cells = [
             f"{cell:>{width}}" if column in right else f"{cell:<{width}}"
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        lines.append("  ".join(cells).rstrip())
+        said = "" if head and not index else spoken_row(heads, row)
+        lines.append(Told("  ".join(cells).rstrip(), said))
     return tuple(lines)

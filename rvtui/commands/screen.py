@@ -156,7 +156,7 @@ def _arranged(context: Context) -> Arranged:
 
 def _need_panes(context: Context) -> None:
     if not context.panes:
-        raise CommandError("there are no panes here: they are the application's; help lists what answers in text")
+        raise CommandError("there are no panes here, they are the application's: `show PANE` tells what one shows")
 
 
 @command(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -11,7 +12,7 @@ from rich.style import Style
 from textual import events
 from textual.binding import BindingType
 from textual.content import Content
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -62,6 +63,8 @@ class Pane(Widget, can_focus=True):
     """Up and down move a cursor instead of the text."""
     HEAD: ClassVar[int] = 0
     """Lines at the top that stay where they are."""
+    TOLD_BY: ClassVar[str] = ""
+    """The command that tells the same in words; "": what is drawn is read out."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of(MOVING)]
     """A subclass adds its own: small letters, with a description for who reads it first. The user may remap them, as
@@ -69,6 +72,10 @@ class Pane(Widget, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__(id=self.NAME)
+        self._of_widget = frozenset((*self.__dict__, "_of_widget", "_application", "room"))
+        self._application: Application | None = None
+        self.room: Size | None = None
+        """Of one that is drawn aside, not on the screen."""
         self.lines: Sequence[Line] = []
         self.top = 0
         self.cursor = 0
@@ -85,7 +92,26 @@ class Pane(Widget, can_focus=True):
 
     @property
     def application(self) -> Application:
-        return cast("Application", self.app)
+        return self._application or cast("Application", self.app)
+
+    def aside(self, application: Application, room: Size) -> Self:
+        """Another pane that shows the same, `room` large, and is on no screen. Any thread may ask."""
+        other = type(self)()
+        for name in other.__dict__.keys() - other._of_widget:
+            value = getattr(self, name)
+            setattr(other, name, value.copy() if isinstance(value, list | dict | set | deque) else value)
+        other._application, other.room, other._paint, other._drawn = application, room, None, []
+        return other
+
+    @property
+    def extent(self) -> Size:
+        """Columns and rows inside of its border."""
+        return self.room or self.content_size
+
+    @property
+    def in_sight(self) -> bool:
+        """Somebody sees what it draws."""
+        return self.room is not None or bool(self.display and self.is_attached)
 
     def _on_mount(self, event: events.Mount) -> None:  # Textual calls that of each class
         self._bindings = self.application.keymap.of_pane(type(self))
@@ -146,11 +172,11 @@ class Pane(Widget, can_focus=True):
     @property
     def rows(self) -> int:
         """In which `lines` scroll."""
-        return max(0, int(self.content_size.height) - len(self.pinned))
+        return max(0, int(self.extent.height) - len(self.pinned))
 
     @property
     def columns(self) -> int:
-        return int(self.content_size.width)
+        return int(self.extent.width)
 
     def _clamp(self) -> None:
         if self.CURSOR:
@@ -172,7 +198,7 @@ class Pane(Widget, can_focus=True):
         return line
 
     def _refresh_rows(self) -> None:
-        height = int(self.content_size.height)
+        height = int(self.extent.height)
         wanted = [self._row(y) for y in range(height)]
         if len(self._drawn) != height:
             self._drawn = wanted

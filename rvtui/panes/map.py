@@ -63,6 +63,7 @@ class MapPane(Pane):
     NAME = "map"
     TITLE = "Map"
     KEY = "M"
+    TOLD_BY = "map"
     CURSOR = True
     HEAD = 1
     HELP = (
@@ -154,7 +155,7 @@ class MapPane(Pane):
         """On the application's thread: a slice is done."""
         if job is not self._job:  # something else is wanted by now
             return
-        if not self.display or not self.is_attached:
+        if not self.in_sight:
             self._job, self._made = None, None
             return
         error = future.exception()

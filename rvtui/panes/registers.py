@@ -48,6 +48,7 @@ class RegistersPane(Pane):
     NAME = "registers"
     TITLE = "Registers"
     KEY = "3"
+    TOLD_BY = "registers"
     HELP = (
         "x0 to x31 by their ABI names, pc and mode. A value that changed since the last display is bold with a * after"
         " it. Floating-point registers (v) are raw bits. Arrows choose a register: e edits it (NAME=VALUE, where VALUE"

@@ -29,6 +29,7 @@ class StopsPane(Pane):
     NAME = "stops"
     TITLE = "Stops"
     KEY = "B"
+    TOLD_BY = "stops"
     CURSOR = True
     HELP = (
         "Breakpoints (break), watches (watch, rwatch, awatch) and events (catch trap, exit, csr, mode, console):"

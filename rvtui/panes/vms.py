@@ -134,6 +134,7 @@ class VmsPane(Pane):
     NAME = "vms"
     TITLE = "VMs and harts"
     KEY = "1"
+    TOLD_BY = "vms"
     CURSOR = True
     HELP = (
         "One row per virtual CPU (or per hart of a bare machine): state, mode, instructions, speed over the last"

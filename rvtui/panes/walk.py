@@ -73,6 +73,7 @@ class WalkPane(Pane):
     NAME = "walk"
     TITLE = "Walk"
     KEY = "7"
+    TOLD_BY = "pagewalk pc fetch"
     HELP = (
         "How one address is translated now. Downwards the levels of the first stage, across each the G-stage walk that"
         " finds its entry, last the walk of the guest-physical address: ● points on, ■ is a leaf with its size and"

@@ -16,6 +16,7 @@ from rvtui.text import Line, Span, clean
 
 class WatchesPane(Pane):
     NAME = "watches"
+    TOLD_BY = "display"
     TITLE = "Watches"
     KEY = "E"
     CURSOR = True

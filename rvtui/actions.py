@@ -119,14 +119,17 @@ def _own(pane: type[Pane]) -> list[Action]:
         name = binding.id or f"{pane.NAME}.{_slug(binding.action)}"
         keys = tuple(_character_to_key(key) if len(key) == 1 else key for key in _split(binding.key))
         vim = tuple("g g" if key == "g" else key for key in keys)
+        if (same := found.get(name)) is not None:  # one action, bound twice
+            keys, vim = (*same.keys, *keys), (*(same.vim or ()), *vim)
         found[name] = Action(name, binding.description, keys, binding.action, vim, pane.NAME)
     return list(found.values())
 
 
 def _slug(call: str) -> str:
     """ "bit('sum')" as "bit-sum", "step(-1)" as "step-back"."""
-    words = {"-1": "back", "1": "on"}
-    return "-".join(words.get(word, word) for word in re.findall(r"-?\w+", call.replace("_", "-"))).replace("--", "-")
+    name, _, arguments = call.partition("(")
+    words = [{"-1": "back", "1": "on"}.get(word, word) for word in re.findall(r"-?\w+", arguments)]
+    return "-".join([name.replace("_", "-"), *(re.sub("^-", "back-", word) for word in words)])
 
 
 def scopes(pane: type[Pane]) -> list[str]:

@@ -318,7 +318,7 @@ class Application(App[int]):
         if not isinstance(event, events.Key | events.Paste) or event.is_forwarded:
             await super().on_event(event)
             return
-        if self._away is not None and isinstance(self._away, ConsolePane) and not self._asking.display:
+        if isinstance(self._away, ConsolePane) and self._away.typing and not self._asking.display:
             return  # meant for a guest that cannot be seen: it is neither its nor ours
         self._typed.append(event)
         if len(self._typed) == 1:
@@ -339,7 +339,8 @@ class Application(App[int]):
         """Whether the key is the first of two, or the second of two that mean something."""
         first, self._chord = self._chord, ""
         focused = self.focused
-        if not self.keymap.prefixes or isinstance(focused, ConsolePane | Input) or getattr(focused, "editing", False):
+        typing = isinstance(focused, Input) or getattr(focused, "editing", False) or getattr(focused, "typing", False)
+        if not self.keymap.prefixes or typing:
             return False
         if first and await self._check_bindings(f"{first} {key}"):
             return True

@@ -53,7 +53,7 @@ def help_lines(kinds: Sequence[type[Pane]], focused: str, keymap: Keymap, width:
         if title:
             heading(title)
         for left, right in pairs:
-            parts = textwrap.wrap(right, max(20, width - indent - 2)) or [""]
+            parts = textwrap.wrap(right, max(20, width - indent - 2), break_on_hyphens=False) or [""]
             head = f"  {left:<{indent}}"
             if len(left) > indent - 1:
                 lines.append(((head, "bold"),))

@@ -39,8 +39,8 @@ class ConsolePane(Pane):
         " A click, or going there, types: every key goes to the guest, also Tab, Escape and Ctrl-C, but for those that"
         " leave and turn pages. After leaving the pane stays, to look: arrows, pages, top or the wheel go to what"
         " scrolled away, a text is found from the newest line on, lines are selected (then arrows) and copied to the"
-        " terminal's clipboard, as dragging with the mouse does; times are the clock when each line came, in instructions. Escape"
-        " lets go, Enter types again. Whole: console copy FILE."
+        " terminal's clipboard, as dragging with the mouse does; times are the clock when each line came, in"
+        " instructions. Escape lets go, Enter types again. Whole: console copy FILE."
     )
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = [

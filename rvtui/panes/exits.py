@@ -59,7 +59,7 @@ class ExitsPane(Pane):
         Binding("c", "count('reset')", "count anew", show=False),
         Binding("a", "count('all')", "count from the start", show=False),
         Binding("h", "freeze", "hold the picture", show=False),
-        Binding("o", "order(1)", "sort", show=False),
+        Binding("o", "order(1)", "sort by the next column", show=False),
         Binding("i", "backwards", "sort the other way", show=False),
         Binding("x", "export", "write a file", show=False),
     ]

@@ -159,12 +159,12 @@ class SourcePane(Pane):
         " where to look."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("home,g", "follow", "pc", show=False),
-        Binding("s", "step_line", "step by line", show=False),
-        Binding("n", "next_line", "next line", show=False),
-        Binding("b", "breakpoint_here", "breakpoint", show=False),
+        Binding("home,g", "follow", "back to where pc is", show=False),
+        Binding("s", "step_line", "on to another line", show=False),
+        Binding("n", "next_line", "on to another line, calls as a whole", show=False),
+        Binding("b", "breakpoint_here", "set or clear a breakpoint at the line", show=False),
         Binding("u", "until", "run to the line", show=False),
-        Binding("o", "open", "open", show=False),
+        Binding("o", "open", "open another file", show=False),
     ]
 
     def __init__(self) -> None:

@@ -48,18 +48,18 @@ class TimelinePane(Pane):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("plus,equals_sign", "scale(-1)", "shorter cells", show=False),
         Binding("minus,underscore", "scale(1)", "longer cells", show=False),
-        Binding("left", "go(-1)", "left", show=False),
-        Binding("right", "go(1)", "right", show=False),
-        Binding("shift+left", "go(-8)", "left", show=False),
-        Binding("shift+right", "go(8)", "right", show=False),
+        Binding("left", "go(-1)", "a cell to the left", show=False),
+        Binding("right", "go(1)", "a cell to the right", show=False),
+        Binding("shift+left", "go(-8)", "eight cells to the left", show=False),
+        Binding("shift+right", "go(8)", "eight cells to the right", show=False),
         Binding("pageup", "turn(-1)", "page left", show=False),
         Binding("pagedown", "turn(1)", "page right", show=False),
-        Binding("home,g", "start", "start", show=False),
-        Binding("end,G", "follow", "end", show=False),
+        Binding("home,g", "start", "to the beginning of the run", show=False),
+        Binding("end,G", "follow", "to its end, and along with it", show=False),
         Binding("a", "whole", "the whole run", show=False),
         Binding("full_stop", "seek(1)", "next event", show=False),
         Binding("comma", "seek(-1)", "previous event", show=False),
-        Binding("t", "kind", "kind of event", show=False),
+        Binding("t", "kind", "which kind of event . and , look for", show=False),
     ]
 
     def __init__(self) -> None:

@@ -16,6 +16,7 @@ from emulator.errors import EmulatorError
 
 if TYPE_CHECKING:
     from rvtui.gdb import Listener
+    from rvtui.monitor import Script
 
 USER_ERROR = 2
 STOPPED = 3
@@ -126,7 +127,8 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(
         prog="rvtui",
         description="A monitor for RISC-V guest virtual machines. Without a command it opens the demonstration.",
-        epilog="Exit codes: 0 done; the guest's own; 2 what the user got wrong; 3 the guest was stopped.",
+        epilog="Exit codes: 0 done; the guest's own; 1 a script's check failed; 2 what the user got wrong;"
+        " 3 the guest was stopped.",
         allow_abbrev=False,
     )
     top.add_argument("--version", action=_Version, nargs=0, help="show the version, and what compiled the hart")
@@ -163,10 +165,7 @@ def _monitor_options(commands: argparse._SubParsersAction[_Parser]) -> None:
         description="Commands on a machine: on a terminal, from a pipe, from scripts. The same machines as for run.",
         epilog="`rvtui commands` says which commands there are, and what --json prints.",
     )  # fmt: skip
-    monitor.add_argument(
-        "-c", dest="scripts", action=_Script, metavar="COMMAND", help="carry out COMMAND; in order with -x, then end"
-    )
-    monitor.add_argument("-x", dest="scripts", action=_Script, metavar="FILE", help="the commands in FILE, or -")
+    _script_options(monitor, "carry out COMMAND; in order with -x, then end")
     monitor.add_argument("-i", "--interactive", action="store_true", help="stay after -c and -x")
     monitor.add_argument("--json", action="store_true", help="a line of JSON for each command")
     monitor.add_argument("--snapshot", metavar="FILE", help="the machine that was saved there")
@@ -177,6 +176,11 @@ def _monitor_options(commands: argparse._SubParsersAction[_Parser]) -> None:
     commands.add_parser(
         "commands", help="the reference of all commands", description="Prints the reference of all commands."
     )
+
+
+def _script_options(to: argparse.ArgumentParser, help: str) -> None:
+    to.add_argument("-c", dest="scripts", action=_Script, metavar="COMMAND", help=help)
+    to.add_argument("-x", dest="scripts", action=_Script, metavar="FILE", help="the commands in FILE, or -")
 
 
 class _Script(argparse.Action):
@@ -296,6 +300,10 @@ def _more_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 def _run_options(to: argparse.ArgumentParser) -> None:
     to.add_argument("--headless", action="store_true", help="no screen: consoles go to standard output")
+    _script_options(to, "with --headless: carry out COMMAND; these and -x in order drive the machine, then it ends")
+    to.add_argument(
+        "--json", action="store_true", help="with --headless: a line of JSON for each command; without any, for run"
+    )
     to.add_argument("--instructions", type=number, metavar="N", help="stop after N instructions")
     to.add_argument("--save", metavar="FILE", help="with --headless: save the machine where it stopped")
     to.add_argument(
@@ -469,16 +477,22 @@ def _monitor(options: argparse.Namespace) -> int:
 def _prompted(machine: object, options: argparse.Namespace, path: str = "") -> int:
     """The line monitor on a machine."""
     from rvtui import headless, monitor
-    from rvtui.monitor.script import of_command
 
-    scripts = [
-        of_command(text) if option == "-c" else monitor.read_script(text) for option, text in options.scripts or ()
-    ]
+    scripts = _scripts(options)
     if options.instructions is not None:
         headless.advance(machine, options.instructions)  # type: ignore[arg-type]
     return monitor.run(
         machine, scripts, as_json=options.json, interactive=options.interactive, path=path  # type: ignore[arg-type]
     )  # fmt: skip
+
+
+def _scripts(options: argparse.Namespace) -> list[Script]:
+    """What -c and -x say."""
+    from rvtui import monitor
+    from rvtui.monitor.script import of_command
+
+    given = options.scripts or ()
+    return [of_command(text) if option == "-c" else monitor.read_script(text) for option, text in given]
 
 
 def _go(machine: object, options: argparse.Namespace, title: str, *, start: bool, path: str = "") -> int:
@@ -489,8 +503,13 @@ def _go(machine: object, options: argparse.Namespace, title: str, *, start: bool
         raise UsageError("--symbols needs --profile")
     from rvtui.profile import profiling
 
+    for option in ("-c and -x", "--json"):
+        if (options.json if option == "--json" else options.scripts) and not options.headless:
+            raise UsageError(f"{option}: with --headless; `rvtui monitor` takes scripts too")
     gdb = None
     if options.gdb is not None:
+        if options.scripts or options.json:
+            raise UsageError("--gdb: a debugger or a script drives the machine, not both")
         from rvtui.gdb import Listener
 
         gdb = Listener(options.gdb)
@@ -536,6 +555,11 @@ def _headless(machine: object, options: argparse.Namespace, gdb: Listener | None
     if options.save is not None:
         machines.check_writable(options.save)
     signature = getattr(options, "signature", None)
+    if options.scripts or options.json:
+        return headless.scripted(
+            machine, _scripts(options), as_json=options.json, limit=options.instructions, save=options.save,  # type: ignore[arg-type]
+            signature=signature,
+        )  # fmt: skip
     return headless.run(
         machine, limit=options.instructions, save=options.save, signature=signature, gdb=gdb, start=start  # type: ignore[arg-type]
     )  # fmt: skip

@@ -40,11 +40,14 @@ def register_number(name: str) -> int | None:
     return None
 
 
-def evaluate(text: str, resolve: Callable[[str], int | None]) -> int:
-    """The value of `text` modulo 2**64. `resolve` gives a name's value or None. Raises ExpressionError."""
+def evaluate(
+    text: str, resolve: Callable[[str], int | None], compared: list[tuple[int, str, int]] | None = None
+) -> int:
+    """The value of `text` modulo 2**64. `resolve` gives a name's value or None. Comparisons that are made on the way
+    are added to `compared`: left, operator, right. Raises ExpressionError."""
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"expression of {len(text)} characters: at most {MAX_LENGTH}")
-    parser = _Parser(text, resolve)
+    parser = _Parser(text, resolve, compared)
     value = parser.level(0, 0)
     if parser.token:
         raise ExpressionError(f"unexpected {parser.token!r} in {text!r}")
@@ -52,8 +55,11 @@ def evaluate(text: str, resolve: Callable[[str], int | None]) -> int:
 
 
 class _Parser:
-    def __init__(self, text: str, resolve: Callable[[str], int | None]) -> None:
+    def __init__(
+        self, text: str, resolve: Callable[[str], int | None], compared: list[tuple[int, str, int]] | None
+    ) -> None:
         self.text = text
+        self.compared = [] if compared is None else compared
         self.resolve = resolve
         self.tokens = self._split()
         self.token = next(self.tokens)
@@ -86,6 +92,8 @@ class _Parser:
     def apply(self, operator: str, a: int, b: int) -> int:
         if operator in "/%" and b == 0:
             raise ExpressionError(f"division by zero in {self.text!r}")
+        if operator in ("==", "!=", "<", "<=", ">", ">="):
+            self.compared.append((a, operator, b))
         match operator:
             case "||":
                 return int(bool(a or b))

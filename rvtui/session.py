@@ -100,6 +100,8 @@ class _Goal:
     reason: str = ""
     most: int | None = None
     """Instructions that the machine has executed when the run is over."""
+    over: str = ""
+    """The reason then, if it is another."""
 
 
 class Debugger(Protocol):
@@ -107,6 +109,14 @@ class Debugger(Protocol):
 
     def wants(self, exit: Exit) -> bool:
         """Whether to stop there; a breakpoint knows no worlds."""
+        ...
+
+    def owns(self, address: int) -> bool:
+        """Whether it alone has a plain breakpoint there."""
+        ...
+
+    def takes_over(self, address: int) -> bool:
+        """The user gives up a plain breakpoint: whether it has one there too, which is its own from now on."""
         ...
 
     def lifted(self) -> contextlib.AbstractContextManager[None]:
@@ -157,6 +167,9 @@ class Session:
         self._input: deque[tuple[int, bytes]] = deque()
         self._output: dict[int, deque[bytes]] = {}
         self._pending: dict[int, int] = {}
+        self.begun: dict[int, int] = {}
+        """By console, how much the machine had printed when it came here."""
+        self._standing: list[tuple[Callable[[Machine], Any], Future[Any]]] = []
         self._old_output = self._take_old()
         self._urgent_until = 0.0
         self._published = 0.0
@@ -186,6 +199,8 @@ class Session:
         self.machine.stop()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
+        for _, future in self._standing:
+            future.set_exception(EmulatorError("the session is closed"))
 
     def call(self, function: Callable[[Machine], T]) -> Future[T]:
         """Run `function` on the worker at the next safe point; its result or exception is the future's. The worker
@@ -201,6 +216,23 @@ class Session:
             self._commands.append((function, future))
             self._condition.notify_all()
         self._runner.interrupt()
+        return future
+
+    def when_standing(self, function: Callable[[Machine], T]) -> Future[T]:
+        """The same once the machine stands still: at the next safe point, if it does then."""
+        future: Future[T] = Future()
+
+        def ask(machine: Machine) -> None:
+            if self._running:
+                self._standing.append((function, future))
+            else:
+                self._do(function, future)
+
+        def refused(asked: Future[None]) -> None:
+            if (error := asked.exception()) is not None:
+                future.set_exception(error)
+
+        self.call(ask).add_done_callback(refused)
         return future
 
     def subscribe(self, key: str, reader: Reader, *, every: float = 0.0) -> None:
@@ -246,6 +278,7 @@ class Session:
         old = {}
         for index, console in enumerate(consoles(self.machine)):
             console.take()
+            self.begun[index] = console.written
             old[index] = bytes(console.output[-OLD_OUTPUT:])
         return old
 
@@ -307,6 +340,15 @@ class Session:
 
         return self.call(begin)
 
+    def expect(self, stop: Stop, most: int, before: Mapping[str, bytes]) -> None:
+        """On the worker: run until `stop`, for a text that is printed, is reached, and for `most` instructions at most.
+        `before`: what consoles have printed already that the text may begin in, by their names. Raises EmulatorError
+        where the machine cannot go on."""
+        over = f"not printed within {most:,} instructions"
+        self._begin(_Goal(stop, "as expected", self.machine.executed + most, over))
+        for console, data in before.items():
+            self.machine.stops.hear(stop, console, data)
+
     def pause(self) -> Future[None]:
         return self.call(lambda machine: self._halt("paused") if self._running else None)
 
@@ -336,15 +378,26 @@ class Session:
 
         def change(machine: Machine) -> bool:
             there = breaks(machine, self.subject).get(address, [])
-            if not there and address not in machine.breakpoints:
+            if not self.drop_breakpoint(address) and not there:
                 self.book.set(self.subject, f"break {address:#x}")
                 return True
-            machine.breakpoints.discard(address)
             for stop in there:
                 self.book.remove(stop)
             return False
 
         return self.call(change)
+
+    def is_debuggers(self, address: int) -> bool:
+        """On the worker: a debugger alone has the plain breakpoint there."""
+        return self.debugger is not None and self.debugger.owns(address)
+
+    def drop_breakpoint(self, address: int) -> bool:
+        """On the worker: remove a plain breakpoint, one in the machine's list; where a debugger has one too, that
+        stays. False where there is none, or a debugger's alone."""
+        there = address in self.machine.breakpoints and not self.is_debuggers(address)
+        if there and not (self.debugger is not None and self.debugger.takes_over(address)):
+            self.machine.breakpoints.discard(address)
+        return there
 
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:
@@ -494,7 +547,7 @@ class Session:
         idle = reason is ExitReason.IDLE and self.ends_idle
         if reason in (ExitReason.BUDGET, ExitReason.STOPPED, ExitReason.IDLE) and not idle:
             if goal is not None and goal.most is not None and self.machine.executed >= goal.most:
-                self._halt(goal.reason)
+                self._halt(goal.over or goal.reason)
             return
         if goal is not None and any(hit.stop is goal.stop for hit in exit.hits):
             self._halt("; ".join(filter(None, (goal.reason, told(self.machine, exit)))), exit)
@@ -531,6 +584,9 @@ class Session:
         self._dirty = True
         if self.debugger is not None:
             self.debugger.stopped()
+        standing, self._standing = self._standing, []
+        for function, future in standing:
+            self._do(function, future)
 
     def _drop_goal(self) -> None:
         goal, self._goal = self._goal, None

@@ -27,8 +27,11 @@ OFFERED = 200
 _SIZES = {"b": 1, "h": 2, "w": 4, "g": 8}
 
 
-def value_of(context: Context, text: str, subject: Subject | None = None) -> int:
-    """Evaluate over a hart's registers, CSRs and their fields, and symbols; on the worker only."""
+def value_of(
+    context: Context, text: str, subject: Subject | None = None, compared: list[tuple[int, str, int]] | None = None
+) -> int:
+    """Evaluate over a hart's registers, CSRs and their fields, variables and symbols; on the worker only. `compared`:
+    see `evaluate`."""
     machine = context.session.machine
     subject = context.session.subject if subject is None else subject
     hart = hart_of(machine, subject)
@@ -37,8 +40,11 @@ def value_of(context: Context, text: str, subject: Subject | None = None) -> int
         number = register_number(name)
         if number is not None:
             return int(hart.x[number])
+        variable = context.variables.get(name[1:]) if name.startswith("$") else None
         name = name.removeprefix("$")
         lower = name.lower()
+        if variable is not None:
+            return variable
         if lower == "pc":
             return int(hart.pc)
         if lower in csrs.BY_NAME:
@@ -54,7 +60,7 @@ def value_of(context: Context, text: str, subject: Subject | None = None) -> int
             raise CommandError(f"unknown name {name!r}: no register, CSR or symbol is called that{hint}")
         return found
 
-    return evaluate(text, resolve)
+    return evaluate(text, resolve, compared)
 
 
 def _hint(context: Context, name: str) -> str:

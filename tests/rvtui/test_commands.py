@@ -615,6 +615,7 @@ def test_every_example_works_on_the_bundled_guests(name: str) -> None:
     if name in ("goto", "zoom", "attach"):
         return  # of a screen
     Path("System.map").write_text("80000000 T _boot_entry\n")
+    Path("checks.rv").write_text("step\nassert pc != 0\n")
     with commanded(["hello", "ticker"]) as bench:
         for line in commands.COMMANDS[name].example.split("\n"):
             assert commands.named(line)[0].name in commands.COMMANDS
@@ -627,7 +628,8 @@ def test_every_example_works_on_the_bundled_guests(name: str) -> None:
 def test_looking_changes_nothing(bench: Bench) -> None:
     bench.give("run 50000")
     before = bench.ask(Machine.state_hash)
-    others = ("goto", "zoom", "quit", "save", "overwrite", "break", "delete", "dump")
+    Path("checks.rv").write_text("assert pc != 0\n")
+    others = ("repeat", "goto", "zoom", "quit", "save", "overwrite", "break", "delete", "dump")
     for command in commands.COMMANDS.values():
         for line in command.example.split("\n") if not command.changes and command.name not in others else ():
             if not commands.named(line)[0].changes:

@@ -243,6 +243,28 @@ def test_breakpoints_of_the_user_stay_and_stop_gdb_too() -> None:
         assert bench.ask(lambda machine: [stop.what.address for stop in machine.stops]) == [LOAD]  # type: ignore[union-attr]
 
 
+def test_what_the_user_removes_is_the_users_alone() -> None:
+    """GDB believes its breakpoints to be set until it takes them away."""
+    with served(counting()) as bench:
+        client = bench.attached()
+        client.ok(f"Z0,{LOAD:x},4")
+        listed = client.monitor("stops")
+        assert f"{LOAD:#x}: GDB's" in listed
+        assert "but GDB's" in client.monitor(f"delete {LOAD:#x}")
+        client.monitor("delete")
+        assert bench.session.toggle_breakpoint(LOAD).result(SECONDS)  # one of the user's as well
+        assert not bench.session.toggle_breakpoint(LOAD).result(SECONDS)
+        assert "swbreak" in client.go()
+        # One that was there before: removed, it stays for GDB, and goes with GDB's.
+        bench.ask(lambda machine: machine.breakpoints.add(LOOP))
+        client.ok(f"Z0,{LOOP:x},4")
+        assert "removed" in client.monitor(f"delete {LOOP:#x}")
+        assert "swbreak" in client.go("vCont;c")
+        client.ok(f"z0,{LOOP:x},4")
+        client.ok(f"z0,{LOAD:x},4")
+        assert bench.ask(lambda machine: list(machine.breakpoints)) == []
+
+
 @pytest.mark.parametrize(
     ("kind", "address", "said", "behind"),
     [(2, CELL, "watch", LOAD), (3, CELL + 8, "rwatch", LOOP), (4, CELL, "awatch", LOAD), (4, CELL + 8, "awatch", LOOP)],
@@ -497,8 +519,11 @@ def test_commands_of_rvtui_are_carried_out_about_the_chosen_thread() -> None:
         assert "no command 'nonsense'" in client.ask("qRcmd," + b"nonsense".hex())
         assert "print needs" in client.ask("qRcmd," + b"print".hex())
         assert "no panes here" in client.monitor("goto csrs")
-        for word, own in (("run", "continue"), ("step", "stepi"), ("c", "continue")):
-            assert own in client.ask("qRcmd," + word.encode().hex())
+        for word, own in (("run", "continue"), ("step", "stepi"), ("c", "continue"), ("finish", "finish"),
+                          ("expect x", "continue"), ("pause", "Ctrl-C")):  # fmt: skip
+            assert f"is GDB's own here: {own}" in client.ask("qRcmd," + word.encode().hex())
+            assert f"\n  {word.split()[0]} " not in listed
+        assert "space [virtual|physical|guest-physical]: what" in client.monitor("help space")
         assert client.monitor("") == listed
         assert machine.executed == 0
 

@@ -164,13 +164,15 @@ class Machine:
 
     def _add_devices(self) -> None:
         self.plic = Plic(self.harts)
+        self.aclint = Aclint(self.harts, lambda: self.time, self.set_time)
+        self.aclint.until = self.until_timer
         self.rtc = Rtc(lambda: self.time)
         self.uart = Uart(self.console)
         self.fw_cfg = FwCfg(self.memory, len(self.harts), self.device_wrote, self.warnings.append)
         for base, device in (
             (FINISHER, Finisher(self.halt, self.restart)),
             (RTC, self.rtc),
-            (ACLINT, Aclint(self.harts, lambda: self.time, self.set_time)),
+            (ACLINT, self.aclint),
             (PLIC, self.plic),
             (UART, self.uart),
             (FW_CFG, self.fw_cfg),
@@ -245,6 +247,12 @@ class Machine:
         _, turn, _, ticks, _ = self._schedule()
         hart = self.harts[turn]
         return min((hart.clock // ticks + max(0, time - hart.time)) * ticks, CLOCK_LIMIT)
+
+    def until_timer(self, hart: int) -> int:
+        """Instructions of a hart's clock, run or slept, until its `time` has come to its mtimecmp; 0 where it has."""
+        face, ticks = self.harts[hart], self._schedule()[3]
+        left = face.mtimecmp - face.time
+        return max(0, (face.clock // ticks + left) * ticks - face.clock) if left > 0 else 0
 
     @property
     def turn(self) -> int:

@@ -496,6 +496,11 @@ class Application(App[int]):
         future = commands.invoke(self._commanding, line)
         future.add_done_callback(lambda done: self.post_message(self.Finished(line, done)))
 
+    @property
+    def commanding(self) -> commands.Context:
+        """Where the commands of the bar and of keys are given."""
+        return self._commanding
+
     def _follow(self, lines: Iterable[tuple[str, str]]) -> None:
         """On the worker: a command has lines that come next."""
         if len(self._scripts) == DEEPEST:
@@ -552,10 +557,12 @@ class Application(App[int]):
     def _watch(self, future: Future[Any], line: str) -> None:
         future.add_done_callback(lambda done: self.post_message(self.Finished(line, done)))
 
-    def ask(self, label: str, prefix: str = "", value: str = "") -> None:
+    def ask(self, label: str, prefix: str = "", value: str = "", *, title: str = "") -> None:
+        """Have the user enter the rest of a command. `label` says what, until something is typed; `title` stands before
+        it all the time, instead of the command."""
         self._left_console = self.screen.focused
         self._keys.display = False
-        self._label.update(prefix.strip() or ":")
+        self._label.update(title or prefix.strip() or ":")
         self._asking.display = True
         self._prompt.ask(label, prefix, value)
 

@@ -148,6 +148,10 @@ class Session:
         """How the last chunk or step ended; None where none did: paused, restored."""
         self.subject = default_subject(machine)
         self.view = View(0, False, False, "not started", 0, 0, 0.0, False, self.subject, console_names(machine))
+        self.unsaved = False
+        """What it is now stands in no snapshot file, as far as that is known."""
+        self.files: list[str] = []
+        """Snapshot files that were saved here, whole paths."""
         self.marks: dict[str, Any] = {}
         """Address maps of moments that were marked, by name; see rvtui/mapping.py."""
         self.seen = 0
@@ -433,6 +437,7 @@ class Session:
             self.book.move(machine)
             self.machine = machine
             self.path = path
+            self.unsaved = False
             old = self._take_old()
             with self._condition:
                 self.subject = default_subject(machine)
@@ -501,6 +506,7 @@ class Session:
 
     def _feed(self) -> None:
         while self._input:
+            self.unsaved = True
             index, data = self._input.popleft()
             faces = consoles(self.machine)
             if index < len(faces):
@@ -533,6 +539,7 @@ class Session:
         goal = self._goal
         if goal is not None and goal.most is not None:
             most = goal.most - self.machine.executed if most is None else min(most, goal.most - self.machine.executed)
+        self.unsaved = True
         exit = self._runner.run(most, share=URGENT_SHARE if self._urgent else 1.0, leave_breakpoint=leave)
         self.exit = exit
         if exit.reason is ExitReason.IDLE and self.pace:
@@ -606,7 +613,7 @@ class Session:
         if self._finished:
             raise EmulatorError(f"the machine cannot go on: {self._reason}; restore a snapshot or start again")
         self._halt("")
-        self._passed = False
+        self._passed, self.unsaved = False, True
         self._feed()
         deadline = time.monotonic() + STEP_SECONDS
         reason = "stepped" if count == 1 else f"stepped {count:,}"

@@ -41,7 +41,7 @@ _IER: Final = flags("received data", "transmitter empty", "receiver line status"
 _FCR: Final = (
     Part("FIFO", 0, 1, {0: "FIFO off", 1: "FIFO on"}),
     Part("DMA mode", 3),
-    Part("trigger", 6, 2, {bits: f"interrupt from {count} byte{'s' * (count > 1)}" for bits, count in enumerate(TRIGGERS)}),
+    Part("trigger", 6, 2, {bits: f"interrupt at {most} byte{'s' * (most > 1)}" for bits, most in enumerate(TRIGGERS)}),
 )
 _MCR: Final = flags("DTR", "RTS", "OUT1", "OUT2", "loopback")
 _DELTA: Final = flags("delta CTS", "delta DSR", "trailing RI", "delta DCD")

@@ -325,7 +325,13 @@ def invoke(context: Context, line: str) -> Future[Answer]:
         else:
             future.set_result(answer)
 
-    context.session.call(lambda machine: found.function(context, *words)).add_done_callback(done)
+    def carry_out(machine: Any) -> Answer | Later:
+        answer = found.function(context, *words)
+        if found.changes and context.session.machine is machine:
+            context.session.unsaved = True
+        return answer
+
+    context.session.call(carry_out).add_done_callback(done)
     return future
 
 

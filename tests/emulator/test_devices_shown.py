@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from test_devices_virtio import Board, Drive
 from emulator import Hypervisor, Machine
 from emulator.bus import Bus
 from emulator.console import Console
-from emulator.devices.fields import Bits, Flag, Number, Part, Shown, flags, in_words
+from emulator.devices.fields import Bits, Flag, Number, Part, Shape, Shown, flags, in_words
 from emulator.devices.flash import Flash
 from emulator.devices.plic import Plic
 from emulator.devices.rtc import Rtc
@@ -75,7 +76,7 @@ def test_looking_takes_nothing_from_the_fifo_and_clears_nothing(uart: Uart) -> N
     shown = uart.shown()
     assert found(shown, "RBR").words == "3 of 16 in the FIFO, 3 bytes: 'ab\\r'"
     assert found(shown, "IIR").words == "received data, below the trigger, FIFO on"
-    assert found(shown, "FCR").words == "FIFO on, interrupt from 8 bytes"
+    assert found(shown, "FCR").words == "FIFO on, interrupt at 8 bytes"
     assert "data ready" in found(shown, "LSR").words
     assert (uart.state(), bytes(uart.console.input)) == before
     assert uart.read(0, 1) == ord("a")
@@ -211,7 +212,7 @@ def test_looking_at_any_device_changes_nothing() -> None:
         for _, device in bus:
             counts = device.reads, device.writes
             rows = all_rows(device.shown())
-            assert rows and device.title or device.name.startswith("virtio")
+            assert (rows and device.title) or device.name.startswith("virtio")
             assert all(row.value is None or 0 <= row.value < 1 << row.bits for row in rows), device.name
             assert all("\n" not in row.words for row in rows)
             assert (device.reads, device.writes) == counts
@@ -231,7 +232,7 @@ def test_what_has_no_words_of_its_own_is_shown_by_its_shapes() -> None:
     from emulator.devices.fields import Stateful
 
     class Thing(Stateful):
-        fields = {"mask": Bits(0xF, flags("on")), "level": Number(0xFFFF), "ready": Flag()}
+        fields: Mapping[str, Shape] = {"mask": Bits(0xF, flags("on")), "level": Number(0xFFFF), "ready": Flag()}
         mask, level, ready = 1, 77, True
 
     assert [(row.name, row.value, row.words) for row in Thing().shown()] == [

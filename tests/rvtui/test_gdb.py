@@ -243,6 +243,18 @@ def test_breakpoints_of_the_user_stay_and_stop_gdb_too() -> None:
         assert bench.ask(lambda machine: [stop.what.address for stop in machine.stops]) == [LOAD]  # type: ignore[union-attr]
 
 
+def test_a_breakpoint_that_was_there_before_gdb_stays() -> None:
+    with served(counting()) as bench:
+        bench.ask(lambda machine: machine.breakpoints.add(LOAD))
+        client = bench.attached()
+        client.ok(f"Z0,{LOAD:x},4")
+        client.ok(f"z0,{LOAD:x},4")
+        assert bench.ask(lambda machine: list(machine.breakpoints)) == [LOAD]
+        client.ok(f"Z0,{LOAD:x},4")
+        client.ok("D")
+        assert bench.ask(lambda machine: list(machine.breakpoints)) == [LOAD]
+
+
 def test_what_the_user_removes_is_the_users_alone() -> None:
     """GDB believes its breakpoints to be set until it takes them away."""
     with served(counting()) as bench:
@@ -288,6 +300,20 @@ def test_a_watchpoint_of_writes_does_not_mind_reads_and_the_other_way_round() ->
         client.ok(f"Z3,{CELL:x},8")
         client.ok(f"Z0,{LOOP:x},4")
         assert "swbreak" in client.go()
+
+
+def test_of_two_watchpoints_the_one_whose_kind_of_access_it_was_is_told() -> None:
+    with served(counting()) as bench:
+        client = bench.attached()
+        client.ok(f"Z3,{CELL:x},8")
+        client.ok(f"Z2,{CELL:x},8")
+        stop = client.go()
+        assert "watch" in stop and "rwatch" not in stop
+        client.ok(f"z2,{CELL:x},8")
+        client.ok(f"Z2,{CELL + 8:x},8")
+        client.ok(f"Z3,{CELL + 8:x},8")
+        stop = client.go()
+        assert "rwatch" in stop and "watch" not in stop
 
 
 def test_a_watchpoint_is_at_the_address_that_the_program_uses() -> None:
@@ -488,6 +514,16 @@ def test_what_one_debugger_has_said_is_nothing_to_the_next() -> None:
         assert "virtual" in client.monitor("space")
 
 
+def test_what_was_attached_to_is_forgotten_with_the_debugger() -> None:
+    with served(vms("hello", "pages")) as bench:
+        client = bench.attached(features="multiprocess+;error-message+")
+        client.ask("vAttach;3")
+        client.close()
+        bench.settled()
+        client = bench.attached(features="multiprocess+;error-message+")
+        assert client.ask("qfThreadInfo") == "mp1.1,p1.2"
+
+
 def test_a_vm_is_a_world_by_its_name() -> None:
     with served(vms("hello", "pages")) as bench:
         client = bench.attached()
@@ -535,11 +571,18 @@ def test_what_is_saved_has_nothing_of_the_debugger(tmp_path: Path) -> None:
         client = bench.attached()
         for point in (f"Z0,{LOAD:x},4", f"Z1,{LOOP:x},4", f"Z2,{CELL:x},8"):
             client.ok(point)
+        def set_there(machine: Machine) -> tuple[list[int], list[tuple[int, int, int]]]:
+            return list(machine.breakpoints), machine.watches
+
+        there = bench.ask(set_there)
+        assert there == ([LOAD, LOOP], [(CELL, 8, 2)])
         assert "saved" in client.monitor("save with.snap")
         assert snapshots.load("with.snap").state_hash() == before
+        assert bench.ask(set_there) == there
         assert client.go()["pc"] == hex(LOAD)  # and they are set still
         assert "restored" in client.monitor("restore with.snap")
         assert client.register(32) == RAM
+        assert bench.ask(set_there) == there
         assert client.go()["pc"] == hex(LOAD)
 
 

@@ -176,6 +176,9 @@ def _monitor_options(commands: argparse._SubParsersAction[_Parser]) -> None:
     commands.add_parser(
         "commands", help="the reference of all commands", description="Prints the reference of all commands."
     )
+    text = "Prints a page of the manual, or says which there are."
+    docs = commands.add_parser("docs", help="pages of the manual", description=text)
+    docs.add_argument("page", nargs="?", metavar="PAGE", help="api, commands, scripts, ...")
 
 
 def _script_options(to: argparse.ArgumentParser, help: str) -> None:
@@ -383,6 +386,8 @@ def _main(arguments: list[str]) -> int:
 
             print(reference.markdown(), end="")
             return 0
+        case "docs":
+            return _docs(options.page)
         case "snapshot":
             return _snapshot(options)
         case "isa":
@@ -593,6 +598,41 @@ def _snapshot(options: argparse.Namespace) -> int:
             return headless.run(machine, limit=options.instructions, save=options.file)
         case later:
             return _complain(f"snapshot {later}: not available yet")
+
+
+def _docs(wanted: str | None) -> int:
+    """A page of rvtui/docs, as it stands there; on a terminal laid out."""
+    from importlib.resources import files
+
+    folder = files("rvtui") / "docs"
+    pages = {entry.name.removesuffix(".md"): entry for entry in folder.iterdir() if entry.name.endswith(".md")}
+    titles = {name: entry.read_text("utf-8").partition("\n")[0].lstrip("# ") for name, entry in pages.items()}
+    titles |= {"fidelity": "What of the H extension the hart keeps (rvtui conformance)",
+               "schema": "What --json prints, as JSON Schema"}  # fmt: skip
+    if wanted is None:
+        for name in sorted(titles):
+            print(f"{name:<9} {titles[name]}")
+        return 0
+    matches = [name for name in sorted(titles) if name.startswith(wanted)]
+    if wanted not in titles and len(matches) != 1:
+        raise UsageError(f"no page {wanted!r}: there is {', '.join(sorted(titles))}")
+    name = wanted if wanted in titles else matches[0]
+    if name == "fidelity":
+        from rvtui import conformance
+
+        conformance.show([], rows=False, as_json=False)
+    elif name == "schema":
+        print((folder / "commands.schema.json").read_text("utf-8"), end="")
+    else:
+        text = pages[name].read_text("utf-8")
+        if sys.stdout.isatty():
+            from rich.console import Console
+            from rich.markdown import Markdown
+
+            Console().print(Markdown(text))
+        else:
+            print(text, end="")
+    return 0
 
 
 def _conformance(options: argparse.Namespace) -> int:

@@ -116,6 +116,7 @@ class Difference:
 
     @property
     def same(self) -> bool:
+        """Nothing differs."""
         return not (self.pages or any(self.harts) or self.others)
 
 

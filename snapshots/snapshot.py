@@ -67,6 +67,7 @@ class Summary:
 
     @classmethod
     def of(cls, machine: MachineLike) -> Summary:
+        """Of a machine, or of what can be saved as one."""
         vms = getattr(getattr(machine, "host", None), "vms", ())
         return cls(len(machine.harts), tuple(vm.name for vm in vms), machine.clock, machine.executed)
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
+from emulator.errors import ConfigurationError
 from emulator.hart import Access, Mode, TrapEntry, TrapRecord
 from emulator.isa import csrs
 from emulator.isa.decoder import decode
@@ -254,3 +256,35 @@ def _changes(trap: TrapRecord, entry: TrapEntry) -> Iterator[Change]:
         before, after = (described.extract(value) for value in pair)
         meaning = described.meaning(after) if described.values else ""
         yield Change(register, field, before, after, rule, section, meaning)
+
+
+class Face(Protocol):
+    """A hart, or a virtual CPU that looks like one."""
+
+    pc: int
+    mode: Mode
+
+    def csr(self, name: str) -> int: ...
+    def set_csr(self, name: str, value: int) -> None: ...
+
+
+def standing_at(face: Face, trap: TrapRecord) -> bool:
+    """The handler's first instruction is next: what the trap found in the registers is there still."""
+    if trap.entry is None or (face.pc, face.mode) != (trap.entry.handler, trap.to_mode):
+        return False
+    prefix = PREFIX[trap.to_mode]
+    return (face.csr(f"{prefix}epc"), face.csr(f"{prefix}cause")) == (trap.pc, trap.cause | trap.interrupt << 63)
+
+
+def take_back(face: Face, trap: TrapRecord, hypervisor: bool = True) -> None:
+    """Undo a trap's entry: pc, mode and the status fields are as they were, and the instruction is next. What xepc and
+    its like held before nobody knows; they stay. `hypervisor`: the hart has H. Raises ConfigurationError where the
+    entry was not noted."""
+    if trap.entry is None:
+        raise ConfigurationError("what this trap changed was not noted: it was before the snapshot")
+    face.mode, face.pc = trap.from_mode, trap.pc
+    for change in changes(trap, hypervisor):
+        if change.before is not None:
+            register = "mstatus" if change.register == "sstatus" else change.register
+            field = csrs.BY_NAME[register].field(change.field)
+            face.set_csr(register, field.insert(face.csr(register), change.before))

@@ -181,6 +181,37 @@ def _rwx(pte: int) -> str:
     return "".join(letter if pte & bit else "-" for letter, bit in (("r", R), ("w", W), ("x", X)))
 
 
+def entry_name(walk: Walk, index: int) -> str:
+    """What an entry of a walk is called: "vs2", of the one stage there is "s2", of the G-stage "g1" for the address and
+    "vs2/g1" for the entry of level 2."""
+    step = walk.steps[index]
+    if not step.stage:
+        return f"{'vs' if walk.world.mode.virtual else 's'}{step.level}"
+    return f"g{step.level}" if step.nested is None else f"vs{step.nested}/g{step.level}"
+
+
+def remedy(walk: Walk) -> int:
+    """The bits to turn round in the entry that a walk fails at, so that it goes on there; 0 where no bit of it would
+    do. Whether they should be is for the tables' owner to say."""
+    at, verdict = culprit(walk), reason(walk)
+    if at is None or verdict is None:
+        return 0
+    step = walk.steps[at]
+    match step.result:
+        case WalkResult.INVALID:
+            return V if verdict.bits == V else R
+        case WalkResult.TOO_DEEP | WalkResult.MISALIGNED:
+            return 0  # which page was meant cannot be known
+        case WalkResult.RESERVED if verdict.bits & (PPN | RESERVED) or not (step.level or step.pte & LEAF):
+            return 0
+    return verdict.bits
+
+
+def mending(walk: Walk, index: int) -> str:
+    """The same as `pages.changed` takes it, for the entry that a walk fails at; "" for others."""
+    return pages.change_text(remedy(walk), walk.steps[index].pte) if index == culprit(walk) else ""
+
+
 def route(trap: Trap) -> str:
     """Where the trap is taken, and by which bit: "taken in HS: medeleg.21=1, hedeleg.21=0"."""
     if trap.origin is Mode.M:

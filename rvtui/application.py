@@ -7,11 +7,11 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from textual import events
 from textual.app import App, ComposeResult
@@ -47,6 +47,8 @@ from rvtui.session import Session
 from rvtui.subjects import Subject, subjects
 from rvtui.terminal import GuestTerminal
 from rvtui.theme import THEMES, Paint
+
+T = TypeVar("T")
 
 FRAME_SECONDS = 0.05
 TYPING_SECONDS = 1.0
@@ -150,7 +152,7 @@ class Application(App[int]):
         Binding("s", "step", "step", show=False),
         Binding("n", "next", "step over", show=False),
         Binding("u", "ask_until", "run to address", show=False),
-        Binding("b", "breakpoint", "breakpoint", show=False),
+        Binding("b", "breakpoint", "stop here, or for this", show=False),
         Binding("F", "finish", "to the end of the function", show=False),
         Binding("e", "edit", "edit", show=False),
         Binding("w", "ask_walk", "walk", show=False),
@@ -611,6 +613,10 @@ class Application(App[int]):
         )
 
     def action_breakpoint(self) -> None:
+        focused = self.focused
+        if isinstance(focused, Pane) and (line := focused.stop_line()):
+            self._toggle(self.session.toggle_stop(line))
+            return
         address = self._code_address()
         if address is None:
             self.ask("break at which address? a symbol, number or expression", "break ")
@@ -618,12 +624,20 @@ class Application(App[int]):
         self.toggle_breakpoint(address)
 
     def toggle_breakpoint(self, address: int) -> None:
-        def change(future: Future[bool]) -> None:
+        self._toggle(
+            self.session.toggle_breakpoint(address),
+            lambda there: f"breakpoint at {address:#x} {'set' if there else 'removed'}",
+        )
+
+    def _toggle(self, future: Future[T], told: Callable[[T], str] = str) -> None:
+        """Say what became of it."""
+
+        def change(future: Future[T]) -> None:
             error = future.exception()
-            text = str(error) if error else f"breakpoint at {address:#x} {'set' if future.result() else 'removed'}"
+            text = str(error) if error else told(future.result())
             self.post_message(self.Asked(partial(self.say, text, error=error is not None)))
 
-        self.session.toggle_breakpoint(address).add_done_callback(change)
+        future.add_done_callback(change)
 
     def action_finish(self) -> None:
         self.carry_out("finish")

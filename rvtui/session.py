@@ -24,7 +24,7 @@ from emulator.machine import MOST_TURNS, Machine
 from emulator.stops import ANYWHERE, At, Condition, Hit, Scope, Stop
 from rvtui.frames import SP, frame_of, instruction_at
 from rvtui.runner import Runner
-from rvtui.stops import Book, breaks, guest_scope, told
+from rvtui.stops import Book, Note, breaks, guest_scope, told
 from rvtui.subjects import (
     Subject,
     console_names,
@@ -402,6 +402,16 @@ class Session:
         if there and not (self.debugger is not None and self.debugger.takes_over(address)):
             self.machine.breakpoints.discard(address)
         return there
+
+    def toggle_stop(self, line: str) -> Future[str]:
+        """Set the stop that a line asks for, or remove it where it is set; says which. Raises what `Book.set` does."""
+
+        def change(machine: Machine) -> str:
+            stop, there = self.book.toggle(self.subject, line)
+            text = stop.note.text if isinstance(stop.note, Note) else line
+            return f"stop {stop.number}: {text}" if there else f"{text} removed"
+
+        return self.call(change)
 
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:

@@ -708,6 +708,16 @@ class Book:
         self.changed()
         return stop
 
+    def toggle(self, subject: Subject, line: str) -> tuple[Stop, bool]:
+        """Remove the stop without a condition that the line would set, if there is one, else set it; True: it is set.
+        Raises what `set` does."""
+        text = parse(self.machine, subject, line).text
+        for stop in self.stops:
+            if isinstance(stop.note, Note) and (stop.note.text, stop.note.condition) == (text, ""):
+                self.remove(stop)
+                return stop, False
+        return self.set(subject, line), True
+
     def _check_condition(self, what: Wanted | None, text: str, home: str) -> None:
         hart = self.machine.harts[0]
         hit = Hit(Stop(what), 0, hart.pc, hart.mode)

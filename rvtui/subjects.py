@@ -291,6 +291,10 @@ class VcpuFace:
     def mode(self) -> Mode:
         return Mode(self.vcpu.mode)
 
+    @mode.setter
+    def mode(self, value: Mode) -> None:
+        self.vcpu.mode = value
+
     @property
     def hgatp(self) -> int:
         return int(self.hart.hgatp if self.loaded else self.vcpu.vm.hgatp)

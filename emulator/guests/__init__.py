@@ -21,6 +21,7 @@ NAMES = MappingProxyType(
         "ticker": "ten timer interrupts a second and one line that lives; never ends",
         "exits": "does once each thing that makes a guest exit, and checks what comes back",
         "echo": "reads lines from the console and answers; type quit to end it",
+        "faulty": "has a mistake in its page table, and goes on when it is mended from outside",
         "tiny-hypervisor": "bare machine: a hypervisor in HS-mode that runs two guests of its own",
     }
 )

@@ -54,6 +54,7 @@ PROGRAMS = {
     "ticker": Program((*_TRAPPING, "ticker.c")),
     "exits": Program((*_TRAPPING, "exits.c"), extensions=(*EXTENSIONS, "h")),
     "echo": Program((*_GUEST, "echo.c")),
+    "faulty": Program((*_TRAPPING, "faulty.c")),
     "tiny-hypervisor": Program(
         ("common/print.c", *(f"tiny_hypervisor/{source}" for source in _HYPERVISOR)),
         script="tiny_hypervisor/tiny_hypervisor.ld",

@@ -6,6 +6,8 @@ Extension for Page-Based Memory Types". What an access may do is the hart's to s
 
 from __future__ import annotations
 
+from emulator.errors import EmulatorError
+
 V, R, W, X, U, G, A, D = (1 << bit for bit in range(8))
 N = 1 << 63
 PBMT = 3 << 61
@@ -55,3 +57,41 @@ def kind(pte: int, level: int, types: bool = True) -> str:
     if pte & N:
         return "leaf" if not level and pte >> 10 & 15 == 8 else "invalid"
     return "invalid" if pte >> 10 & (1 << 9 * level) - 1 else "leaf"
+
+
+class EditError(EmulatorError):
+    """A change of an entry that cannot be understood."""
+
+
+def changed(pte: int, change: str) -> int:
+    """`pte` with some bits set, some cleared, and another memory type: "+w", "-x+ad", "+n", "nc", "pma".
+
+    Raises EditError.
+    """
+    text = change.strip().lower()
+    types = {name.lower(): kind for kind, name in MEMORY_TYPES.items() if kind < 3}
+    if text in types:
+        return pte & ~PBMT | types[text] << 61
+    names = {name.lower(): 1 << bit for bit, name in enumerate(FLAGS)} | {"n": N}
+    sign = ""
+    for letter in text:
+        if letter in "+-":
+            sign = letter
+        elif letter in names and sign:
+            pte = pte | names[letter] if sign == "+" else pte & ~names[letter]
+        else:
+            break
+    else:
+        if sign and text[-1] not in "+-":
+            return pte
+    raise EditError(f"change {change!r}: write +w, -x+ad (of {FLAGS} and N), or {', '.join(types)}")
+
+
+def change_text(bits: int, pte: int) -> str:
+    """As `changed` takes it: what turns `bits` of `pte` round; "" where it has no word for one."""
+    if bits & PBMT:
+        return "pma"
+    names = {1 << bit: name.lower() for bit, name in enumerate(FLAGS)} | {N: "n"}
+    if bits & ~sum(names):
+        return ""
+    return "".join(("-" if pte & bit else "+") + name for bit, name in names.items() if bits & bit)

@@ -20,11 +20,18 @@ def _texts(lines: list[Line]) -> tuple[str, ...]:
     "traps",
     "the last traps, or N of them, newest first",
     Argument("N", "count", "how many rows", True),
-    example="traps 5",
+    Argument("WHICH", "choice", "faults: accesses that failed and illegal instructions alone", True, ("faults",)),
+    example="traps 5\ntraps 20 faults",
 )
-def _traps(context: Context, number: str = "20") -> Report:
+def _traps(context: Context, number: str = "20", which: str = "") -> Report:
     session = context.session
-    entries = traps.read_traps(session.machine, session.subject)[: count_of(number)]
+    if number == "faults":
+        number, which = "20", number
+    if which not in ("", "faults"):
+        raise CommandError(f"traps N {which}: only 'faults' may follow")
+    entries = [
+        entry for entry in traps.read_traps(session.machine, session.subject) if entry.fault or not which
+    ][: count_of(number)]
     lines = [f"{entry.trap.clock:>14,} {traps.brief(entry)}" for entry in entries]
     return Report(tuple(lines) or ("no trap yet",), [traps.told(entry) for entry in entries])
 

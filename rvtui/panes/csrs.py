@@ -57,7 +57,8 @@ class CsrsPane(Pane):
     HELP = (
         "CSRs by group. Supervisor registers stand beside their VS twins: with V=1 an access to the first reaches the"
         " second. Enter opens a group, or shows each field of a register with its meaning. Values that changed are bold"
-        " with a *. e edits the register under the cursor; read-only bits stay as they are."
+        " with a *. e edits the register under the cursor; read-only bits stay as they are. b stops when an instruction"
+        " writes it, and b again no more."
     )
 
     def __init__(self) -> None:
@@ -83,6 +84,9 @@ class CsrsPane(Pane):
     def selected(self) -> str:
         """The register under the cursor, or ""."""
         return self._rows_of[self.cursor].name if self.cursor < len(self._rows_of) else ""
+
+    def stop_line(self) -> str:
+        return f"csr {self.selected} write" if self.selected else ""
 
     def draw(self, view: View) -> list[Line] | None:
         now = view.get("csrs")

@@ -186,7 +186,8 @@ class GStagePane(Pane):
         " machine per guest that its hypervisor ran, the one that is looked at first. Of a guest that is out for good"
         " it is whatever stands there now. Leaves that continue each other are one row. Letters are the entry's bits:"
         " rwx permissions, u user (the G-stage needs it on every leaf), g global, a accessed, d dirty, N 64 KiB"
-        " (Svnapot), NC and IO the memory type (Svpbmt). Enter opens and closes; w walks the address under the cursor."
+        " (Svnapot), NC and IO the memory type (Svpbmt). Enter opens and closes; w walks the address under the cursor,"
+        " b stops when it is touched."
     )
 
     def __init__(self) -> None:
@@ -205,6 +206,10 @@ class GStagePane(Pane):
 
     def walk_command(self) -> str:
         return f"gwalk {self.selected:#x}" if self.selected is not None else ""
+
+    def stop_line(self) -> str:
+        row = self._rows_of[self.cursor] if self.cursor < len(self._rows_of) else None
+        return f"awatch gpa:{row.gpa:#x} for {row.bytes * row.pages}" if isinstance(row, Node) else ""
 
     def draw(self, view: View) -> list[Line] | None:
         trees = view.get("gstage")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulator.hart import Mode
-from emulator.interrupts import GATES, Standing, Verdict, standings
+from emulator.interrupts import GATES, VSEI, VSSI, VSTI, Standing, Verdict, standings
 from emulator.isa import csrs
 from emulator.machine import Machine
 from rvtui.panes.base import Pane
@@ -53,7 +53,8 @@ class InterruptsPane(Pane):
         "Each interrupt of the hart by priority: its bits in mip (pending), mie (enabled), mideleg and hideleg, whose"
         " it is by these, whether that mode takes it now, and the verdict: ▶ taken next, … ready behind another, ✗"
         " pending and not taken, because of what is said. Enter shows what makes it pending, or does not: sources of"
-        " the PLIC with priority, threshold and enable, comparators with the ticks left, hvip and hgeip."
+        " the PLIC with priority, threshold and enable, comparators with the ticks left, hvip and hgeip. b stops when"
+        " it is taken, and b again no more."
     )
 
     def __init__(self) -> None:
@@ -63,6 +64,14 @@ class InterruptsPane(Pane):
 
     def readers(self) -> Mapping[str, tuple[Reader, float]]:
         return {"interrupts": (read_interrupts, 0.1)}
+
+    def stop_line(self) -> str:
+        code = self._rows_of[self.cursor] if self.cursor < len(self._rows_of) else None
+        if code is None:
+            return ""
+        # What VS-mode takes as its own has another code there.
+        codes = [code] + [code - 1] * (code in (VSSI, VSTI, VSEI))
+        return f"trap {', '.join(f'interrupt {each}' for each in codes)} in any"
 
     def draw(self, view: View) -> list[Line] | None:
         board = view.get("interrupts")

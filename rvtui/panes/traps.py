@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
+
+from rich.cells import cell_len
+from textual.binding import Binding, BindingType
 
 from emulator import traps
 from emulator.hart import Access, Mode, TrapRecord
@@ -18,6 +21,7 @@ from rvtui.text import Line, Span, clean, digits, fit, hex64
 MOST = 256
 SECTIONS = 112
 """Columns from which on sections of the manual stand behind the rules."""
+ILLEGAL_INSTRUCTION = 2
 PREVIEW = 24
 """Rows from which on the selected trap is explained below the list."""
 
@@ -34,6 +38,14 @@ class Entry:
     """The hart has the H extension."""
     guest: Subject | None
     """What to look at for the guest that it came from, if it came from one."""
+    owner: str
+    """That guest's name; "" where it came from none that is known."""
+
+    @property
+    def fault(self) -> bool:
+        """An access that failed, or an instruction that there is not: no call, no interrupt, nothing to emulate."""
+        trap = self.trap
+        return not trap.interrupt and (trap.cause in traps.ACCESSES or trap.cause == ILLEGAL_INSTRUCTION)
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -42,6 +54,9 @@ class Entry:
     def where(self, address: int) -> str:
         name = self.names.get(address, "")
         return f"{address:#x}" + (f" <{clean(name, 40)}>" if name else "")
+
+
+NOBODY: tuple[Subject | None, str] = (None, "")
 
 
 def alike(trap: TrapRecord) -> tuple[object, ...]:
@@ -54,8 +69,8 @@ def read_traps(machine: Machine, subject: Subject) -> tuple[Entry, ...]:
     hart = machine.harts[hart_index(machine, subject)]
     vms = virtual_machines(machine)
     symbols: dict[int, Symbols] = {vm.vmid: vm.symbols for vm in vms}
-    guests = {vm.vmid: Subject(0, index) for index, vm in enumerate(vms)}
-    guests |= {guest.vmid: Subject(guest=guest.identity) for guest in inner_guests(machine)}
+    guests = {vm.vmid: (Subject(0, index), vm.name) for index, vm in enumerate(vms)}
+    guests |= {guest.vmid: (Subject(guest=guest.identity), guest.name) for guest in inner_guests(machine)}
     found: dict[tuple[object, ...], list[TrapRecord]] = {}
     for trap in reversed(hart.trap_log(MOST)):
         found.setdefault(alike(trap), []).append(trap)
@@ -69,8 +84,8 @@ def read_traps(machine: Machine, subject: Subject) -> tuple[Entry, ...]:
             name = table.lookup(address) if table is not None else None
             if name:
                 names[address] = name
-        guest = guests.get(trap.vmid) if trap.from_mode.virtual else None
-        entries.append(Entry(trap, len(same), names, "H" in hart.isa, guest))
+        guest, owner = guests.get(trap.vmid, NOBODY) if trap.from_mode.virtual else NOBODY
+        entries.append(Entry(trap, len(same), names, "H" in hart.isa, guest, owner))
     return tuple(entries)
 
 
@@ -82,9 +97,16 @@ class TrapsPane(Pane):
     HELP = (
         "The hart's last 256 traps, newest first; those alike are one row with their number. Enter shows the way that"
         " a trap took: each delegation bit as it was then, who took it and why, and what every CSR received by which"
-        " rule of the manual. In a tall pane that of the selected trap stands below. w walks the address that failed,"
-        " with its access and mode."
+        " rule of the manual. In a tall pane that of the selected trap stands below. f shows faults only (accesses that"
+        " failed, illegal instructions), o only what is looked at. w walks the address that failed, with its access and"
+        " mode; where the selected trap is none, that of the last fault. t takes the last trap back, so that its"
+        " instruction is tried again. b stops at traps like it from now on, and b again no more."
     )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f", "faults", "faults only, or all", show=False),
+        Binding("o", "own", "of what is looked at only, or of all", show=False),
+        Binding("t", "take_back", "take the last trap back", show=False),
+    ]
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,6 +115,7 @@ class TrapsPane(Pane):
         """By row."""
         self._held: tuple[tuple[object, ...], int] | None = None
         """The trap that the user has gone to, and the row in it; None: the newest."""
+        self._faults = self._own = False
 
     def readers(self) -> Mapping[str, tuple[Reader, float]]:
         return {"traps": (read_traps, 0.2)}
@@ -102,10 +125,19 @@ class TrapsPane(Pane):
         return self._entries[self.cursor] if self.cursor < len(self._entries) else None
 
     def walk(self) -> tuple[int, Access, Mode, Subject | None] | None:
-        """(address, access, mode, guest) of the selected trap, where an access failed."""
-        entry = self.selected
-        found = traps.access_of(entry.trap) if entry is not None else None
-        return None if entry is None or found is None else (*found, entry.guest)
+        """(address, access, mode, guest) of the selected trap, where an access failed; else of the last fault."""
+        for entry in (*([self.selected] if self.selected else []), *self._entries):
+            found = traps.access_of(entry.trap)
+            if found is not None:
+                return (*found, entry.guest)
+        return None
+
+    def stop_line(self) -> str:
+        if (entry := self.selected) is None:
+            return ""
+        trap = entry.trap
+        cause = f"interrupt {trap.cause}" if trap.interrupt else str(trap.cause)
+        return f"trap {cause} from {trap.from_mode.name} to {trap.to_mode.name} in {entry.owner or 'any'}"
 
     def draw(self, view: View) -> list[Line] | None:
         entries = view.get("traps")
@@ -115,10 +147,14 @@ class TrapsPane(Pane):
         rows: list[Entry] = []
         starts: dict[tuple[object, ...], int] = {}
         width = self.columns
-        for entry in entries:
+        wanted = [entry for entry in entries if self._wants(entry, view.subject)]
+        self.entitle(" ".join(["faults"] * self._faults + ["of what is looked at"] * self._own))
+        widest = max((cell_len(clean(entry.owner)) for entry in wanted), default=0)
+        owners = min(widest, max(6, width - 70))
+        for entry in wanted:
             opened = entry.key in self._opened
             starts[entry.key] = len(lines)
-            lines.append(_row(entry, opened, width))
+            lines.append(_row(entry, opened, width, owners))
             lines += explained(entry, width) if opened else []
             rows += [entry] * (len(lines) - len(rows))
         self._opened &= starts.keys()
@@ -133,7 +169,22 @@ class TrapsPane(Pane):
         if entry is not None and height >= PREVIEW and entry.key not in self._opened:
             below = explained(entry, width)[: height - 6]
             self.pinned = [(("─" * width, "faint"),), *below]
-        return lines or [(("no trap yet", "dim"),)]
+        return lines or [((f"no {'fault' if self._faults and entries else 'trap'} yet", "dim"),)]
+
+    def _wants(self, entry: Entry, subject: Subject) -> bool:
+        if self._own and (entry.guest is None or not entry.guest.same(subject)):
+            return False
+        return entry.fault or not self._faults
+
+    def action_faults(self) -> None:
+        self._faults = not self._faults
+        self._held, self.cursor = None, 0
+        self.redraw()
+
+    def action_own(self) -> None:
+        self._own = not self._own
+        self._held, self.cursor = None, 0
+        self.redraw()
 
     def moved(self) -> None:
         entry = self.selected
@@ -143,6 +194,9 @@ class TrapsPane(Pane):
             self._held = entry.key, self.cursor - first
         self.redraw()
 
+    def action_take_back(self) -> None:
+        self.application.carry_out("retry")
+
     def choose(self, row: int) -> None:
         if row < len(self._entries):
             key = self._entries[row].key
@@ -151,7 +205,7 @@ class TrapsPane(Pane):
             self.redraw()
 
 
-def _row(entry: Entry, opened: bool, width: int) -> Line:
+def _row(entry: Entry, opened: bool, width: int, owners: int) -> Line:
     trap = entry.trap
     origin, target = trap.from_mode.label, trap.to_mode.label
     spans: list[Span] = [
@@ -160,6 +214,7 @@ def _row(entry: Entry, opened: bool, width: int) -> Line:
         (f"{origin:>2}", origin),
         ("→", "faint"),
         (f"{target:<2} ", target),
+        (fit(clean(entry.owner), owners) + " " * bool(owners), "bold"),
         (fit(trap.name, 30), ""),
         (f" {f'x{entry.times}' if entry.times > 1 else '':<5}", "bold"),
     ]
@@ -177,7 +232,8 @@ def brief(entry: Entry) -> str:
     trap = entry.trap
     tval = f"  tval {trap.tval:#x}" if trap.tval else ""
     times = f"  x{entry.times}" if entry.times > 1 else ""
-    return f"{trap.from_mode.label} to {trap.to_mode.label}  {trap.name} at {entry.where(trap.pc)}{tval}{times}"
+    owner = f"{clean(entry.owner, 30)}: " if entry.owner else ""
+    return f"{owner}{trap.from_mode.label} to {trap.to_mode.label}  {trap.name} at {entry.where(trap.pc)}{tval}{times}"
 
 
 def explained(entry: Entry, width: int) -> list[Line]:
@@ -242,7 +298,8 @@ def told(entry: Entry) -> dict[str, Any]:
     trap = entry.trap
     return {
         "cause": trap.cause, "interrupt": trap.interrupt, "name": trap.name, "from": trap.from_mode.label,
-        "to": trap.to_mode.label, "pc": hex(trap.pc), "symbol": entry.names.get(trap.pc, ""), "tval": hex(trap.tval),
+        "to": trap.to_mode.label, "guest": entry.owner or None, "pc": hex(trap.pc),
+        "symbol": entry.names.get(trap.pc, ""), "tval": hex(trap.tval),
         "clock": trap.clock, "vmid": trap.vmid, "times": entry.times, "reason": traps.reason(trap),
         "handler": None if trap.entry is None else hex(trap.entry.handler),
         "route": [

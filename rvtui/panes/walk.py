@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from emulator.errors import EmulatorError, TranslationError
 from emulator.hart import Access, Hart, Mode, Walk
 from emulator.machine import Machine
-from emulator.verdict import culprit, reason
+from emulator.verdict import culprit, entry_name, mending, reason
 from rvtui.diagram import Examined, heading, table_lines, whole
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
@@ -81,7 +81,8 @@ class WalkPane(Pane):
         " what it writes. Then every entry with address, value and bits; N is one of 64 KiB (Svnapot), NC and IO the"
         " memory type (Svpbmt). Arrows or a click choose an entry and explain its bits, Enter shows its table. a"
         " changes the access (fetch, load, store, HLVX), m the mode, U SUM, x MXR, X the MXR of sstatus that the"
-        " G-stage sees, d all back. w asks for another address (or: walk ADDRESS store VU); without one the pane"
+        " G-stage sees, d all back. e changes the chosen entry, and offers what would mend it. w asks for another"
+        " address (or: walk ADDRESS store VU); without one the pane"
         " follows pc. Looking never sets A or D. A guest inside is walked as it stood at its last exit; once no hart"
         " has its hgatp, by its G-stage alone, from guest-physical addresses."
     )
@@ -94,6 +95,7 @@ class WalkPane(Pane):
         Binding("x", "bit('mxr')", "MXR", show=False),
         Binding("X", "bit('gmxr')", "MXR of sstatus", show=False),
         Binding("d", "default", "as the hart has it", show=False),
+        Binding("e", "change", "change the entry", show=False),
         Binding("escape", "back", "back", show=False),
     ]
 
@@ -265,6 +267,16 @@ class WalkPane(Pane):
         else:
             self.asked[name] = not getattr(self._found.walk.world, name)
         self._again()
+
+    def action_change(self) -> None:
+        """Ask for the change of the entry under the cursor; offered is what would mend it."""
+        found, at = self._found, self._at
+        if found is None or at is None or found.walk.steps[at].unread:
+            self.application.say("no entry to change here", error=True)
+            return
+        walk = found.walk
+        words = f"pte {walk.address:#x} {walk.access.name.lower()} {walk.world.mode.name} {entry_name(walk, at)} "
+        self.application.ask("+w sets W, -x+ad, nc, =VALUE, to=ADDRESS", words, mending(walk, at))
 
     def action_default(self) -> None:
         self.asked, self.mode = {}, None

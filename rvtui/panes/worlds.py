@@ -69,7 +69,8 @@ class WorldsPane(Pane):
         "The supervisor's registers twice: HS-mode's own, and the VS bank that takes their names while V=1; ▶ marks the"
         " bank that sstatus, stvec and so on reach now, ≠ registers that differ. Enter shows a register's fields in"
         " both. Above, the five modes, the present one marked ▶, and each way that was taken between them, how often"
-        " and by what; * are those since the view before. x counts anew. Enter folds and unfolds."
+        " and by what; * are those since the view before. x counts anew. Enter folds and unfolds. b stops at the next"
+        " switch between the worlds, and b again no more."
     )
     BINDINGS: ClassVar[list[BindingType]] = [Binding("x", "count_anew", "count anew", show=False)]
 
@@ -86,6 +87,9 @@ class WorldsPane(Pane):
 
     def readers(self) -> Mapping[str, tuple[Reader, float]]:
         return {"worlds": (read_worlds, 0.1)}
+
+    def stop_line(self) -> str:
+        return "mode switch in any"
 
     def draw(self, view: View) -> list[Line] | None:
         now = view.get("worlds")

@@ -28,6 +28,7 @@ KEY_SYMBOLS = {
     "ticker": {"_start", "main", "trap_vector", "ticks"},
     "exits": {"_start", "main", "trap_vector", "first_touches"},
     "echo": {"_start", "main", "read_line"},
+    "faulty": {"_start", "main", "trap_vector", "record", "last"},
     "tiny-hypervisor": {"_start", "main", "machine_trap", "enter_guest", "guest_exit", "gstage_page", "handle_exit"},
 }
 

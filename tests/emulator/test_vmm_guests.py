@@ -99,6 +99,21 @@ def test_echo_answers_what_is_typed() -> None:
     check_ended(vm)
 
 
+def test_faulty_goes_on_once_its_entry_is_mended() -> None:
+    hypervisor = start("faulty")
+    (vm,) = hypervisor.vms
+    run(hypervisor, 50_000)
+    assert "cause 15 at 140000010: refused" in text(vm) and not vm.ended
+    last = vm.symbols.find("last")
+    assert last is not None
+    entry = vm.memory.read_int(last, 8)
+    assert entry & 0xFF == 0xC3
+    vm.memory.write_int(last, 8, entry | 4)
+    assert run(hypervisor) is ExitReason.HALTED
+    check_ended(vm)
+    assert "thank you" in text(vm)
+
+
 def test_all_of_them_side_by_side() -> None:
     names = ("hello", "pages", "exits", "ticker", "echo")
     hypervisor = start(*names, memory=256 * MIB)

@@ -492,3 +492,43 @@ async def test_completion_offers_symbols_worlds_and_causes() -> None:
         desk.application.carry_out("break main")
         await desk.until(lambda: len(desk.machine.stops) == 1)
         assert complete("delete ") == ["delete 1"]
+
+
+async def test_b_stops_for_what_is_under_the_cursor_and_again_no_more() -> None:
+    async with opened(["ticker", "faulty"], (120, 40), running=False) as desk:
+        desk.session.run(100_000)
+        await desk.until(lambda: desk.session.stops)
+
+        async def toggled(*keys: str) -> str:
+            await desk.press(*keys)
+            await desk.settled()
+            (text,) = desk.ask(lambda machine: [stop.note.text for stop in desk.session.book.stops])
+            return str(text)
+
+        async def gone() -> None:
+            await desk.press("b")
+            await desk.settled()
+            assert desk.ask(lambda machine: desk.session.book.stops) == []
+
+        assert await toggled("T", "f", "b") == "trap 15 from VS to VS in faulty"
+        await desk.press("space")
+        await desk.until(lambda: desk.session.stops == 2)
+        assert "store/AMO page fault, VS of faulty to VS" in desk.session.reason
+        await gone()
+        assert await toggled("W", "b") == "mode switch in any"
+        await gone()
+        await desk.press("I")
+        await desk.press(*["down"] * next(at for at, row in enumerate(desk.lines("interrupts")) if "VSTI" in row))
+        assert await toggled("b") == "trap interrupt 6, interrupt 5 in any"
+        await gone()
+        await desk.press("4")
+        pane = desk.pane("csrs")
+        await desk.press(*["down"] * next(at for at, row in enumerate(desk.lines("csrs")) if "hgatp" in row))
+        assert pane.selected == "hgatp"
+        assert await toggled("b") == "csr hgatp write in ticker"
+        await gone()
+        await desk.press("6", "home")
+        leaf = next(at for at, row in enumerate(desk.lines("gstage")) if "spans" not in row and "→" in row)
+        await desk.press(*["down"] * leaf)
+        assert (await toggled("b")).startswith("awatch gpa:0x80000000 for 12288")
+        await gone()

@@ -167,8 +167,35 @@ async def test_w_walks_the_address_that_failed() -> None:
         await desk.settled()
         assert "environment call" in desk.lines("traps")[0]
         await desk.press("w")
-        assert desk.application._asking.display, "no address failed: it asks for one"
+        await desk.settled()
+        assert (walk.has_focus, walk.address) == (True, 0xC000_0000), "a call: the last fault's address, then"
+
+
+async def test_w_asks_where_no_address_failed() -> None:
+    async with opened(traps_in_all_pairs(), (120, 40), running=False) as desk:
+        await zoomed(desk, "T")
+        await desk.press("w")
+        assert desk.application._asking.display
         await desk.press("escape")
+
+
+async def test_the_guest_that_faulted_is_named_and_faults_stand_alone() -> None:
+    async with opened(["ticker", "faulty"], (80, 24), running=False) as desk:
+        desk.session.run(100_000)
+        await desk.until(lambda: desk.session.stops)
+        await zoomed(desk, "T")
+        assert len({row.split()[3] for row in desk.lines("traps")}) > 1
+        await desk.press("f")
+        rows = desk.lines("traps")
+        (own,) = (row for row in rows if "VS→VS" in row)
+        assert "faulty" in own and "store/AMO page fault" in own and "0x140000010" in own
+        assert all("fault" in row for row in rows) and any("ticker" in row for row in rows)
+        assert "faults" in desk.screen()[1]
+        await desk.press("right_square_bracket", "o")
+        await desk.settled()
+        assert all("faulty" in row for row in desk.lines("traps"))
+        await desk.press("f", "o")
+        assert any("environment call" in row for row in desk.lines("traps"))
 
 
 async def test_without_traps_it_says_so() -> None:

@@ -15,6 +15,7 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain, pairwise
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +23,8 @@ import zstandard
 from elftools.elf.constants import P_FLAGS
 from elftools.elf.structs import ELFStructs
 
+from emulator import dwarf
+from emulator.dwarf import DebugInfo, Line, LocationError, Sources
 from emulator.errors import LoadError
 from emulator.memory import Memory
 
@@ -75,6 +78,11 @@ _FOREIGN: Final = (
 """(offset, bytes there, what begins so): from the descriptions of each format."""
 _NOTYPE, _OBJECT, _FUNCTION, _IFUNC = 0, 1, 2, 10
 _ABSOLUTE: Final = 0xFFF1
+_SHF_EXECINSTR: Final = 4
+_WORD: Final = (1 << 64) - 1
+
+
+_NO_SOURCES: Final = Sources()
 
 
 class Segment(NamedTuple):
@@ -97,12 +105,16 @@ class Symbol(NamedTuple):
 
 
 class Symbols:
-    """Names of addresses. Of several at one address, `lookup` shows the first: functions, then objects, then labels,
-    each with the global ones first."""
+    """Names of addresses, and the source that they come from. Of several at one address, `lookup` shows the first:
+    functions, then objects, then labels, each with the global ones first."""
 
-    def __init__(self, symbols: Iterable[Symbol] = (), constants: Iterable[Symbol] = ()) -> None:
+    def __init__(
+        self, symbols: Iterable[Symbol] = (), constants: Iterable[Symbol] = (), sources: Sources = _NO_SOURCES
+    ) -> None:
         """`symbols`: the better one first where two have the same address or name. `constants` are numbers with a
         name, not places: only `find` knows them."""
+        self.sources = sources
+        """Debugging information. It is no part of a machine's state: files have it."""
         self._by_address: dict[int, Symbol] = {}
         self._by_name: dict[str, int] = {}
         for symbol in symbols:
@@ -125,7 +137,19 @@ class Symbols:
         both._by_address = other._by_address | self._by_address
         both._by_name = other._by_name | self._by_name
         both._addresses = sorted(both._by_address)
+        both.sources = self.sources | other.sources
         return both
+
+    def same(self, other: Symbols) -> bool:
+        """Whether all addresses have the same names."""
+        return self._by_address == other._by_address
+
+    def moved(self, by: int) -> Symbols:
+        """The same of a program that was placed so many bytes further on."""
+        places = [symbol._replace(address=symbol.address + by & _WORD) for symbol in self]
+        shown = {symbol.name for symbol in places}
+        others = [Symbol(at + by & _WORD, 0, name) for name, at in self._by_name.items() if name not in shown]
+        return Symbols(places, others, self.sources.moved(by))
 
     def at(self, address: int) -> Symbol | None:
         """The symbol that `address` belongs to: inside it if its size is known, else the nearest one before."""
@@ -143,8 +167,36 @@ class Symbols:
         return symbol.name if symbol.address == address else f"{symbol.name}+{address - symbol.address:#x}"
 
     def find(self, name: str) -> int | None:
-        """The address of `name`."""
-        return self._by_name.get(name)
+        """The address of `name`: of a symbol, or as `locate` has it, the first. LocationError for a line that is
+        nowhere."""
+        if ":" not in name:
+            return self._by_name.get(name)
+        return self.locate(name)[0]
+
+    def locate(self, name: str) -> list[int]:
+        """Where code of FILE:LINE or FUNCTION:LINE begins, once for each function; FILE:LINE@N is the N-th of them
+        alone. LocationError where there is none."""
+        where, _, text = name.rpartition(":")
+        text, chosen, number = text.partition("@")
+        where = where.strip("\"'")
+        if not where or not text.isdecimal() or (chosen and not number.isdecimal()) or len(text + number) > 9:
+            raise LocationError(f"{name!r}: write FILE:LINE or FUNCTION:LINE")
+        at = self._by_name.get(where)
+        if at is not None and (line := self.sources.line(at)) is not None:
+            found = [place.address for place in self.sources.places(line.file, int(text), at)]
+        elif at is not None:
+            raise LocationError(f"{where} has no line numbers: build it with -g, or symbol-file")
+        else:
+            found = [place.address for place in self.sources.places(where, int(text))]
+        if not chosen:
+            return found
+        if not 0 < int(number) <= len(found):
+            raise LocationError(f"{name}: the line begins at {len(found)} places")
+        return [found[int(number) - 1]]
+
+    def line(self, address: int) -> Line | None:
+        """The source line of the instruction there."""
+        return self.sources.line(address)
 
     @property
     def functions(self) -> list[Symbol]:
@@ -268,6 +320,14 @@ def unpack_zboot(data: bytes, name: str, limit: int = UNFOLDED_LIMIT) -> bytes:
     if not stream.eof:
         raise LoadError(f"{name}: the {method} data ends too early")
     return bytes(out)
+
+
+def read_symbols(path: str | os.PathLike[str]) -> Symbols:
+    """The names in an ELF file, also of one that only has debugging information, or in a System.map. LoadError."""
+    data = read_file(path)
+    if not data.startswith((b"\x7fELF", GZIP)):
+        return read_system_map(path)
+    return _Elf(decompress(data, shown(path)) if data.startswith(GZIP) else data, shown(path)).symbols()
 
 
 def read_elf(path: str | os.PathLike[str]) -> Image:
@@ -490,10 +550,11 @@ class _Elf:
 
     def symbols(self) -> Symbols:
         """Functions, objects and labels."""
-        sections = self.table("section", "sh", _STRUCTS.Elf_Shdr, _SHDR_SIZE, SECTION_LIMIT)
+        sections = self.sections
+        sources = self.sources()
         tables = [s for kind in ("SHT_SYMTAB", "SHT_DYNSYM") for s in sections if s["sh_type"] == kind]
         if not tables:
-            return Symbols()
+            return Symbols(sources=sources)
         table = tables[0]
         if table["sh_entsize"] != _SYMBOL.size or table["sh_size"] % _SYMBOL.size:
             raise self.wrong(f"the symbol table is not made of {_SYMBOL.size}-byte entries")
@@ -503,9 +564,40 @@ class _Elf:
             raise self.wrong(f"the symbol table has no string table (section {table['sh_link']})")
         strings = sections[table["sh_link"]]
         names = bytes(self.contents("the string table", strings["sh_offset"], strings["sh_size"]))
-        return self.named(self.contents("the symbol table", table["sh_offset"], table["sh_size"]), names)
+        return self.named(self.contents("the symbol table", table["sh_offset"], table["sh_size"]), names, sources)
 
-    def named(self, entries: memoryview, names: bytes) -> Symbols:
+    @cached_property
+    def sections(self) -> list[Any]:
+        return self.table("section", "sh", _STRUCTS.Elf_Shdr, _SHDR_SIZE, SECTION_LIMIT)
+
+    def sources(self) -> Sources:
+        """Debugging information, if there is some. What is wrong in it is told where it is asked, and keeps nothing
+        from running."""
+        index, sections = self.header["e_shstrndx"], self.sections
+        names = sections[index] if index < len(sections) else None
+        if names is None or names["sh_offset"] + names["sh_size"] > len(self.data):
+            return _NO_SOURCES
+        pieces: dict[str, dwarf.Piece] = {}
+        for section in sections:
+            start = names["sh_offset"] + section["sh_name"]
+            end = names["sh_offset"] + names["sh_size"]
+            label = self.data[start : min(start + 32, end)].partition(b"\0")[0].decode("ascii", "replace")
+            plain = label.replace(".zdebug_", ".debug_")
+            inside = section["sh_offset"] + section["sh_size"] <= len(self.data)
+            if plain in dwarf.SECTIONS and section["sh_type"] != "SHT_NOBITS" and section["sh_size"] and inside:
+                content = self.view[section["sh_offset"] : section["sh_offset"] + section["sh_size"]]
+                folded = label != plain or bool(section["sh_flags"] & dwarf.SHF_COMPRESSED)
+                pieces.setdefault(plain, dwarf.Piece(content, folded, section["sh_addr"]))
+        if not pieces:
+            return _NO_SOURCES
+        code = [
+            (section["sh_addr"], section["sh_addr"] + section["sh_size"])
+            for section in sections
+            if section["sh_flags"] & _SHF_EXECINSTR and section["sh_size"]
+        ]
+        return Sources([(DebugInfo(self.name, pieces, code), 0)])
+
+    def named(self, entries: memoryview, names: bytes, sources: Sources) -> Symbols:
         ranks = {_FUNCTION: 0, _IFUNC: 0, _OBJECT: 2, _NOTYPE: 4}
         places: list[list[Symbol]] = [[] for _ in range(6)]
         constants: list[Symbol] = []
@@ -528,7 +620,7 @@ class _Elf:
                 raise self.wrong(f"its symbols' names are longer than {NAMES_LIMIT} bytes together")
             symbol = Symbol(value, size, _printable(label), rank == 0)
             (constants if section == _ABSOLUTE else places[rank + (info >> 4 == 0)]).append(symbol)
-        return Symbols(chain.from_iterable(places), constants)
+        return Symbols(chain.from_iterable(places), constants, sources)
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -64,6 +64,9 @@ class Guest:
     entries: int
     retired: tuple[int, int]
     """Instructions in VS and in VU."""
+    served: tuple[int, int, int]
+    """Instructions in M, HS and U that followed its exits, on the same hart, until a guest was entered there: those of
+    firmware and of its hypervisor."""
     share: float
     """Of all instructions that the machine has retired, 0 to 1."""
     seen: int
@@ -141,11 +144,13 @@ def _merged(counts: list[tuple[Hart, GuestCount]], loaded: tuple[int, ...], tota
     hart, here = max(counts, key=lambda pair: (pair[1].inside, pair[0].index in loaded, pair[1].seen))
     left = [pair for pair in counts if pair[1].exits]
     vs, vu = (sum(count.retired[part] for _, count in counts) for part in (0, 1))
+    served = [sum(count.served[part] for _, count in counts) for part in (0, 1, 2)]
     return Guest(
         name=f"VMID {vmid_of(last.hgatp)}",
         hgatp=last.hgatp,
         entries=sum(count.entries for _, count in counts),
         retired=(vs, vu),
+        served=(served[0], served[1], served[2]),
         share=(vs + vu) / total if total else 0.0,
         seen=last.seen,
         exit_counts=_added(each for _, count in counts for each in count.exits),

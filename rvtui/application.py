@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from emulator.hart import Access, Mode
 from emulator.machine import Machine
 from rvtui import commands, panes
 from rvtui.bars import Bar, KeyBar, Prompt, key_line, top_line
+from rvtui.commands.memory import Look
 from rvtui.commands.registry import DEEPEST, TOO_DEEP
 from rvtui.gdb import Listener, serving
 from rvtui.helpscreen import HelpScreen
@@ -39,6 +40,9 @@ from rvtui.panes.code import CodePane
 from rvtui.panes.console import ConsolePane
 from rvtui.panes.csrs import CsrsPane
 from rvtui.panes.map import MapPane
+from rvtui.panes.memory import MemoryPane
+from rvtui.panes.registers import RegistersPane
+from rvtui.panes.source import SourcePane
 from rvtui.panes.traps import TrapsPane
 from rvtui.panes.vms import Overview, VmsPane, read_overview
 from rvtui.panes.walk import WalkPane
@@ -82,8 +86,11 @@ class Palette(Provider):
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
-        for command, action in self._rows():
-            score = max(matcher.match(command.name), matcher.match(command.help) * 0.8)
+        found = [
+            (max(matcher.match(command.name), matcher.match(command.help) * 0.8), command, action)
+            for command, action in self._rows()
+        ]
+        for score, command, action in sorted(found, key=lambda each: -each[0]):  # those come first that are sent first
             if score > 0:
                 yield Hit(score, matcher.highlight(command.usage), action, help=command.help)  # type: ignore[arg-type]
 
@@ -106,11 +113,17 @@ class _ScreenPort:
     def walk_physical(self, address: int, access: Access) -> None:
         self._post(partial(self._application.show_walk, address, access, None, True))
 
+    def memory(self, look: Look) -> None:
+        self._post(partial(self._application.show_memory, look))
+
     def map(self, wanted: Wanted) -> None:
         self._post(partial(self._application.show_map, wanted))
 
     def seek(self, address: int) -> None:
         self._post(partial(self._application.seek_in_map, address))
+
+    def source(self, path: str, line: int) -> None:
+        self._post(partial(self._application.show_source, path, line))
 
     def zoom(self) -> None:
         self._post(self._application.action_zoom)
@@ -156,6 +169,7 @@ class Application(App[int]):
         Binding("F", "finish", "to the end of the function", show=False),
         Binding("e", "edit", "edit", show=False),
         Binding("w", "ask_walk", "walk", show=False),
+        Binding("p", "memory_here", "memory", show=False),
         Binding("S", "ask_save", "save", show=False),
         Binding("L", "ask_load", "load", show=False),
         Binding("left_square_bracket", "other_vm(-1)", "previous VM", show=False),
@@ -473,6 +487,14 @@ class Application(App[int]):
             pane.focus()
         pane.ask(address, access, mode, physical)
 
+    def show_memory(self, look: Look) -> None:
+        pane = self._panes["memory"]
+        assert isinstance(pane, MemoryPane)
+        self._show("memory")
+        if self._gone == self._gone_before:
+            pane.focus()
+        pane.ask(look)
+
     def _map(self) -> MapPane:
         pane = self._panes["map"]
         assert isinstance(pane, MapPane)
@@ -487,7 +509,44 @@ class Application(App[int]):
     def seek_in_map(self, address: int) -> None:
         self._map().seek(address)
 
+    def show_trap(self, key: tuple[object, ...]) -> None:
+        pane = self._panes["traps"]
+        assert isinstance(pane, TrapsPane)
+        pane.hold(key)
+        self._show("traps").focus()
+
+    def show_source(self, path: str, line: int) -> None:
+        pane = self._panes["source"]
+        assert isinstance(pane, SourcePane)
+        self._show("source")
+        if self._gone == self._gone_before:
+            pane.focus()
+        pane.go(path, line)
+
+    def show_code(self, address: int) -> None:
+        """The instructions from an address on."""
+        pane = self._panes["code"]
+        assert isinstance(pane, CodePane)
+        self.goto("code")
+        pane.seek(address)
+
     # Commands.
+
+    @property
+    def commanding(self) -> commands.Context:
+        """Where its commands are given."""
+        return self._commanding
+
+    def when_done(self, future: Future[T], then: Callable[[T], None]) -> None:
+        """Have its result on this thread, or tell what went wrong."""
+
+        def go_on() -> None:
+            if (error := future.exception()) is not None:
+                self.say(str(error), error=True)
+            else:
+                then(future.result())
+
+        future.add_done_callback(lambda _: self.post_message(self.Asked(go_on)))
 
     def say(self, text: str, *, error: bool = False) -> None:
         self._keys.say(text, error=error)
@@ -497,11 +556,6 @@ class Application(App[int]):
         self._gone_before = self._gone
         future = commands.invoke(self._commanding, line)
         future.add_done_callback(lambda done: self.post_message(self.Finished(line, done)))
-
-    @property
-    def commanding(self) -> commands.Context:
-        """Where the commands of the bar and of keys are given."""
-        return self._commanding
 
     def _follow(self, lines: Iterable[tuple[str, str]]) -> None:
         """On the worker: a command has lines that come next."""
@@ -648,9 +702,8 @@ class Application(App[int]):
         return code.selected if code.display and code.has_focus else None
 
     def action_edit(self) -> None:
-        pane = self._panes["csrs"]
-        assert isinstance(pane, CsrsPane)
-        name = pane.selected if pane.display and pane.has_focus else ""
+        pane = self.focused
+        name = pane.selected if isinstance(pane, CsrsPane | RegistersPane) else ""
         self.ask("NAME=VALUE, for example a0=sp+16 or sstatus=sstatus|2", "set ", f"{name}=" if name else "")
 
     def action_ask_walk(self) -> None:
@@ -668,6 +721,14 @@ class Application(App[int]):
             self.show_walk(at, access, mode)
             return
         self.ask("walk which address? ADDRESS [fetch|load|store] [M|HS|U|VS|VU]", "walk ")
+
+    def action_memory_here(self) -> None:
+        """The address under the focused pane's cursor, in the pane of memory."""
+        focused = self.focused
+        if isinstance(focused, Pane) and (place := focused.place_here()):
+            self.carry_out(f"memory {place}")
+        else:
+            self.ask("look at memory where? sp, main+8, gpa:0x80000000; then: follow", "memory ")
 
     def action_ask_save(self) -> None:
         names = (f"machine{f'-{number}' if number > 1 else ''}.snap" for number in range(1, 1000))
@@ -736,10 +797,13 @@ class Application(App[int]):
 
 
 def run(
-    machine: Machine, *, title: str = "", path: str = "", start: bool = True, gdb: Listener | None = None
-) -> int:
-    """Open the application on a machine; returns the exit code. A debugger may come to `gdb`."""
+    machine: Machine, *, title: str = "", path: str = "", start: bool = True, gdb: Listener | None = None,
+    folders: Sequence[str] = (),
+) -> int:  # fmt: skip
+    """Open the application on a machine; returns the exit code. A debugger may come to `gdb`. `folders`: where sources
+    are, as `SourceFiles.add` takes it."""
     session = Session(machine, path=path)
+    session.files.add_all(folders)
     session.book.open()
     session.start()
     try:

@@ -171,7 +171,8 @@ def _monitor_options(commands: argparse._SubParsersAction[_Parser]) -> None:
     monitor.add_argument("--snapshot", metavar="FILE", help="the machine that was saved there")
     monitor.add_argument("--instructions", type=number, metavar="N", help="run so many before the first command")
     _machine_options(monitor)
-    run_only = ("dump_dtb", "signature", "signature_granularity", "profile", "symbols", "save")
+    _source_options(monitor)
+    run_only = ("dump_dtb", "signature", "signature_granularity", "profile", "save")
     monitor.set_defaults(jit="auto", headless=False, paused=True, **dict.fromkeys(run_only))
     commands.add_parser(
         "commands", help="the reference of all commands", description="Prints the reference of all commands."
@@ -316,7 +317,18 @@ def _run_options(to: argparse.ArgumentParser) -> None:
     to.add_argument(
         "--gdb", metavar="[HOST:]PORT", help="serve GDB there (target remote :PORT); without HOST on this computer only"
     )
-    to.add_argument("--symbols", metavar="F[,F]", help="for --profile: names of addresses, of ELF files or System.maps")
+    _source_options(to)
+
+
+def _source_options(to: argparse.ArgumentParser) -> None:
+    to.add_argument(
+        "--symbols", metavar="F[,F]", action="append",
+        help="more names of addresses, and source lines: ELF files or System.maps; for one VM alone: F,vm=2",
+    )  # fmt: skip
+    to.add_argument(
+        "--source-path", metavar="DIR", action="append",
+        help="where sources are; FROM=TO: where those are now that were compiled in FROM",
+    )  # fmt: skip
 
 
 def version() -> str:
@@ -475,8 +487,11 @@ def _monitor(options: argparse.Namespace) -> int:
         if getattr(options, option):
             raise UsageError("--snapshot is the whole machine: leave out what else to run")
     import snapshots
+    from rvtui import machines
 
-    return _prompted(snapshots.load(options.snapshot), options, path=options.snapshot)
+    machine = snapshots.load(options.snapshot)
+    machines.add_symbols(machine, options.symbols or ())
+    return _prompted(machine, options, path=options.snapshot)
 
 
 def _prompted(machine: object, options: argparse.Namespace, path: str = "") -> int:
@@ -487,7 +502,8 @@ def _prompted(machine: object, options: argparse.Namespace, path: str = "") -> i
     if options.instructions is not None:
         headless.advance(machine, options.instructions)  # type: ignore[arg-type]
     return monitor.run(
-        machine, scripts, as_json=options.json, interactive=options.interactive, path=path  # type: ignore[arg-type]
+        machine, scripts, as_json=options.json, interactive=options.interactive, path=path,  # type: ignore[arg-type]
+        folders=options.source_path or (),
     )  # fmt: skip
 
 
@@ -502,10 +518,11 @@ def _scripts(options: argparse.Namespace) -> list[Script]:
 
 def _go(machine: object, options: argparse.Namespace, title: str, *, start: bool, path: str = "") -> int:
     """On the screen or without, profiled if asked for."""
+    from rvtui import machines
+
+    symbols = machines.add_symbols(machine, options.symbols or ())  # type: ignore[arg-type]
     if options.command == "monitor":
         return _prompted(machine, options)
-    if options.symbols is not None and options.profile is None:
-        raise UsageError("--symbols needs --profile")
     from rvtui.profile import profiling
 
     for option in ("-c and -x", "--json"):
@@ -518,7 +535,7 @@ def _go(machine: object, options: argparse.Namespace, title: str, *, start: bool
         from rvtui.gdb import Listener
 
         gdb = Listener(options.gdb)
-    with profiling(machine, options.profile, options.symbols):  # type: ignore[arg-type]
+    with profiling(machine, options.profile, symbols):  # type: ignore[arg-type]
         if options.headless:
             return _headless(machine, options, gdb, start=start)
         return _open_after(machine, options, title, gdb, start=start, path=path)
@@ -551,7 +568,7 @@ def _open_after(
 
         headless.advance(machine, options.instructions)  # type: ignore[arg-type]
         start = False
-    return _open(machine, title, gdb, start=start, path=path)
+    return _open(machine, title, gdb, start=start, path=path, folders=options.source_path or ())
 
 
 def _headless(machine: object, options: argparse.Namespace, gdb: Listener | None, *, start: bool) -> int:
@@ -650,13 +667,16 @@ def _need_terminal() -> None:
 
 
 def _open(
-    machine: object, title: str, gdb: Listener | None = None, *, start: bool = True, path: str = ""
-) -> int:
+    machine: object, title: str, gdb: Listener | None = None, *, start: bool = True, path: str = "",
+    folders: Sequence[str] = (),
+) -> int:  # fmt: skip
     from rvtui import application
 
     # The application handles the terminal's own signals; a lost terminal ends it as a closed pipe would.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    return application.run(machine, title=title, path=path, start=start, gdb=gdb)  # type: ignore[arg-type]
+    return application.run(
+        machine, title=title, path=path, start=start, gdb=gdb, folders=folders  # type: ignore[arg-type]
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """Numbers as people type them: literals, symbols, registers, CSRs and C's integer operators, over 64-bit values.
-Comparisons are of unsigned numbers, and give 1 or 0."""
+Comparisons are of unsigned numbers, and give 1 or 0. `*ADDRESS` is the 8 bytes in memory there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class ExpressionError(EmulatorError):
 
 
 _TOKEN = re.compile(
-    r"\s*(?:(0[xX][0-9a-fA-F_]+|0[bB][01_]+|\d[\d_]*[kKmMgG]?)|([A-Za-z_.$][\w.$@]*)|(<<|>>|[<>=!]=|&&|\|\||[-+*/%&|^~()<>!]))"
+    r"\s*(?:((?:\"[^\"]*\"|'[^']*'|[A-Za-z_./][\w./@+~-]*):\d+(?:@\d+)?)"  # FILE:LINE, FUNCTION:LINE
+    r"|(0[xX][0-9a-fA-F_]+|0[bB][01_]+|\d[\d_]*[kKmMgG]?)|([A-Za-z_.$][\w.$@]*)|(<<|>>|[<>=!]=|&&|\|\||[-+*/%&|^~()<>!]))"
 )
 _LEVELS: tuple[tuple[str, ...], ...] = (
     ("||",), ("&&",), ("|",), ("^",), ("&",), ("==", "!="), ("<", "<=", ">", ">="), ("<<", ">>"), ("+", "-"),
@@ -41,13 +42,15 @@ def register_number(name: str) -> int | None:
 
 
 def evaluate(
-    text: str, resolve: Callable[[str], int | None], compared: list[tuple[int, str, int]] | None = None
-) -> int:
-    """The value of `text` modulo 2**64. `resolve` gives a name's value or None. Comparisons that are made on the way
-    are added to `compared`: left, operator, right. Raises ExpressionError."""
+    text: str, resolve: Callable[[str], int | None], memory: Callable[[int], int] | None = None,
+    compared: list[tuple[int, str, int]] | None = None,
+) -> int:  # fmt: skip
+    """The value of `text` modulo 2**64. `resolve` gives a name's value or None, `memory` the 8 bytes at an address.
+    Comparisons that are made on the way are added to `compared`: left, operator, right. Raises ExpressionError, and
+    whatever `resolve` and `memory` raise."""
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"expression of {len(text)} characters: at most {MAX_LENGTH}")
-    parser = _Parser(text, resolve, compared)
+    parser = _Parser(text, resolve, memory, compared)
     value = parser.level(0, 0)
     if parser.token:
         raise ExpressionError(f"unexpected {parser.token!r} in {text!r}")
@@ -56,11 +59,13 @@ def evaluate(
 
 class _Parser:
     def __init__(
-        self, text: str, resolve: Callable[[str], int | None], compared: list[tuple[int, str, int]] | None
+        self, text: str, resolve: Callable[[str], int | None], memory: Callable[[int], int] | None = None,
+        compared: list[tuple[int, str, int]] | None = None,
     ) -> None:
         self.text = text
         self.compared = [] if compared is None else compared
         self.resolve = resolve
+        self.memory = memory
         self.tokens = self._split()
         self.token = next(self.tokens)
 
@@ -86,6 +91,8 @@ class _Parser:
         value = self.level(index + 1, depth)
         while self.token in _LEVELS[index]:
             operator = self.take()
+            if operator == self.token == "*":  # people mean a power, and would get what is in memory
+                raise ExpressionError(f"unexpected '*' in {self.text!r}: write a * (*b) to multiply by what is there")
             value = self.apply(operator, value, self.level(index + 1, depth))
         return value
 
@@ -144,6 +151,10 @@ class _Parser:
             return int(not self.unary(depth + 1))
         if token == "+":
             return self.unary(depth + 1)
+        if token == "*":
+            if self.memory is None:
+                raise ExpressionError(f"* in {self.text!r}: no memory is read here, only numbers and names")
+            return self.memory(self.unary(depth + 1)) & MASK
         if token == "(":
             value = self.level(0, depth + 1)
             if self.take() != ")":
@@ -155,7 +166,7 @@ class _Parser:
             )
         if token[0].isdigit():
             return self.number(token)
-        if not (token[0].isalpha() or token[0] in "_.$"):
+        if not (token[0].isalpha() or token[0] in "_.$" or ":" in token):
             raise ExpressionError(f"unexpected {token!r} in {self.text!r}")
         found = self.resolve(token)
         if found is None:

@@ -27,6 +27,7 @@ KEYS = (
     ("F", "run until the current function returns"),
     ("e", "edit a register or CSR: NAME=VALUE"),
     ("w", "walk an address through both stages"),
+    ("p", "the memory at the address under the cursor"),
     ("S  L", "save to and restore from a snapshot file"),
     ("[  ]", "previous and next VM or hart"),
     ("Tab  Shift-Tab", "next and previous pane"),

@@ -12,7 +12,7 @@ from emulator.devices.flash import Flash
 from emulator.devices.virtio import VIRTIO_SLOTS, Drive, Entropy, Network, Share
 from emulator.errors import ConfigurationError, LoadError
 from emulator.isa import decode
-from emulator.loader import Image
+from emulator.loader import Image, Symbols
 from emulator.machine import Machine
 from emulator.vmm import Hypervisor
 
@@ -74,6 +74,22 @@ def with_guests(
     return machine
 
 
+def add_symbols(machine: Machine, texts: Sequence[str]) -> Symbols | None:
+    """Names and source lines as --symbols has them: FILE[,FILE][,vm=N], for all VMs, or on the bare machine. Returns
+    them all, None where there are none. LoadError or ConfigurationError."""
+    every: Symbols | None = None
+    vms = getattr(machine.host, "vms", [])
+    for text in texts:
+        files, only = _disk(text, len(vms)) if vms else (text, None)
+        owners = [machine] if not vms else vms if only is None else [vms[only - 1]]
+        for file in files.split(","):
+            found = loader.read_symbols(file)
+            every = found if every is None else every | found
+            for owner in owners:
+                owner.symbols = owner.symbols | found
+    return every
+
+
 def _disk(text: str, vms: int) -> tuple[str, int | None]:
     """A --drive without its vm=N, and N: a position among the guests from 1 on; None for all of them."""
     words = text.split(",")
@@ -84,7 +100,7 @@ def _disk(text: str, vms: int) -> tuple[str, int | None]:
         return text, None
     number = mine[0].removeprefix("vm=")
     if len(mine) > 1 or number not in map(str, range(1, vms + 1)):
-        raise ConfigurationError(f"drive {text}: vm= takes the number of one guest, 1 to {vms}")
+        raise ConfigurationError(f"{text}: vm= takes the number of one guest, 1 to {vms}")
     words.remove(mine[0])
     return ",".join(words), int(number)
 

@@ -25,10 +25,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import reduce
 from typing import Any, Final
 
-from emulator import loader
 from emulator.bus import Bus
 from emulator.hart import Exit, ExitReason, Mode
 from emulator.isa import csrs
@@ -54,27 +52,17 @@ Key = tuple[str, str | None, str]
 """Mode, guest, symbol."""
 
 
-def read_symbols(paths: str) -> Symbols:
-    """Of "F[,F]", each an ELF file or a System.map; where they differ, the first counts. Raises LoadError."""
-    tables = []
-    for path in paths.split(","):
-        data = loader.read_file(path)
-        elf = data.startswith(b"\x7fELF")
-        tables.append(loader.parse_elf(data, loader.shown(path)).symbols if elf else loader.read_system_map(path))
-    return reduce(lambda one, other: one | other, tables)
-
-
 @contextmanager
-def profiling(machine: Machine, path: str | None, symbols: str | None = None) -> Iterator[None]:
+def profiling(machine: Machine, path: str | None, symbols: Symbols | None = None) -> Iterator[None]:
     """Profile what `machine` does in the block, and write it to `path` however the block ends; None for no profile.
 
-    What keeps it from being written, or `symbols` from being read, is raised before the block."""
+    `symbols`: more names. What keeps it from being written is raised before the block."""
     if path is None:
         yield
         return
     if path != "-":
         machines.check_writable(path)
-    profile = Profile(machine, Symbols() if symbols is None else read_symbols(symbols))
+    profile = Profile(machine, symbols)
     try:
         yield
     finally:

@@ -22,8 +22,11 @@ from emulator.errors import EmulatorError
 from emulator.hart import Exit, ExitReason
 from emulator.machine import MOST_TURNS, Machine
 from emulator.stops import ANYWHERE, At, Condition, Hit, Scope, Stop
+from rvtui.exits import Tables
 from rvtui.frames import SP, frame_of, instruction_at
+from rvtui.linestep import LineStep
 from rvtui.runner import Runner
+from rvtui.sources import Reading, SourceFiles, called
 from rvtui.stops import Book, Note, breaks, guest_scope, told
 from rvtui.subjects import (
     Subject,
@@ -32,6 +35,7 @@ from rvtui.subjects import (
     default_subject,
     hart_index,
     hart_of,
+    keep_sources,
     selected_vcpu,
     symbols_of,
 )
@@ -50,6 +54,7 @@ URGENT_SECONDS = 0.008
 CONSOLE_PENDING = 128 << 10
 """Bytes of unseen console output at which the machine waits for the application to catch up."""
 STEP_SECONDS = 2.0
+STOOD = 200
 OLD_OUTPUT = 64 << 10
 """Bytes of what a console printed earlier that are shown again after a restore."""
 
@@ -102,6 +107,14 @@ class _Goal:
     """Instructions that the machine has executed when the run is over."""
     over: str = ""
     """The reason then, if it is another."""
+    marks: tuple[Stop, ...] = ()
+    """More of the kind of `stop`."""
+    then: Callable[[], None] | None = None
+    """What to do there in place of standing still."""
+
+    @property
+    def every(self) -> tuple[Stop, ...]:
+        return self.marks if self.stop is None else (self.stop, *self.marks)
 
 
 class Debugger(Protocol):
@@ -141,6 +154,7 @@ class Session:
         """A machine that waits for input, with no timer set, stops."""
         self.stops = 0
         """How often it has come to a stand."""
+        self._stood: tuple[tuple[int, int, str], ...] = ()
         self.limit = limit
         """Where the machine stands still, by its `executed`."""
         self.debugger: Debugger | None = None
@@ -150,10 +164,17 @@ class Session:
         self.view = View(0, False, False, "not started", 0, 0, 0.0, False, self.subject, console_names(machine))
         self.unsaved = False
         """What it is now stands in no snapshot file, as far as that is known."""
-        self.files: list[str] = []
+        self.saved: list[str] = []
         """Snapshot files that were saved here, whole paths."""
+        self.files = SourceFiles()
+        self.reading = Reading(self._read_more)
+        """Debugging information and sources that panes wait for."""
+        self.level: tuple[object, int] | None = None
+        """The frame that is looked at, and of which moment it is."""
         self.marks: dict[str, Any] = {}
         """Address maps of moments that were marked, by name; see rvtui/mapping.py."""
+        self.counted_from: Tables | None = None
+        """What exits had been counted when the user had them counted anew."""
         self.seen = 0
         """The sequence of the last view that the application has drawn."""
         self.on_view: Callable[[], None] = lambda: None
@@ -329,6 +350,11 @@ class Session:
         return self._reason
 
     @property
+    def stood(self) -> tuple[tuple[int, str], ...]:
+        """Where it last came to a stand since the machine was reset, other than by steps: the clock, and why."""
+        return tuple((clock, reason) for resets, clock, reason in self._stood if resets == self.machine.resets)
+
+    @property
     def finished(self) -> bool:
         """The machine cannot go on."""
         return self._finished
@@ -364,6 +390,11 @@ class Session:
 
     def step_over(self) -> Future[None]:
         return self.call(self._step_over)
+
+    def step_line(self, *, into: bool, count: int = 1) -> Future[None]:
+        """To the next source line, of functions that are called as well if `into`. LineStepError where pc has no
+        line."""
+        return self.call(LineStep(self, into, count).start)
 
     def until(self, address: int | None = None, text: str = "") -> Future[None]:
         """Run to `address`, in the VM that is looked at; without one, on past a loop: over a jump backwards."""
@@ -420,6 +451,33 @@ class Session:
         with contextlib.nullcontext() if self.debugger is None else self.debugger.lifted():
             yield
 
+    # For steps by line, on the worker.
+
+    def run_to(self, addresses: Iterable[int], condition: Condition, then: Callable[[], None]) -> None:
+        """Run to the first of `addresses` where the condition holds, and do `then` there, if nothing stops before."""
+        self._begin(_Goal(marks=tuple(self._mark(each, condition) for each in addresses), then=then))
+
+    def step_of(self, subject: Subject) -> Exit:
+        """One instruction of it, between runs: who waits for the machine to stand still is not told. EmulatorError
+        where the machine cannot go on."""
+        if self._finished:
+            raise EmulatorError(f"the machine cannot go on: {self._reason}; restore a snapshot or start again")
+        self._drop_goal()
+        self._passed = False
+        self._feed()
+        exit = self._step_once(time.monotonic() + STEP_SECONDS, subject)
+        self._collect()
+        return exit
+
+    def end(self, exit: Exit) -> None:
+        """Stand still as `exit` says."""
+        self._finished = exit.reason is ExitReason.HALTED
+        self._halt(describe(self.machine, exit), exit)
+
+    def stand_at(self, reason: str) -> None:
+        """Stand still with a reason."""
+        self._halt(reason)
+
     # For a debugger, on the worker.
 
     def go(self, *, leave_breakpoint: bool) -> None:
@@ -444,6 +502,7 @@ class Session:
         def change(_: Machine) -> None:
             self._drop_goal()
             self._runner = Runner(machine, pace=self.pace)
+            keep_sources(self.machine, machine)
             self.book.move(machine)
             self.machine = machine
             self.path = path
@@ -459,8 +518,16 @@ class Session:
             self._finished = False
             self._rate_base = (0.0, 0)
             self._halt("restored")
+            self._stood = ()
 
         return self.call(change)
+
+    def _read_more(self) -> None:
+        """What a pane has asked for is there."""
+        with self._condition:
+            self._read_at.clear()
+            self._dirty = True
+            self._condition.notify_all()
 
     # The worker's side.
 
@@ -566,7 +633,11 @@ class Session:
             if goal is not None and goal.most is not None and self.machine.executed >= goal.most:
                 self._halt(goal.over or goal.reason)
             return
-        if goal is not None and any(hit.stop is goal.stop for hit in exit.hits):
+        if goal is not None and any(hit.stop in goal.every for hit in exit.hits):
+            if goal.then is not None and not any(hit.stop.number for hit in exit.hits):
+                self._drop_goal()
+                self._then(goal.then)
+                return
             self._halt("; ".join(filter(None, (goal.reason, told(self.machine, exit)))), exit)
             return
         if not self._wanted(exit):
@@ -577,6 +648,13 @@ class Session:
         self._passed = reason in (ExitReason.WATCHPOINT, ExitReason.EVENT)
         self._halt(describe(self.machine, exit) + (f"; never hit: stop {', '.join(never)}" if never else ""), exit)
 
+    def _then(self, what: Callable[[], None]) -> None:
+        self.exit = None
+        try:
+            what()
+        except EmulatorError as error:
+            self._halt(str(error))
+
     def _wanted(self, exit: Exit) -> bool:
         return bool(exit.hits) or self.debugger is None or self.debugger.wants(exit)
 
@@ -584,8 +662,8 @@ class Session:
         if self._finished:
             raise EmulatorError(f"the machine cannot go on: {self._reason}; restore a snapshot or start again")
         self._drop_goal()
-        if goal.stop is not None:
-            self.machine.stops.add(goal.stop, hidden=True)
+        for mark in goal.every:
+            self.machine.stops.add(mark, hidden=True)
         self._goal = goal
         self._leave_breakpoint, self._passed = not self._passed, False
         self._runner.owed = 0.0
@@ -595,6 +673,9 @@ class Session:
     def _halt(self, reason: str, exit: Exit | None = None) -> None:
         self._reason = reason
         self.stops += 1
+        if reason:
+            clock = self.machine.clock if exit is None else self.machine.harts[exit.hart].clock
+            self._stood = (*self._stood[1 - STOOD :], (self.machine.resets, clock, reason))
         self.exit = exit
         self._running = False
         self._drop_goal()
@@ -607,8 +688,8 @@ class Session:
 
     def _drop_goal(self) -> None:
         goal, self._goal = self._goal, None
-        if goal is not None and goal.stop is not None:
-            self.machine.stops.remove(goal.stop)
+        for mark in () if goal is None else goal.every:
+            self.machine.stops.remove(mark)
 
     def _mark(self, address: int, condition: Condition | None = None) -> Stop:
         """A breakpoint for ourselves, in the VM that is looked at."""
@@ -758,8 +839,7 @@ class Session:
         lowest = face.x[SP] if frame.stack is None else frame.stack
         right = self._same_world(lambda sp: sp >= lowest if frame.stack is None else sp == lowest)
         name = symbols.at(face.pc)
-        back = symbols.lookup(frame.returns)
-        where = f"{frame.returns:#x}" + (f" <{back}>" if back else "")
+        where = f"{frame.returns:#x}{called(symbols, frame.returns)}"
         what = name.name if name is not None else "the function"
         self._begin(_Goal(self._mark(frame.returns, right), f"{what} has returned to {where}"))
         return f"{what} returns to {where}, {frame.how}"
@@ -833,8 +913,7 @@ def describe(machine: Machine, exit: Exit) -> str:
     if reason is not ExitReason.HALTED and (text := told(machine, exit)):
         return text
     if reason is ExitReason.BREAKPOINT:
-        symbol = machine.symbols.lookup(exit.address)
-        return f"breakpoint at {exit.address:#x}" + (f" <{symbol}>" if symbol else "")
+        return f"breakpoint at {exit.address:#x}{called(machine.symbols, exit.address)}"
     if reason is ExitReason.WATCHPOINT:
         verb = {1: "read", 2: "written"}.get(exit.kind, "touched")
         return f"watchpoint: {exit.size} bytes {verb} at {exit.address:#x}"

@@ -44,11 +44,14 @@ from emulator.stops import (
 )
 from rvtui.expressions import ExpressionError, evaluate, register_number
 from rvtui.machines import write_file
+from rvtui.sources import called
+from rvtui.spaces import Place
 from rvtui.subjects import Subject, hart_of, inner_guests, names_of, selected_guest, selected_vcpu, virtual_machines
 from rvtui.text import clean
 
 FORMAT: Final = 1
 MOST_KEPT, LONGEST_LINE, LARGEST_FILE = 512, 1000, 1 << 20
+MOST_SHOWN: Final = 64
 SPACES: Final = {"va": Space.VIRTUAL, "gpa": Space.GUEST, "pa": Space.PHYSICAL}
 WATCHES: Final = {"watch": WRITE, "rwatch": READ, "awatch": READ | WRITE}
 ACCESSES: Final = {"write": WRITE, "read": READ, "access": READ | WRITE}
@@ -99,6 +102,15 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Display:
+    """An expression that is shown at each stop, in a /FORMAT."""
+
+    number: int
+    form: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Row:
     """A stop as lists show it."""
 
@@ -135,6 +147,8 @@ def resolver(machine: Machine, subject: Subject, transient: list[str] | None = N
     face = hart_of(machine, subject)
 
     def resolve(name: str) -> int | None:
+        if ":" in name:
+            return names_of(machine, subject).find(name)
         plain = name.removeprefix("$")
         number = register_number(name)
         value: int | None
@@ -285,7 +299,7 @@ class Plan:
 
 def _split(text: str) -> list[str]:
     """Words; what stands in quotes is one."""
-    return re.findall(r"\"[^\"]*\"|'[^']*'|\S+", text)
+    return re.findall(r"(?:\"[^\"]*\"|'[^']*')\S*|\S+", text)
 
 
 def _sections(text: str, words: Iterable[str], bare: bool) -> tuple[str, dict[str, str]]:
@@ -456,7 +470,7 @@ def condition_of(text: str, home: str) -> Condition:
     """What says whether an expression, over the hart that was stopped, is not 0."""
 
     def holds(machine: Machine, hit: Hit) -> bool:
-        return evaluate(text, _hit_resolver(machine, hit, home)) != 0
+        return evaluate(text, _hit_resolver(machine, hit, home), _hit_memory(machine, hit, home)) != 0
 
     return holds
 
@@ -475,6 +489,8 @@ def _hit_resolver(machine: Machine, hit: Hit, home: str) -> Callable[[str], int 
     names = names_of(machine, subject_of(machine, home))
 
     def resolve(name: str) -> int | None:
+        if ":" in name:
+            return names.find(name)
         if name in values:
             return values[name] or 0
         plain = name.removeprefix("$")
@@ -488,6 +504,12 @@ def _hit_resolver(machine: Machine, hit: Hit, home: str) -> Callable[[str], int 
         return names.find(plain)
 
     return resolve
+
+
+def _hit_memory(machine: Machine, hit: Hit, home: str) -> Callable[[int], int]:
+    """What * means in a condition: what is in memory for the hart that was stopped, or the VM."""
+    subject = subject_of(machine, home) if home else Subject(hit.hart)
+    return lambda at: int.from_bytes(Place(machine, subject, "va", at).read(8), "little")
 
 
 # --- to words ---
@@ -507,10 +529,9 @@ def causes_text(exceptions: int, interrupts: int) -> str:
 
 def _symbol(machine: Machine, home: str, address: int) -> str:
     try:
-        name = names_of(machine, subject_of(machine, home)).lookup(address)
+        return called(names_of(machine, subject_of(machine, home)), address)
     except StopError:
-        name = None
-    return f" <{clean(name, 60)}>" if name else ""
+        return ""
 
 
 def row_of(machine: Machine, stop: Stop) -> Row:
@@ -523,7 +544,7 @@ def row_of(machine: Machine, stop: Stop) -> Row:
         expression, _, tail = rest.partition(" in ") if isinstance(what, At) else rest.partition(" for ")
         at = f"{what.address:#x}{_symbol(machine, note.home, what.address)}"
         head, colon, _ = expression.partition(":")
-        where = f"{head + ':' if colon else ''}{at}"
+        where = f"{head}:{at}" if colon and head.lower() in SPACES else at
         where += f" in {tail}" if tail and isinstance(what, At) else f" for {tail}" if tail else ""
     elif isinstance(what, Trap):
         where = causes_text(what.exceptions, what.interrupts) + rest[len(rest.partition(" in ")[0]) :]
@@ -626,14 +647,10 @@ def tell(machine: Machine, hit: Hit) -> str:
 
 
 def _name_of(machine: Machine, mode: Mode, hgatp: int, pc: int) -> str:
-    name = None
-    if mode.virtual:
-        for vm in virtual_machines(machine):
-            if worlds.identity(vm.hgatp) == worlds.identity(hgatp):
-                name = vm.symbols.lookup(pc)
-    else:
-        name = machine.symbols.lookup(pc)
-    return f" <{clean(name, 60)}>" if name else ""
+    if not mode.virtual:
+        return called(machine.symbols, pc)
+    same = (vm for vm in virtual_machines(machine) if worlds.identity(vm.hgatp) == worlds.identity(hgatp))
+    return next((called(vm.symbols, pc) for vm in same), "")
 
 
 def told(machine: Machine, exit: Exit) -> str:
@@ -677,10 +694,14 @@ def marks(machine: Machine, subject: Subject) -> dict[int, str]:
 
 
 class Book:
-    """The stops that the user set, of the machine that a session runs now. On the session's worker only."""
+    """The stops that the user set, of the machine that a session runs now, and the expressions that are shown at them.
+    On the session's worker only."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        self.displays: tuple[Display, ...] = ()
+        """Ascending by number."""
+        self._shown = 0
         self._file: Path | None = None
         self._broken = False
         machine.stops.renewed = self._resolve
@@ -722,7 +743,7 @@ class Book:
         hart = self.machine.harts[0]
         hit = Hit(Stop(what), 0, hart.pc, hart.mode)
         try:
-            evaluate(text, _hit_resolver(self.machine, hit, home))
+            evaluate(text, _hit_resolver(self.machine, hit, home), lambda at: 1)
         except ExpressionError as error:
             if not str(error).startswith("division by zero"):
                 raise
@@ -781,6 +802,25 @@ class Book:
                 stop = next(each for each in reversed(self.stops) if each.what is not None)
                 stop.what, stop.note.trouble = None, str(error)
 
+    # --- expressions that are shown ---
+
+    def show(self, form: str, text: str) -> Display:
+        """StopError where there are too many."""
+        if len(self.displays) >= MOST_SHOWN:
+            raise StopError(f"{MOST_SHOWN} expressions are shown already: undisplay some")
+        if len(text) > LONGEST_LINE:
+            raise StopError(f"expression of {len(text):,} characters: at most {LONGEST_LINE:,}")
+        self._shown += 1
+        display = Display(self._shown, form, text)
+        self.displays = (*self.displays, display)
+        self.changed()
+        return display
+
+    def hide(self, numbers: Iterable[int]) -> None:
+        gone = set(numbers)
+        self.displays = tuple(each for each in self.displays if each.number not in gone)
+        self.changed()
+
     # --- the file ---
 
     def open(self, folder: Path | None = None) -> None:
@@ -792,7 +832,7 @@ class Book:
             return
         self._file = folder / "stops" / f"{key}.json"
         try:
-            entries = _read(self._file)
+            entries, displays = _read(self._file)
         except FileNotFoundError:
             return
         except (OSError, ValueError, RecursionError) as error:
@@ -804,6 +844,8 @@ class Book:
             stop = Stop(None, enabled=enabled, ignore=ignore, note=Note(text, condition, home))
             stop.condition = condition_of(condition, home) if condition else None
             self.machine.stops.add(stop)
+        self.displays = tuple(Display(number, *each) for number, each in enumerate(displays, self._shown + 1))
+        self._shown += len(displays)
         self._resolve()
 
     def changed(self) -> None:
@@ -818,13 +860,14 @@ class Book:
             }
             for stop in kept
         ]  # fmt: skip
+        displays = [{"form": each.form, "text": each.text} for each in self.displays]
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             if self._broken and self._file.exists():
                 os.replace(self._file, self._aside(self._file))
             self._broken = False
-            if entries:
-                data = json.dumps({"format": FORMAT, "stops": entries}, indent=1)
+            if entries or displays:
+                data = json.dumps({"format": FORMAT, "stops": entries, "displays": displays}, indent=1)
                 write_file(str(self._file), data.encode())
             else:
                 self._file.unlink(missing_ok=True)
@@ -837,8 +880,9 @@ class Book:
         return next(each for n in range(1, 10_000) if not (each := path.with_suffix(f".broken-{n}")).exists())
 
 
-def _read(path: Path) -> list[tuple[str, str, str, bool, int]]:
-    """What the file of a program holds. OSError, or ValueError that says what is wrong."""
+def _read(path: Path) -> tuple[list[tuple[str, str, str, bool, int]], list[tuple[str, str]]]:
+    """What the file of a program holds, stops and expressions; older ones have none of these. OSError, or ValueError
+    that says what is wrong."""
     with path.open("rb") as file:
         data = file.read(LARGEST_FILE + 1)
     if len(data) > LARGEST_FILE:
@@ -861,7 +905,18 @@ def _read(path: Path) -> list[tuple[str, str, str, bool, int]]:
                 found.append((text, condition, home, enabled, int(ignore)))
             case _:
                 raise ValueError(f"stop {len(found) + 1} in it is damaged")
-    return found
+    shown = []
+    match whole.get("displays", []):
+        case list(displays) if len(displays) <= MOST_SHOWN:
+            for entry in displays:
+                match entry:
+                    case {"form": str(form), "text": str(text)} if len(form) <= 20 and len(text) <= LONGEST_LINE:
+                        shown.append((form, text))
+                    case _:
+                        raise ValueError(f"expression {len(shown) + 1} in it is damaged")
+        case _:
+            raise ValueError("its expressions are no list")
+    return found, shown
 
 
 def program_key(machine: Machine) -> str | None:

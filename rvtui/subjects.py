@@ -119,6 +119,15 @@ def symbols_of(machine: Machine, subject: Subject) -> Symbols:
     return names_of(machine, subject)
 
 
+def keep_sources(before: Machine, after: Machine) -> None:
+    """A machine that was restored from another's moment has its debugging information: that is no part of a state."""
+    owners = {"": before, **{vm.name: vm for vm in virtual_machines(before)}}
+    for name, owner in {"": after, **{vm.name: vm for vm in virtual_machines(after)}}.items():
+        old = owners.get(name)
+        if old is not None and not owner.symbols.sources and old.symbols.same(owner.symbols):
+            owner.symbols.sources = old.symbols.sources
+
+
 def selected_vcpu(machine: Machine, subject: Subject) -> tuple[Any, Any]:
     """(VM, virtual CPU) that is looked at, or (None, None) on a bare machine."""
     vms = virtual_machines(machine)

@@ -1,7 +1,7 @@
 """Builds the bundled guests from their sources: ``python -m emulator.guests.build [--check] [NAME...]``.
 
 The compiler and linker are Zig's, from PyPI (``pip install ziglang``), because they build for RISC-V wherever Python
-runs. The same version gives the same bytes: the files carry no paths, no times and no debug information, only symbols.
+runs. The same version gives the same bytes: the files carry no times and no paths but those from the sources' folder.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ SOURCES = Path(__file__).parent
 EXTENSIONS = ("m", "a", "c", "zicsr", "zifencei")
 
 _COMPILE = (
-    "-target", "riscv64-freestanding-none", "-mabi=lp64", "-mcmodel=medany", "-mno-relax", "-std=gnu11", "-g0",
+    "-target", "riscv64-freestanding-none", "-mabi=lp64", "-mcmodel=medany", "-mno-relax", "-std=gnu11",
     "-ffreestanding", "-fno-builtin", "-fno-pic", "-fno-stack-protector", "-fno-sanitize=all", "-fno-unwind-tables",
     "-fno-asynchronous-unwind-tables", "-Wall", "-Wextra", "-Werror", "-c",
 )  # fmt: skip
+_NO_DEBUG, _DEBUG = ("-g0",), ("-g", "-gdwarf-5", "-ffile-compilation-dir=.")
 _LINK = ("--nmagic", "--discard-locals", "-z", "noexecstack", "--build-id=none", "--fatal-warnings")
 
 
@@ -40,6 +41,8 @@ class Program:
     extensions: tuple[str, ...] = EXTENSIONS
     optimize: tuple[str, ...] = ("-Os", "-finline-hint-functions")
     """By default small, and only what says `inline` is inlined, so that a monitor finds every function."""
+    debug: bool = False
+    """With source lines, variables and call frame information, compressed."""
     embeds: tuple[tuple[str, Program], ...] = ()
     """Programs that become flat images, which an assembly source takes in with ``.incbin "name.bin"``."""
 
@@ -49,15 +52,16 @@ _TRAPPING = (*_GUEST, "common/trap.S")
 _HYPERVISOR = ("start.S", "world_switch.S", "main.c", "exits.c", "gstage.c", "images.S")
 
 PROGRAMS = {
-    "hello": Program((*_GUEST, "hello.c")),
-    "pages": Program((*_TRAPPING, "pages.c")),
-    "ticker": Program((*_TRAPPING, "ticker.c")),
-    "exits": Program((*_TRAPPING, "exits.c"), extensions=(*EXTENSIONS, "h")),
-    "echo": Program((*_GUEST, "echo.c")),
-    "faulty": Program((*_TRAPPING, "faulty.c")),
+    "hello": Program((*_GUEST, "hello.c"), debug=True),
+    "pages": Program((*_TRAPPING, "pages.c"), debug=True),
+    "ticker": Program((*_TRAPPING, "ticker.c"), debug=True),
+    "exits": Program((*_TRAPPING, "exits.c"), extensions=(*EXTENSIONS, "h"), debug=True),
+    "echo": Program((*_GUEST, "echo.c"), debug=True),
+    "faulty": Program((*_TRAPPING, "faulty.c"), debug=True),
     "tiny-hypervisor": Program(
         ("common/print.c", *(f"tiny_hypervisor/{source}" for source in _HYPERVISOR)),
         script="tiny_hypervisor/tiny_hypervisor.ld",
+        debug=True,
         extensions=(*EXTENSIONS, "h"),
         embeds=(
             ("guest_a", Program((*_TRAPPING, "tiny_hypervisor/guest_a.c"))),
@@ -79,6 +83,12 @@ def _run(tool: str, arguments: Iterable[str | Path], directory: Path, scratch: P
         raise BuildError(done.stderr.strip() or f"zig {tool} failed with code {done.returncode}")
 
 
+def _unnamed() -> str:
+    """The compiler's own headers are called the same wherever it is installed."""
+    found = importlib.util.find_spec("ziglang")
+    return f"-ffile-prefix-map={Path(found.origin).parent if found and found.origin else ''}=/zig"
+
+
 def build(program: Program, directory: Path, base: int | None = None, *, flat: bool = False) -> bytes:
     """The linked ELF file, or with `flat` its memory image; `base` is where RAM begins, if not at 0x8000_0000.
 
@@ -89,14 +99,16 @@ def build(program: Program, directory: Path, base: int | None = None, *, flat: b
         for image, embedded in program.embeds:
             (scratch / f"{image}.bin").write_bytes(build(embedded, directory, flat=True))
         cpu = "-mcpu=generic_rv64" + "".join(f"+{extension}" for extension in program.extensions)
+        debug = (*_DEBUG, _unnamed()) if program.debug and not flat else _NO_DEBUG
         objects = []
         for number, source in enumerate(program.sources):
             objects.append(scratch / f"{number}.o")
             _run(
-                "cc", [*_COMPILE, *program.optimize, cpu, "-I", scratch, "-o", objects[-1], source], directory, scratch
-            )
+                "cc", [*_COMPILE, *debug, *program.optimize, cpu, "-I", scratch, "-o", objects[-1], source], directory,
+                scratch,
+            )  # fmt: skip
         placed = [] if base is None else [f"--defsym=ram_base={base:#x}"]
-        form = ["--oformat=binary"] if flat else []
+        form = ["--oformat=binary"] if flat else ["--compress-debug-sections=zlib"] if program.debug else []
         output = scratch / "linked"
         _run("ld.lld", [*_LINK, *placed, *form, "-T", program.script, "-o", output, *objects], directory, scratch)
         return output.read_bytes()

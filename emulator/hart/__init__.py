@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Refused,
         Registers,
         Step,
+        Survey,
         Trap,
         TrapEntry,
         TrapRecord,
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Access", "Event", "EventKind", "Exit", "ExitCount", "ExitReason", "GuestCount", "Hart", "Interrupts",
-    "Mode", "Move", "Refused", "Registers", "Step", "Trap", "TrapEntry", "TrapRecord", "Walk", "WalkResult", "World",
-    "compiler",
+    "Mode", "Move", "Refused", "Registers", "Step", "Survey", "Trap", "TrapEntry", "TrapRecord", "Walk",
+    "WalkResult", "World", "compiler",
 ]  # fmt: skip
 
 

@@ -22,16 +22,24 @@ static hart_guest *find_guest(hart *h) {
     return &h->guests[at];
 }
 
+/* What the hart did since the guest that it left by a trap is that guest's, whoever comes next. */
+static void account(hart *h) {
+    hart_guest *g = &h->guests[h->guest];
+    if (!g->entries || !g->away) return;
+    for (u32 i = 0; i < 3; i++) g->served[i] += h->retired[i] - g->before[i];
+}
+
 /* V becomes 1, behind instruction number `now` of the hart. */
 void guest_entered(core *c, u64 now) {
     hart *h = &c->h;
+    account(h);
     hart_guest *g = find_guest(h);
     g->hgatp = h->csr.hgatp;
-    g->entries++;
     g->seen = now + h->idle;
+    if (!g->entries++) g->since = g->seen;
     if (!g->away) return;
     guest_exits *e = &g->exits[g->away - 1];
-    const u64 spent = now - g->left;
+    const u64 spent = g->seen - g->left;
     if (!e->returns++ || spent < e->least) e->least = spent;
     if (spent > e->most) e->most = spent;
     e->spent += spent;
@@ -45,8 +53,8 @@ void guest_left(core *c, u64 cause, const trap_info *info, u32 mode) {
     const u32 row = (cause & 31) + (cause & INTERRUPT_BIT ? 32 : 0) + (mode == MODE_M ? 64 : 0);
     g->exits[row].count++;
     g->away = row + 1;
-    g->left = h->clock - h->idle;
-    g->seen = g->clock = h->clock;
+    g->left = g->seen = g->clock = h->clock;
+    for (u32 i = 0; i < 3; i++) g->before[i] = h->retired[i];
     g->cause = cause;
     g->pc = h->pc;
     g->tval = info->tval;

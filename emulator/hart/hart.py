@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -266,7 +267,11 @@ class EventKind(IntEnum):
 
 @dataclass(frozen=True)
 class Event:
-    """An entry of the hart's ring of the last 1024 events, stamped with its clock."""
+    """An entry of the hart's ring of the last 1024 events, stamped with its clock.
+
+    `value`: of a trap xtval, of a fence rs1, of a write of hgatp that; of a wait the clock until which it slept, 0
+    where it has not slept yet. `cause`: of a trap or interrupt as in xcause, of a return a `Move`.
+    """
 
     clock: int
     kind: EventKind
@@ -276,6 +281,13 @@ class Event:
     from_mode: Mode
     to_mode: Mode
     vmid: int  # in hgatp then
+    guest: int | None = None
+    """With V=1 before or behind it: hgatp of that guest, as it was last entered with, if it is still known."""
+
+    @property
+    def behind(self) -> int:
+        """The clock behind it: traps are no instructions, all else retires."""
+        return self.clock + (self.kind >= EventKind.RETURN and self.cause != Move.SET)
 
     @property
     def entry(self) -> bool:
@@ -315,6 +327,10 @@ class Event:
                 return "wait for interrupt"
             case _:
                 return f"hgatp = {self.value:#x}"
+
+
+EventRow = tuple[int, int, int, int, int, int, int, int, int | None]
+"""clock, pc, value, cause, vmid, kind, from_mode, to_mode, guest of an `Event`."""
 
 
 class Move(IntEnum):
@@ -403,8 +419,8 @@ LEVELS: Final = (Mode.M, Mode.HS, Mode.VS)
 class ExitCount:
     """Traps of a guest out of V=1 with one cause into one mode: how often.
 
-    After `returns` of them it was entered again on the same hart, which retired `spent` instructions until then, over
-    all of them; `least` and `most` of one. The host, and other guests, spent them.
+    After `returns` of them it was entered again on the same hart, whose clock had moved on by `spent` until then, over
+    all of them; `least` and `most` of one. Its host spent that time, other guests, or sleep: as `perf kvm stat` has it.
     """
 
     cause: int  # without the interrupt bit
@@ -435,9 +451,49 @@ class ExitCount:
 
 
 @dataclass(frozen=True)
+class Survey:
+    """What a hart did in stretches of its clock of 1 << `shift` instructions, from number `first` on: each value here
+    has one number for each.
+
+    Where 1 << `resolution`, the length of what was counted together, is more than that, the numbers are of all of it.
+    """
+
+    first: int
+    shift: int
+    resolution: int
+    retired: Mapping[Mode, tuple[int, ...]]
+    """Instructions in M, HS and U."""
+    asleep: tuple[int, ...]
+    events: Mapping[EventKind, tuple[int, ...]]
+    guests: tuple[GuestPast, ...]
+
+    @property
+    def cells(self) -> int:
+        return len(self.asleep)
+
+    @property
+    def unit(self) -> int:
+        """Of the clock, what the numbers of one cell are about."""
+        return 1 << max(self.shift, self.resolution)
+
+
+@dataclass(frozen=True)
+class GuestPast:
+    """What one hart knows of the past of one guest. `since`: the clock of its first entry; before that, numbers are of
+    another guest, which had its place then."""
+
+    hgatp: int
+    since: int
+    vs: tuple[int, ...]
+    vu: tuple[int, ...]
+    exits: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class GuestCount:
     """What one hart has counted of one guest. `hgatp` as it was last entered with; `seen`: the clock when it last was
-    entered or left; `retired` in VS and in VU.
+    entered or left; `retired` in VS and in VU; `served` in M, HS and U, between its exits and the next entry of any
+    guest.
 
     The others are of its last trap out of V=1, if `exits` has one: `cause` as in xcause.
     """
@@ -445,6 +501,7 @@ class GuestCount:
     hgatp: int
     entries: int
     retired: tuple[int, int]
+    served: tuple[int, int, int]
     seen: int
     exits: tuple[ExitCount, ...]
     inside: bool  # the hart runs it
@@ -507,6 +564,12 @@ SAVED: Final = (
 
 _TRAP: Final = struct.Struct("=16QH2BL")
 """hart_trap."""
+_EVENT: Final = struct.Struct("=3Q2H4B")
+"""hart_event."""
+_KINDS: Final = (EventKind.TRAP, *EventKind)
+_MODES: Final = tuple(Mode)
+_ROWS: Final = int(lib.HISTORY_ROWS)
+_NUMBERS: Final = int(ffi.sizeof("history_row")) // 8
 
 
 def _trap_record(row: tuple[int, ...]) -> TrapRecord:
@@ -674,14 +737,58 @@ class Hart:
 
     def events(self, most: int = 64) -> list[Event]:
         """The last events, oldest first; at most 1024 are kept."""
-        total = int(self._h.events)
-        first = max(0, total - min(most, 1024))
-        entries = []
-        for i in range(first, total):
-            e = self._h.ring[i & 1023]
-            kind, was, now = EventKind(e.kind), Mode(e.from_mode), Mode(e.to_mode)
-            entries.append(Event(int(e.clock), kind, int(e.pc), int(e.value), int(e.cause), was, now, int(e.vmid)))
-        return entries
+        return self.events_between(0, WORD)[-most:] if most > 0 else []
+
+    def events_between(self, start: int, end: int) -> list[Event]:
+        """Those of the last 1024 events whose clock is in [start, end), oldest first."""
+        return [
+            Event(clock, _KINDS[kind], pc, value, cause, _MODES[was], _MODES[now], vmid, guest)
+            for clock, pc, value, cause, vmid, kind, was, now, guest in self.event_rows(start, end)
+        ]
+
+    def event_rows(self, start: int, end: int, *, before: bool = False) -> list[EventRow]:
+        """The same as plain numbers, for who reads many; and the last one `before`."""
+        h = self._h
+        at = int(h.events) & 1023 if h.events > 1024 else 0
+        ring = list(_EVENT.iter_unpack(ffi.buffer(h.ring)))
+        ring = (ring[at:] + ring[:at])[: int(h.events)]
+        clocks = [row[0] for row in ring]
+        first = max(0, bisect_left(clocks, start) - before)
+        known = [(int(g.hgatp), int(g.since)) if g.entries else (0, WORD) for g in h.guests]
+        return [
+            (*row[:8], known[row[8]][0] if (row[6] >= 3 or row[7] >= 3) and row[0] + 1 >= known[row[8]][1] else None)
+            for row in ring[first : bisect_left(clocks, end)]
+        ]
+
+    @property
+    def events_from(self) -> int:
+        """The clock from which on all events are known."""
+        h = self._h
+        return int(h.ring[h.events & 1023].clock) if h.events > 1024 else 0
+
+    def survey(self, first: int, cells: int, shift: int) -> Survey:
+        """What the hart did, by stretches of its clock of 1 << shift instructions (shift 0 to 62): `cells` of them,
+        from number `first` on. ConfigurationError where that cannot be."""
+        if not (0 <= shift <= 62 and 0 <= first < 1 << 63 and 0 < cells <= 1 << 16):
+            raise ConfigurationError(f"no survey of {cells} stretches of 2^{shift} instructions from number {first} on")
+        h = self._h
+        out = ffi.new("uint64_t[]", _NUMBERS * cells)
+        lib.hart_survey(h, first, cells, shift, out)
+
+        def column(number: int) -> tuple[int, ...]:
+            return tuple(ffi.unpack(out + number * cells, cells))
+
+        named = len(EventKind) + 4
+        return Survey(
+            first, shift, int(lib.hart_past(h).shift),
+            {mode: column(mode) for mode in (Mode.M, Mode.HS, Mode.U)}, column(3),
+            {kind: column(3 + kind) for kind in EventKind},
+            tuple(
+                GuestPast(int(g.hgatp), int(g.since), *(column(named + 3 * place + part) for part in range(3)))
+                for place, g in enumerate(h.guests)
+                if g.entries
+            ),
+        )  # fmt: skip
 
     def trap_log(self, most: int = 256) -> list[TrapRecord]:
         """The last traps, oldest first: at most 256 with all that led to them; before those, after a snapshot was
@@ -737,7 +844,8 @@ class Hart:
             if counts[0]
         )
         return GuestCount(
-            int(g.hgatp), int(g.entries), (int(g.retired[0]), int(g.retired[1])), int(g.seen), exits, inside,
+            int(g.hgatp), int(g.entries), (int(g.retired[0]), int(g.retired[1])),
+            (int(g.served[0]), int(g.served[1]), int(g.served[2])), int(g.seen), exits, inside,
             int(g.clock), int(g.cause), int(g.pc), int(g.tval), int(g.tval2), int(g.tinst), Mode(g.from_mode),
         )  # fmt: skip
 
@@ -953,8 +1061,32 @@ class Hart:
             "contexts": _filled(h.contexts, "<QQLL", 3),
             "known": _filled(h.known, "<QQ", 0),
             "guests": [[i, bytes(ffi.buffer(h.guests[i : i + 1]))] for i, g in enumerate(h.guests) if g.entries],
+            "history": self._history(),
             **{name: int(getattr(h, name)) for name in SAVED},
         }
+
+    def _history(self) -> list[Any]:
+        """Shift, rows in use, and those columns of them that are not all 0, each after its number."""
+        past = lib.hart_past(self._h)
+        used = int(past.used)
+        numbers = memoryview(ffi.buffer(past.rows)).cast("Q")
+        columns = ((i, numbers[i : used * _NUMBERS : _NUMBERS].tobytes()) for i in range(_NUMBERS))
+        empty = bytes(8 * used)
+        return [int(past.shift), used, [[i, column] for i, column in columns if column != empty]]
+
+    @staticmethod
+    def _past(history: Any, clock: int) -> Any:
+        """The reverse, of a hart with that clock. Raises ValueError or TypeError where it does not fit."""
+        past = ffi.new("hart_history *")
+        past.shift, past.used, columns = history
+        if past.shift > 62 or not 0 < past.used <= _ROWS or (clock >> past.shift) + 1 != past.used:
+            raise ValueError("history")
+        numbers = memoryview(ffi.buffer(past.rows)).cast("Q")
+        for i, column in columns:
+            if i not in range(_NUMBERS) or len(column) != 8 * past.used:
+                raise ValueError("history")
+            numbers[i : past.used * _NUMBERS : _NUMBERS] = memoryview(column).cast("Q")
+        return past
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state()` gave. StateError, and nothing changed, where it does not fit."""
@@ -962,7 +1094,7 @@ class Hart:
         what = f"saved state of hart {self.index}"
         wanted = {
             "index", "x", "f", "csr", "retired", "traps", "moves", "ring", "misses", "contexts", "known", "guests",
-            *SAVED,
+            "history", *SAVED,
         }  # fmt: skip
         if not isinstance(state, Mapping) or set(state) != wanted:
             raise StateError(f"{what}: fields are missing or unknown")
@@ -1001,8 +1133,10 @@ class Hart:
                 raise ValueError("mode, pc or x0")
             if fresh.idle > fresh.clock or fresh.clock >> 63:
                 raise ValueError("clock")
-            if any(e.kind > 6 or e.from_mode > 4 or e.to_mode > 4 for e in fresh.ring):
-                raise ValueError("events")
+            for *_, kind, origin, target, place in _EVENT.iter_unpack(ffi.buffer(fresh.ring)):
+                if kind > len(EventKind) or max(origin, target) > Mode.VU or place >= len(fresh.guests):
+                    raise ValueError("events")
+            past = self._past(state["history"], fresh.clock)
             if fresh.guest >= len(fresh.guests) or any(
                 not each.entries or each.away > len(each.exits) or each.from_mode > 4
                 for each in (fresh.guests[place] for place, _ in state["guests"])
@@ -1012,4 +1146,5 @@ class Hart:
             raise StateError(f"{what}: a value does not fit ({str(error)[:80]})") from None
         fresh.index, fresh.geilen = self.index, h.geilen
         ffi.buffer(h)[:] = ffi.buffer(fresh)
+        ffi.memmove(lib.hart_past(h), past, ffi.sizeof("hart_history"))
         lib.hart_refresh(h)

@@ -181,6 +181,9 @@ struct core {
     bool mmio_store;
     u64 mmio_address, mmio_value;
     u64 mode_mark;    /* instructions retired when the present mode was entered */
+    hart_history *past;
+    history_row *row; /* of it: where the clock stood at mode_mark */
+    u64 row_end;      /* the clock where the next row begins */
     u64 filtered, counting, armed; /* sets of counters, see counters.c */
     u32 pmp_count;    /* entries up to the last that is not OFF */
     struct { u64 low, high; u8 cfg; } pmp[PMP_COUNT]; /* inclusive bounds */
@@ -259,6 +262,30 @@ void saw_touch(core *c, const stop_touch *touch);
 /* Is anybody looking for this? */
 static inline bool looking(const core *c, u32 kinds) { return UNLIKELY(c->m->looking & kinds); }
 
+/* history.c */
+void history_stand(core *c, u64 clock);
+void history_spend(core *c, u64 now);
+void history_sleep(core *c, u64 until);
+void history_clear(hart_history *past);
+
+/* The instructions since `mode_mark` are the present mode's, and with V=1 the guest's that runs; all in the present row. */
+static inline void spend(core *c, u64 now) {
+    hart *h = &c->h;
+    const u32 mode = mode_index(h->prv, h->v);
+    const u64 since = now - c->mode_mark;
+    c->mode_mark = now;
+    h->retired[mode] += since;
+    if (mode >= MODE_VS) {
+        h->guests[h->guest].retired[mode - MODE_VS] += since;
+        c->row->guests[h->guest].retired[mode - MODE_VS] += since;
+    } else {
+        c->row->retired[mode] += since;
+    }
+}
+
+/* An event; the present row must be that of the clock, as behind settle(). */
+static inline void history_note(core *c, u32 kind) { c->row->events[kind - 1]++; }
+
 /* guests.c */
 void guest_entered(core *c, u64 now);
 void guest_left(core *c, u64 cause, const trap_info *info, u32 mode);
@@ -270,7 +297,7 @@ void take_trap(core *c, u64 cause, const trap_info *info, u32 mode);
 u32 exception_mode(core *c, u64 cause);
 void record(core *c, u32 kind, u64 pc, u64 value, u32 cause, u32 from, u32 to);
 void enter_mode(core *c, u32 prv, u32 v, u64 retired);
-void settle(core *c, u64 now);
+void settle(core *c, u64 now); /* brings what modes and guests have retired up to the hart's instruction `now` */
 enum status do_fence_i(core *c);
 enum status do_ecall(core *c);
 enum status do_ebreak(core *c);

@@ -32,6 +32,7 @@ machine *machine_new(uint32_t harts) {
     if (!m->cores || !m->arena || !m->code) goto no_memory;
     for (u32 i = 0; i < harts; i++) {
         if (!(m->cores[i] = calloc(1, sizeof(core)))) goto no_memory;
+        if (!(m->cores[i]->past = calloc(1, sizeof(hart_history)))) goto no_memory;
         m->cores[i]->m = m;
         m->cores[i]->h.index = i;
     }
@@ -45,7 +46,10 @@ no_memory:
 
 void machine_free(machine *m) {
     if (!m) return;
-    for (u32 i = 0; m->cores && i < m->harts; i++) free(m->cores[i]);
+    for (u32 i = 0; m->cores && i < m->harts; i++) {
+        if (m->cores[i]) free(m->cores[i]->past);
+        free(m->cores[i]);
+    }
     for (u32 i = 0; i < m->regions; i++) {
         free(m->region[i].flags);
         free(m->region[i].code);
@@ -236,6 +240,7 @@ void machine_set_schedule(machine *m, const uint64_t in[5]) {
 
 static void sleep_until(core *c, u64 clock) {
     if (clock <= c->h.clock) return;
+    history_sleep(c, clock);
     c->h.idle += clock - c->h.clock;
     c->h.clock = clock;
     if (UNLIKELY(c->armed)) counters_check(c);
@@ -256,6 +261,7 @@ void hart_refresh(hart *h) {
     drop_quick(c);
     hart_context_changed(h);
     c->mode_mark = h->clock - h->idle;
+    history_stand(c, h->clock);
     c->mmio = MMIO_NONE;
     c->redo = c->single = false;
     h->x[0] = 0;
@@ -270,6 +276,7 @@ void hart_reset(hart *h, uint64_t pc) {
     h->prv = PRV_M;
     h->reservation = NEVER;
     h->mtimecmp = NEVER;
+    history_clear(core_of(h)->past);
     csr_reset(h);
     hart_refresh(h);
 }
@@ -284,7 +291,8 @@ void hart_set_mode(hart *h, uint32_t prv, uint32_t v) {
     if (looking(core_of(h), SEEN_CHANGE)) saw_change(core_of(h), h->pc, from, to);
     if (from == to) return;
     h->moves[from][to][MOVE_SET]++;
-    record(core_of(h), EVENT_RETURN, h->pc, 0, 0, from, to);
+    record(core_of(h), EVENT_RETURN, h->pc, 0, MOVE_SET, from, to);
+    history_note(core_of(h), EVENT_RETURN);
 }
 
 void hart_flush(hart *h) { flush_translations(core_of(h)); }

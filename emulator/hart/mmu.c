@@ -1042,6 +1042,9 @@ uint32_t hart_trap_csrs(hart *h, uint32_t mode, uint64_t cause, const walk_recor
     core *c = malloc(sizeof *c);
     if (!c) return 5;
     memcpy(c, core_of(h), sizeof *c);
+    history_row unseen = {0};
+    c->row = &unseen;
+    c->row_end = NEVER;
     c->h.prv = prv[mode];
     c->h.v = mode >= MODE_VS;
     const trap_info info = {

@@ -83,8 +83,13 @@ uint64_t hart_clock_at_time(hart *h, uint64_t time);
 void hart_reset(hart *h, uint64_t pc);
 /* After fields were written from outside (restore, debugger): rebuild what is derived from them. */
 void hart_refresh(hart *h);
-/* Bring `retired` up to date. */
+/* Bring `retired`, and the history, up to date. */
 void hart_settle(hart *h);
+/* What it did since it was reset; lives as long as the machine. Who writes there calls hart_refresh. */
+hart_history *hart_past(hart *h);
+/* Of the history, `cells` stretches of 1 << shift of the clock from number `first` on, each as the sum of its rows, or where
+   rows are longer, as the row that it lies in: `out` is the numbers of a history_row, of each those of all cells. */
+void hart_survey(hart *h, uint64_t first, uint32_t cells, uint32_t shift, uint64_t *out);
 void hart_set_mode(hart *h, uint32_t prv, uint32_t v);
 /* Forget translations, as a full HFENCE does: the caller changed page tables in memory. */
 void hart_flush(hart *h);

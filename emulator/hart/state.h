@@ -83,9 +83,9 @@ typedef struct {
 enum event_kind {
     EVENT_TRAP = 1,        /* exception: cause, pc, value = xtval */
     EVENT_INTERRUPT = 2,   /* interrupt: cause, pc */
-    EVENT_RETURN = 3,      /* xRET: pc = where to */
+    EVENT_RETURN = 3,      /* xRET, or the caller has set the mode: pc = where to */
     EVENT_FENCE = 4,       /* SFENCE/HFENCE/SINVAL/HINVAL: value = rs1 */
-    EVENT_WFI = 5,         /* the hart begins to wait */
+    EVENT_WFI = 5,         /* the hart begins to wait: value = the clock until which it has slept, 0 not yet */
     EVENT_HGATP = 6        /* hgatp written: value = new hgatp */
 };
 
@@ -94,9 +94,10 @@ typedef struct {
     uint64_t clock;        /* the hart's clock when it happened */
     uint64_t pc;
     uint64_t value;
-    uint16_t cause;
+    uint16_t cause;        /* of a return: enum move */
     uint16_t vmid;         /* in hgatp then */
-    uint8_t kind, from_mode, to_mode, spare;
+    uint8_t kind, from_mode, to_mode;
+    uint8_t guest;         /* with V=1 before or behind it: which of `guests`, if that was there then */
 } hart_event;
 
 /* By what a hart changes mode. */
@@ -143,8 +144,8 @@ typedef struct {
 
 enum { GUESTS = 16 };
 
-/* Traps out of V=1 with one cause into one mode. What follows them until the guest is entered again is counted in instructions
-   that this hart retires. */
+/* Traps out of V=1 with one cause into one mode. What follows them until the guest is entered again is measured by the clock of
+   this hart: what it retires then, for whomever, and what it sleeps. */
 typedef struct {
     uint64_t count;
     uint64_t returns;      /* of which an entry followed */
@@ -157,13 +158,38 @@ typedef struct {
     uint64_t entries;      /* V became 1; 0: nobody is here */
     uint64_t retired[2];   /* in VS, in VU; hart_settle() brings them up to date */
     uint64_t seen;         /* clock of the last entry or exit */
-    uint64_t left;         /* instructions that the hart had retired at the last exit */
+    uint64_t left;         /* clock of the last exit */
+    uint64_t served[3];    /* retired in M, HS, U between an exit of it and the next entry, of whichever guest */
+    uint64_t before[3];    /* `retired` of the hart in these modes at the last exit */
     uint64_t clock, cause, pc, tval, tval2, tinst; /* of the last exit, cause as in xcause; once `exits` has one */
     uint32_t away;         /* 1 + which of `exits` it left by; 0 inside, or after an exit without a trap */
     uint8_t from_mode, to_mode; /* of the last exit */
     uint16_t spare;
+    uint64_t since;        /* clock of the first entry */
     guest_exits exits[128];/* by cause, +32 for interrupts, +64 into M-mode */
 } hart_guest;
+
+enum { HISTORY_ROWS = 2048 };
+
+/* What a hart did during some stretch of its clock: instructions that retired, and that it slept; and events. What stands
+   for a guest before its `since` is another's, which had its place then. */
+typedef struct {
+    uint64_t retired[3];   /* in M, HS, U */
+    uint64_t asleep;       /* waiting or halted */
+    uint64_t events[6];    /* by enum event_kind, from 1 */
+    struct {
+        uint64_t retired[2]; /* in VS, in VU */
+        uint64_t exits;    /* traps out of V=1 */
+    } guests[GUESTS];
+} history_row;
+
+/* All that a hart ever did, from clock 0 on: a row for each 1 << shift of its clock. When there are no rows left, two become
+   one. For display only, but saved: it follows from what ran alone, not from who looked when. */
+typedef struct {
+    uint32_t shift;
+    uint32_t used;         /* rows; those behind are 0 */
+    history_row rows[HISTORY_ROWS];
+} hart_history;
 
 enum { TLB_SIZE = 1024, CONTEXTS = 512 };
 

@@ -19,17 +19,20 @@ static u64 vmid_of(const hart *h) { return (h->csr.hgatp & HGATP_VMID) >> HGATP_
 void record(core *c, u32 kind, u64 pc, u64 value, u32 cause, u32 from, u32 to) {
     c->h.ring[c->h.events++ & 1023] = (hart_event){
         .clock = c->h.clock, .pc = pc, .value = value, .cause = (u16)cause, .vmid = (u16)vmid_of(&c->h),
-        .kind = (u8)kind, .from_mode = (u8)from, .to_mode = (u8)to,
+        .kind = (u8)kind, .from_mode = (u8)from, .to_mode = (u8)to, .guest = (u8)c->h.guest,
     };
 }
 
-/* The instructions since `mode_mark` are the present mode's, and with V=1 the guest's that runs. */
+static void record_here(core *c, u32 kind, u64 value) {
+    const u32 mode = mode_index(c->h.prv, c->h.v);
+    record(c, kind, c->h.pc, value, 0, mode, mode);
+    settle(c, c->h.clock - c->h.idle);
+    history_note(c, kind);
+}
+
 void settle(core *c, u64 now) {
-    hart *h = &c->h;
-    const u64 since = now - c->mode_mark;
-    h->retired[mode_index(h->prv, h->v)] += since;
-    if (h->v) h->guests[h->guest].retired[h->prv == PRV_U] += since;
-    c->mode_mark = now;
+    if (LIKELY(now + c->h.idle < c->row_end)) spend(c, now);
+    else history_spend(c, now);
 }
 
 /* `retired`: instructions of the old mode that clock does not count yet. */
@@ -115,7 +118,8 @@ void take_trap(core *c, u64 cause, const trap_info *info, u32 mode) {
     h->traps[from][(cause & 63) + (cause & INTERRUPT_BIT ? 64 : 0)]++;
     h->moves[from][mode][move_of(cause)]++;
     count_trap(c, cause, mode);
-    if (v && mode != MODE_VS) guest_left(c, cause, info, mode);
+    const bool left = v && mode != MODE_VS;
+    if (left) guest_left(c, cause, info, mode);
     record(c, cause & INTERRUPT_BIT ? EVENT_INTERRUPT : EVENT_TRAP, pc, info->tval, cause & 63, from, mode);
     switch (mode) {
     case MODE_M: {
@@ -159,6 +163,8 @@ void take_trap(core *c, u64 cause, const trap_info *info, u32 mode) {
         enter_mode(c, PRV_S, 1, 0);
         break;
     }
+    history_note(c, cause & INTERRUPT_BIT ? EVENT_INTERRUPT : EVENT_TRAP);
+    if (left) c->row->guests[h->guest].exits++;
     trap_ended(h, noted);
 }
 
@@ -185,7 +191,8 @@ static enum status returned(core *c, u32 prv, u32 v, u64 to, u32 by) {
     enter_mode(c, prv, v, 1);
     if (looking(c, SEEN_CHANGE)) saw_change(c, pc, from, mode_index(prv, v));
     c->h.pc = to;
-    record(c, EVENT_RETURN, to, 0, 0, from, mode_index(prv, v));
+    record(c, EVENT_RETURN, to, 0, by, from, mode_index(prv, v));
+    history_note(c, EVENT_RETURN);
     return JUMP;
 }
 
@@ -235,7 +242,7 @@ enum status do_wfi(core *c) {
     if (hart_wfi_wakes(&c->h)) return LEAVE;
     c->h.waiting = 1;
     count(c, COUNT_WAITS);
-    record(c, EVENT_WFI, h->pc, 0, 0, mode_index(h->prv, h->v), mode_index(h->prv, h->v));
+    record_here(c, EVENT_WFI, 0);
     return LEAVE;
 }
 
@@ -256,8 +263,7 @@ enum status do_fence_i(core *c) {
 
 /* Goes straight on, unless counting the fence has made an interrupt pending. */
 static enum status fence_event(core *c, u64 address) {
-    const u32 mode = mode_index(c->h.prv, c->h.v);
-    record(c, EVENT_FENCE, c->h.pc, address, 0, mode, mode);
+    record_here(c, EVENT_FENCE, address);
     return count(c, COUNT_FENCES) ? LEAVE : OK;
 }
 
@@ -332,9 +338,8 @@ static enum status finish_write(core *c, u32 number, u64 value) {
     csr_write(&c->h, number, value);
     if (told) saw_csr(c, SEEN_CSR_WRITE, number, old, csr_read(&c->h, number));
     if (hgatp != c->h.csr.hgatp) {
-        const u32 mode = mode_index(c->h.prv, c->h.v);
         count(c, COUNT_SWITCHES);
-        record(c, EVENT_HGATP, c->h.pc, c->h.csr.hgatp, 0, mode, mode);
+        record_here(c, EVENT_HGATP, c->h.csr.hgatp);
     }
     if (UNLIKELY(c->m->looking) && c->m->seen.kinds) return LEAVE;
     return is_quiet(number) ? OK : LEAVE;

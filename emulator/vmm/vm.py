@@ -63,7 +63,8 @@ class Vm:
         self.exits: Counter[str] = Counter()
         """Exits by trap, with KVM's names; interrupts of the host and ends of time slices are no exits here."""
         self.stats: Counter[str] = Counter()
-        """KVM's vCPU statistics, summed: ecall_exit_stat, wfi_exit_stat, mmio_exit_user, ..."""
+        """KVM's vCPU statistics, summed: ecall_exit_stat, wfi_exit_stat, mmio_exit_user, ... The first counts
+        all calls, KVM's only those that it hands to user space."""
         self.calls: Counter[str] = Counter()
         """SBI calls by name."""
         self.events: deque[GuestExit] = deque(maxlen=EVENTS)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
+import os
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
 from emulator.hart import Access
-from emulator.loader import Symbol
+from emulator.loader import Symbol, read_symbols
 from rvtui.commands.registry import Argument, CommandError, Context, Report, command
 from rvtui.commands.values import ADDRESS, FILE, PLACE, number_of, place_of, value_of
 from rvtui.listing import Instruction, listing, sentence, start
@@ -136,7 +138,7 @@ def _symbols(context: Context, pattern: str = "") -> Report:
     "which name an address belongs to",
     ADDRESS,
     example="symbol pc",
-    aliases=("info symbol", "info line"),
+    aliases=("info symbol",),
 )
 def _symbol(context: Context, address: str) -> Report:
     value = value_of(context, address)
@@ -155,20 +157,31 @@ def _symbol(context: Context, address: str) -> Report:
 
 @command(
     "symbol-file",
-    "take more names, of an ELF file or a System.map, for what is looked at",
-    FILE,
+    "take more names and source lines, of an ELF file or a System.map, for what is looked at",
+    Argument("FILE", FILE.kind, "a file; behind it +OFFSET, if the program was moved by so much"),
     example="symbol-file System.map",
     changes=True,
     aliases=("add-symbol-file",),
 )
 def _symbol_file(context: Context, path: str) -> Report:
-    from rvtui.profile import read_symbols
-
+    path, by = _offset(context, path)
     found = read_symbols(path)
+    found = found.moved(by) if by else found
     machine = context.session.machine
     vm, _ = selected_vcpu(machine, context.session.subject)
     owner = machine if vm is None else vm
     before = len(owner.symbols)
-    owner.symbols = owner.symbols | found
+    owner.symbols = found | owner.symbols if by else owner.symbols | found
     text = f"{len(owner.symbols) - before:,} more names, of {len(found):,} in {clean(path, 100)}"
-    return Report((text,), {"file": path, "names": len(found), "new": len(owner.symbols) - before})
+    text += ", and source lines" if found.sources else ""
+    return Report((text,), {
+        "file": path, "names": len(found), "new": len(owner.symbols) - before, "sources": bool(found.sources),
+    })  # fmt: skip
+
+
+def _offset(context: Context, text: str) -> tuple[str, int]:
+    """A file, and by how much its addresses are moved: "u-boot +0x7e000000", "u-boot -o EXPRESSION"."""
+    match = re.fullmatch(r"(.*\S)\s+(?:-o\s+|(?=[+-]))(\S.*)", text)
+    if match is None or os.path.exists(text):
+        return text, 0
+    return match[1].strip("\"'"), value_of(context, match[2])

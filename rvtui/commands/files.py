@@ -26,7 +26,7 @@ def _overwrite(context: Context, path: str) -> str:
         snapshots.save(context.session.machine, path, progress=progress(context, f"saving {path}"))
     context.session.unsaved = False
     whole = str(Path(path).absolute())
-    context.session.files = [*(each for each in context.session.files if each != whole), whole]
+    context.session.saved = [*(each for each in context.session.saved if each != whole), whole]
     written = Path(path).stat().st_size
     return f"saved {path} ({written / 1024:,.0f} KiB) at instruction {context.session.machine.executed:,}"
 
@@ -111,5 +111,5 @@ def _remove(context: Context, path: str) -> str:
     import snapshots
 
     snapshots.remove(path)
-    context.session.files = [each for each in context.session.files if each != str(Path(path).absolute())]
+    context.session.saved = [each for each in context.session.saved if each != str(Path(path).absolute())]
     return f"{path} is deleted"

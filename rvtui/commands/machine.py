@@ -6,13 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rvtui.commands.registry import Argument, Candidate, CommandError, Context, Report, command, kind
-from rvtui.commands.values import number_of, subject_named
 from rvtui.devices import bus_of, data_of, lines_of, read_devices
 from rvtui.subjects import hart_of, selected_vcpu, symbols_of, virtual_machines
 from rvtui.text import MODE_NAMES, clean, guest_time, size
 
-LATEST = 20
-"""Events that are shown unless more are asked for."""
 PLAIN = 1024
 """Bytes, or items of a list, that data has of a device's state."""
 
@@ -83,65 +80,6 @@ def _harts(context: Context) -> Report:
             "traps": traps, "vmid": vmid, "clock": hart.clock,
         })  # fmt: skip
     return Report(table(rows, right={4, 5, 6, 7, 8, 9, 10}), {"harts": data})
-
-
-@command(
-    "exits",
-    "how often guests left and why; on the bare machine also the traps of its harts",
-    Argument("NAME", "vm", "one VM, guest or hart", True),
-    example="exits hello",
-    aliases=("info exits",),
-)
-def _exits(context: Context, name: str = "") -> Report:
-    from rvtui.panes.exits import read_exits
-
-    tables = read_exits(context.session.machine, context.session.subject)
-    if name:
-        _, subject = subject_named(context, name)
-        tables = tuple(each for each in tables if each.subject.same(subject))
-    lines, data = [], []
-    for each in tables:
-        total = sum(row.times for row in each.rows)
-        lines.append(f"{clean(each.name, 40)}: {total:,} in all")
-        lines += table(
-            [["", clean(row.what), row.mode, f"{row.times:,}", f"{row.times * 100 / total:.0f}%"] for row in each.rows],
-            right={3, 4},
-        )
-        lines += [f"  last: {clean(text, 160)}" for text in each.last[-1:]]
-        rows = [{"name": row.what, "mode": row.mode or None, "count": row.times} for row in each.rows]
-        data.append({"of": each.name, "total": total, "exits": rows})
-    return Report(tuple(lines), {"tables": data})
-
-
-@command(
-    "events",
-    "the hart's last traps, interrupts, returns, fences and world switches",
-    Argument("COUNT", "count", f"how many, at most 200; {LATEST} if not given", True),
-    example="events 5",
-    aliases=("info events",),
-)
-def _events(context: Context, count: str = str(LATEST)) -> Report:
-    from rvtui.panes.events import read_events
-
-    wanted = number_of(count, 200)
-    entries = read_events(context.session.machine, context.session.subject).entries[-wanted:]
-    rows = [["clock", "event", "modes", "what", "pc"]]
-    data = []
-    for event, name in entries:
-        kind = event.kind.name.lower()
-        modes = f"{event.from_mode.label}>{event.to_mode.label}" if event.from_mode != event.to_mode else (
-            event.from_mode.label
-        )
-        pc = f"{event.pc:#x}" + (f" <{clean(name, 60)}>" if name else "")
-        value = f" value {event.value:#x}" if event.value and kind in ("trap", "interrupt") else ""
-        rows.append([f"{event.clock:,}", kind, modes, event.text + value, pc])
-        data.append({
-            "clock": event.clock, "kind": kind, "from": event.from_mode.label, "to": event.to_mode.label,
-            "text": event.text, "cause": event.cause if kind in ("trap", "interrupt") else None,
-            "value": hex(event.value), "pc": hex(event.pc), "symbol": name or None, "vmid": event.vmid,
-        })  # fmt: skip
-    lines = table(rows, right={0}) if entries else ("nothing has happened yet",)
-    return Report(lines, {"events": data})
 
 
 @command(

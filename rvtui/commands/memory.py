@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from emulator.errors import TranslationError
 from rvtui.commands.formats import MOST, Format, escaped, parse_format, shown, unescaped
-from rvtui.commands.registry import Argument, CommandError, Context, Report, command
+from rvtui.commands.registry import Answer, Argument, CommandError, Context, Report, command
 from rvtui.commands.values import FILE, LENGTH, PLACE, label, length_of, place_of, progress, size_of, value_of
-from rvtui.spaces import Piece, Place
+from rvtui.hexview import Gaps, dump_lines, parts, rights, way
+from rvtui.spaces import NAMES as SPACES
+from rvtui.spaces import Piece, Place, Trail
 from rvtui.subjects import selected_vcpu, symbols_of
 
 CHUNK = 1 << 20
@@ -21,6 +23,10 @@ FOUND = 100
 """Places that search and compare list."""
 RANGE = 1 << 40
 """Bytes that a command goes through at most."""
+COPIED = 256 << 20
+"""Bytes that are copied at once at most."""
+DUMPED = 64 << 10
+"""Bytes that a hexdump shows at most."""
 FORMAT = Argument("FORMAT", "format", "count, letter (x d u o t c a s i f z) and size (b h w g), as in 8gx", True)
 SIZE = Argument("SIZE", "format", "size of each value: b (1 byte), h (2), w (4), g (8)", True)
 _COLUMNS = {1: 8, 2: 8, 4: 4, 8: 2}
@@ -37,6 +43,11 @@ _COLUMNS = {1: 8, 2: 8, 4: 4, 8: 2}
     again="x",
 )
 def _examine(context: Context, form: str, address: str = "") -> Report:
+    return _look(context, form, address, "va")
+
+
+def examine(context: Context, form: str, address: str) -> Report:
+    """As `x` does. CommandError, TranslationError."""
     return _look(context, form, address, "va")
 
 
@@ -61,22 +72,38 @@ def _look(context: Context, form: str, address: str, space: str) -> Report:
     wanted = parse_format(form, size=4)
     place = place_of(context, address, space)
     names = symbols_of(context.session.machine, place.subject)
+    missing: Trail | None = None
     if wanted.letter == "i":
         lines, items, end = _instructions(context, place, wanted.items)
     elif wanted.letter == "s":
         lines, items, end = _texts(context, place, wanted.items)
     else:
-        data = place.read(wanted.items * wanted.size)
+        data, missing = _as_far_as(place, wanted.items * wanted.size)
         values = [
-            int.from_bytes(data[at : at + wanted.size], "little") for at in range(0, len(data), wanted.size)
+            int.from_bytes(data[at : at + wanted.size], "little")
+            for at in range(0, len(data) - wanted.size + 1, wanted.size)
         ]
+        if not values:
+            place.read(wanted.size)
         hexadecimal = wanted._replace(letter="z") if wanted.letter == "x" else wanted
         items = [shown(wanted.letter, value, wanted.size, names.lookup) for value in values]
         texts = [shown(hexadecimal.letter, value, wanted.size, names.lookup) for value in values]
         lines = _columns(context, place, wanted, texts)
-        end = len(data)
+        end = len(values) * wanted.size
+        lines += [f"{place.at(len(data)).spelt()}:  {missing.brief}"] if missing is not None else []
     context.continued = f"{place.at(end).spelt()}/{form}"
-    return Report(tuple(lines), {**_whose(place), "size": wanted.size, "format": wanted.letter, "items": items})
+    return Report(tuple(lines), {**_whose(place), "size": wanted.size, "format": wanted.letter, "items": items,
+                                 "missing": missing.why if missing is not None else None})  # fmt: skip
+
+
+def _as_far_as(place: Place, length: int) -> tuple[bytes, Trail | None]:
+    """The bytes from a place on to where memory ends, and what is there."""
+    data = b""
+    for _, trail in place.trails(length):
+        if trail.piece is None:
+            return data, trail
+        data += trail.piece.memory.read(trail.piece.address, trail.piece.size)
+    return data, None
 
 
 def _whose(place: Place) -> dict[str, Any]:
@@ -134,7 +161,7 @@ def _write(context: Context, form: str, address: str, values: str) -> str:
     else:
         data = b"".join(_value(context, word, size).to_bytes(size, "little") for word in _words(values))
     place.write(data)
-    return f"{len(data)} bytes written at {label(context, place, place.address)}"
+    return f"{len(data)} byte{'s' * (len(data) != 1)} written at {label(context, place, place.address)}"
 
 
 def _words(text: str) -> list[str]:
@@ -191,42 +218,50 @@ def _length(context: Context, text: str) -> int:
 
 
 def _all(context: Context, place: Place, length: int, what: str, *, store: bool = False) -> list[Piece]:
-    """Every piece of a range, neighbours as one; TranslationError where one is missing, before anything is done."""
+    """Every piece of a range, neighbours as one; TranslationError that names what is missing, before anything is
+    done."""
     pieces: list[Piece] = []
-    tell, done = progress(context, what), 0
-    for piece in place.pieces(length, store):
-        tell(done, length)
-        done += piece.size
-        last = pieces[-1] if pieces else None
-        if last is not None and last.memory is piece.memory and last.address + last.size == piece.address:
+    tell, gaps = progress(context, what), Gaps()
+    for at, trail in place.trails(length, store):
+        tell(at, length)
+        piece, last = trail.piece, pieces[-1] if pieces else None
+        if piece is None:
+            gaps.add(place, at, trail)
+        elif last is not None and last.memory is piece.memory and last.address + last.size == piece.address:
             pieces[-1] = last._replace(size=last.size + piece.size)
         else:
             pieces.append(piece)
+    gaps.refuse(length)
     return pieces
 
 
-def _chunks(context: Context, place: Place, length: int, what: str) -> Iterator[bytes]:
-    """What a range holds, in pieces small enough to look up in between."""
-    tell, done = progress(context, what), 0
-    for memory, address, size in place.pieces(length):
+def _chunks(context: Context, place: Place, length: int, what: str) -> Iterator[tuple[int, Trail, bytes | None]]:
+    """What a range holds, in pieces small enough to look up in between: where each begins, and its bytes; None where
+    there is no memory."""
+    tell = progress(context, what)
+    for start, trail in place.trails(length):
+        tell(start, length)
+        if trail.piece is None:
+            yield start, trail, None
+            continue
+        memory, address, size = trail.piece
         for at in range(0, size, CHUNK):
-            tell(done, length)
-            data = memory.read(address + at, min(CHUNK, size - at))
-            yield data
-            done += len(data)
+            tell(start + at, length)
+            yield start + at, trail, memory.read(address + at, min(CHUNK, size - at))
 
 
 @command(
     "search",
     "find a text, bytes or a number in memory",
     SIZE,
-    Argument("WHAT", "expression", '"text", bytes as hex:13000000, or a number of SIZE (w if not given)'),
+    Argument("WHAT", "expression", '"text", hex:1300??0? with ? for any digit, or a number of SIZE (w if not given)'),
     Argument("ADDRESS", "place", "where to begin; all memory of what is looked at if not given", True),
     Argument("LENGTH", "expression", "bytes to look at", True),
-    example='search "hello"\nsearch/w 0x00008067 main 4k',
+    Argument("STEP", "expression", "find it only every so many bytes from ADDRESS on", True),
+    example='search "hello"\nsearch hex:13????00 main 4k 4\nsearch/w 0x00008067 main 4k',
     aliases=("find",),
 )
-def _search(context: Context, form: str, what: str, address: str = "", length: str = "") -> Report:
+def _search(context: Context, form: str, what: str, address: str = "", length: str = "", step: str = "1") -> Report:
     pattern = _pattern(context, what, size_of(form, 4))
     if address:
         place = place_of(context, address)
@@ -235,10 +270,14 @@ def _search(context: Context, form: str, what: str, address: str = "", length: s
         ranges = [(place, _length(context, length))]
     else:
         ranges = _everything(context)
+    stride = value_of(context, step)
+    if not stride:
+        raise CommandError(f"step {step} is 0: bytes from one place to look at to the next")
     found: list[Place] = []
     more = False
+    gaps = Gaps()
     for place, size in ranges:
-        for hit in _hits(context, place, size, pattern):
+        for hit in _hits(context, place, size, pattern, gaps, stride):
             if len(found) == FOUND:
                 more = True
                 break
@@ -247,23 +286,40 @@ def _search(context: Context, form: str, what: str, address: str = "", length: s
     if more:
         lines.append(f"and more: the first {FOUND} are shown; give ADDRESS and LENGTH to look further on")
     data = [{**_whose(each)} for each in found]
-    return Report(tuple(lines) or (f"nowhere in {sum(size for _, size in ranges):,} bytes",),
-                  {"found": data, "more": more})  # fmt: skip
+    lines = lines or [f"nowhere in {sum(size for _, size in ranges):,} bytes"]
+    return Report((*lines, *gaps.lines("not looked at")), {"found": data, "more": more, "missing": gaps.data})
 
 
-def _pattern(context: Context, what: str, size: int) -> bytes:
+class _Pattern(NamedTuple):
+    regex: re.Pattern[bytes]
+    length: int
+    literal: bytes | None
+    """Where it has no ?: what to look for, faster."""
+
+
+def _pattern(context: Context, what: str, size: int) -> _Pattern:
     if what[0] in "\"'":
-        pattern = quoted(what)
+        literal = quoted(what)
     elif what.startswith("hex:"):
-        try:
-            pattern = bytes.fromhex(what[4:])
-        except ValueError:
-            raise CommandError(f"{what}: write pairs of hexadecimal digits, as in hex:13000000") from None
+        digits = "".join(what[4:].split()).replace(".", "?").lower()
+        if not re.fullmatch(r"([0-9a-f?]{2})+", digits):
+            raise CommandError(f"{what}: write pairs of hexadecimal digits, ? for any, as in hex:13??0000")
+        pairs = [digits[at : at + 2] for at in range(0, len(digits), 2)]
+        if "?" in digits:
+            regex = re.compile(b"(?=" + b"".join(map(_byte_class, pairs)) + b")", re.DOTALL)
+            return _Pattern(regex, len(pairs), None)
+        literal = bytes.fromhex(digits)
     else:
-        pattern = _value(context, what, size).to_bytes(size, "little")
-    if not pattern:
+        literal = _value(context, what, size).to_bytes(size, "little")
+    if not literal:
         raise CommandError("there is nothing to search for")
-    return pattern
+    return _Pattern(re.compile(b"(?=" + re.escape(literal) + b")", re.DOTALL), len(literal), literal)
+
+
+def _byte_class(pair: str) -> bytes:
+    """What matches a byte of which digits may be anything."""
+    values = [byte for byte in range(256) if all(a in ("?", b) for a, b in zip(pair, f"{byte:02x}", strict=True))]
+    return b"." if len(values) == 256 else b"[" + b"".join(b"\\x%02x" % byte for byte in values) + b"]"
 
 
 def _everything(context: Context) -> list[tuple[Place, int]]:
@@ -275,26 +331,33 @@ def _everything(context: Context) -> list[tuple[Place, int]]:
     return [(Place(machine, subject, "pa", region.base), region.size) for region in machine.memory.regions]
 
 
-def _hits(context: Context, place: Place, length: int, pattern: bytes) -> Iterator[Place]:
-    """Where a range holds a pattern, ascending. What is not memory holds nothing."""
-    tell = progress(context, "searching")
-    tail, at = b"", 0
-    while at < length:
-        tell(at, length)
-        try:
-            memory, address, size = place.at(at).piece()
-        except TranslationError:
-            at, tail = at + 4096 - (place.address + at) % 4096, b""
+def _hits(
+    context: Context, place: Place, length: int, pattern: _Pattern, gaps: Gaps, step: int = 1
+) -> Iterator[Place]:
+    """Where a range holds a pattern, ascending, at multiples of `step` from its start. What is not memory holds
+    nothing, and is added to `gaps`."""
+    tail = b""
+    for at, trail, chunk in _chunks(context, place, length, "searching"):
+        if chunk is None:
+            gaps.add(place, at, trail)
+            tail = b""
             continue
-        size = min(size, length - at, CHUNK)
-        data = tail + memory.read(address, size)
+        data = tail + chunk
         start = at - len(tail)
-        where = data.find(pattern)
-        while where >= 0:
-            yield place.at(start + where)
-            where = data.find(pattern, where + 1)
-        tail = data[len(data) - len(pattern) + 1 :] if len(pattern) > 1 else b""
-        at += size
+        for where in _found(pattern, data):
+            if (start + where) % step == 0:
+                yield place.at(start + where)
+        tail = data[len(data) - pattern.length + 1 :] if pattern.length > 1 else b""
+
+
+def _found(pattern: _Pattern, data: bytes) -> Iterator[int]:
+    if pattern.literal is None:
+        yield from (match.start() for match in pattern.regex.finditer(data))
+        return
+    where = data.find(pattern.literal)
+    while where >= 0:
+        yield where
+        where = data.find(pattern.literal, where + 1)
 
 
 @command(
@@ -304,24 +367,27 @@ def _hits(context: Context, place: Place, length: int, pattern: bytes) -> Iterat
     Argument("OTHER", "place", "the other address"),
     LENGTH,
     example="compare hello:gpa:0x80000000 ticker:gpa:0x80000000 4k",
-    aliases=("cmp",),
+    aliases=("cmp", "mcompare"),
 )
 def _compare(context: Context, address: str, other: str, length: str) -> Report:
     one, two = place_of(context, address), place_of(context, other)
     wanted = _length(context, length)
     places: list[int] = []
-    different = done = 0
-    for a, b in zip(
-        _even(_chunks(context, one, wanted, "comparing")), _even(_chunks(context, two, wanted, "comparing")),
-        strict=True,
-    ):  # fmt: skip
-        if a != b:
-            for at, (x, y) in enumerate(zip(a, b, strict=True)):
-                if x != y:
+    different = compared = 0
+    gaps = Gaps()
+    for done, a, b in _beside(context, one, two, wanted, gaps):
+        compared += len(a)
+        for at in range(0, len(a), 4096) if a != b else ():
+            x, y = a[at : at + 4096], b[at : at + 4096]
+            if x == y:
+                continue
+            for index, (left, right) in enumerate(zip(x, y, strict=True)):
+                if left != right:
                     different += 1
                     if len(places) < FOUND:
-                        places.append(done + at)
-        done += len(a)
+                        places.append(done + at + index)
+    if not compared:
+        gaps.refuse(gaps.size)
     lines = [
         f"{label(context, one.at(at), one.at(at).address)}: {one.at(at).read(1)[0]:#04x},  "
         f"{label(context, two.at(at), two.at(at).address)}: {two.at(at).read(1)[0]:#04x}"
@@ -329,24 +395,108 @@ def _compare(context: Context, address: str, other: str, length: str) -> Report:
     ]
     if different > len(places):
         lines.append(f"and {different - len(places):,} more")
-    head = f"{different:,} of {wanted:,} bytes differ" if different else f"{wanted:,} bytes are the same"
+    head = f"{different:,} of {compared:,} bytes differ" if different else f"{compared:,} bytes are the same"
     rows = [{"offset": at, "a": hex(one.at(at).address), "b": hex(two.at(at).address)} for at in places]
-    return Report((head, *lines), {"length": wanted, "different": different, "first": rows})
+    return Report(
+        (head, *lines, *gaps.lines("not compared")),
+        {"length": compared, "different": different, "first": rows, "missing": gaps.data},
+    )
 
 
-def _even(chunks: Iterator[bytes], size: int = 4096) -> Iterator[bytes]:
-    """The same bytes in pieces of `size`, the last one as it comes."""
-    held = b""
-    for data in chunks:
-        held += data
-        cut = len(held) // size * size
-        yield from (held[at : at + size] for at in range(0, cut, size))
-        held = held[cut:]
-    if held:
-        yield held
+def _beside(
+    context: Context, one: Place, two: Place, length: int, gaps: Gaps
+) -> Iterator[tuple[int, bytes, bytes]]:
+    """What two ranges hold at the same offsets, where both are memory."""
+    sides = [_chunks(context, each, length, "comparing") for each in (one, two)]
+    held: list[tuple[int, Trail, bytes | None] | None] = [None, None]
+    at = 0
+    while at < length:
+        for index, side in enumerate(sides):
+            found = held[index]
+            if found is None or at >= found[0] + _size_of(found):
+                held[index] = next(side)
+        a, b = held
+        assert a is not None and b is not None
+        end = min(each[0] + _size_of(each) for each in (a, b))
+        for place, (_, trail, data) in ((one, a), (two, b)):
+            if data is None:
+                gaps.add(place, at, replace(trail, size=end - at))
+                break
+        else:
+            left, right = a[2], b[2]
+            assert left is not None and right is not None
+            yield at, left[at - a[0] : end - a[0]], right[at - b[0] : end - b[0]]
+        at = end
 
 
-_REPLACE = Argument("replace", "choice", "write over a file that is there", True, ("replace",))
+def _size_of(chunk: tuple[int, Trail, bytes | None]) -> int:
+    return chunk[1].size if chunk[2] is None else len(chunk[2])
+
+
+@command(
+    "copy",
+    "copy memory, also where the two ranges overlap",
+    PLACE,
+    Argument("TO", "place", "where to"),
+    LENGTH,
+    example="copy main gpa:0x80100000 256",
+    aliases=("mcopy", "copy-memory"),
+    changes=True,
+)
+def _copy(context: Context, address: str, to: str, length: str) -> str:
+    source, target = place_of(context, address), place_of(context, to)
+    wanted = _length(context, length)
+    if wanted > COPIED:
+        raise CommandError(f"length {length} = {wanted:,}: at most {COPIED >> 20} MiB are copied at once")
+    pieces = _all(context, source, wanted, "reading"), _all(context, target, wanted, "looking", store=True)
+    data = bytearray()  # all of it before the first byte is written: two spaces may lead to the same memory
+    tell = progress(context, "reading")
+    for memory, at, size in pieces[0]:
+        for offset in range(0, size, CHUNK):
+            tell(len(data), wanted)
+            data += memory.read(at + offset, min(CHUNK, size - offset))
+    done, tell = 0, progress(context, "copying")
+    for memory, at, size in pieces[1]:
+        for offset in range(0, size, CHUNK):
+            tell(done, wanted)
+            count = min(CHUNK, size - offset)
+            memory.write(at + offset, memoryview(data)[done : done + count])
+            done += count
+    context.session.machine.device_wrote()
+    return f"{wanted:,} bytes copied to {label(context, target, target.address)}"
+
+
+@command(
+    "hexdump",
+    "bytes in hex and as text, 16 in a row",
+    Argument("ADDRESS", "place", PLACE.help + "; goes on after the last look if not given", True),
+    Argument("LENGTH", "expression", "how many bytes; 128 if not given", True),
+    example="hexdump main 64\nhexdump gpa:0x0ffffff0 32",
+    aliases=("hd", "xd"),
+    again="hexdump",
+)
+def _hexdump(context: Context, address: str = "", length: str = "128") -> Report:
+    if not address:
+        if not context.continued:
+            raise CommandError("hexdump needs an ADDRESS first: hexdump sp 64")
+        address = context.continued.rsplit("/", 1)[0]
+    place, wanted = place_of(context, address), length_of(context, length)
+    if wanted > DUMPED:
+        most = f"at most {DUMPED >> 10} KiB are shown at once; `dump` writes a file"
+        raise CommandError(f"length {length} = {wanted:#x}: {most}")
+    context.continued = f"{place.at(wanted).spelt()}/"
+    rows = [
+        {"address": hex(each.address), "size": each.size, "bytes": None if each.data is None else each.data.hex(),
+         "why": each.trail.brief or None}
+        for each in parts(place, wanted)
+    ]  # fmt: skip
+    return Report(tuple(dump_lines(place, wanted)), {**_whose(place), "length": wanted, "parts": rows})
+
+
+_HOW = Argument(
+    "HOW", "choice", "replace: write over a file that is there; holes: zeros where there is no memory", True,
+    ("replace", "holes", "replace holes"),
+)  # fmt: skip
 
 
 @command(
@@ -355,31 +505,44 @@ _REPLACE = Argument("replace", "choice", "write over a file that is there", True
     FILE,
     PLACE,
     LENGTH,
-    _REPLACE,
+    _HOW,
     example="dump code.bin main 256",
     aliases=("dump-memory",),
 )
-def _dump(context: Context, path: str, address: str, length: str, replace: str = "") -> Report:
-    if replace not in ("", "replace"):
-        raise CommandError(f"{replace!r}: after LENGTH only `replace` may stand")
+def _dump(context: Context, path: str, address: str, length: str, how: str = "") -> Report:
+    words = how.split()
+    if any(word not in ("replace", "holes") for word in words):
+        raise CommandError(f"{how!r}: after LENGTH only `replace` and `holes` may stand")
     target = Path(path)
-    if target.exists() and not replace:
+    if target.exists() and "replace" not in words:
         raise CommandError(f"{path} is there already: another name, or say `replace` at the end")
     if target.exists() and not target.is_file():
         raise CommandError(f"{path} is no plain file")
     place, wanted = place_of(context, address), _length(context, length)
+    gaps = Gaps()
+    if "holes" not in words:
+        _all(context, place, wanted, f"writing {path}")
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with beside.open("xb") as out:
-            for data in _chunks(context, place, wanted, f"writing {path}"):
-                out.write(data)
+            for at, trail, data in _chunks(context, place, wanted, f"writing {path}"):
+                if data is None:
+                    gaps.add(place, at, trail)
+                else:
+                    out.seek(at)  # over holes, which take no room
+                    out.write(data)
+            if gaps.size == wanted:
+                gaps.refuse(wanted)
+            out.truncate(wanted)
         beside.replace(target)
     except OSError as error:
         raise CommandError(f"{path}: cannot be written: {error.strerror}") from None
     finally:
         beside.unlink(missing_ok=True)
-    return Report((f"{wanted:,} bytes from {label(context, place, place.address)} are in {path}",),
-                  {**_whose(place), "length": wanted, "file": path})  # fmt: skip
+    return Report(
+        (f"{wanted:,} bytes from {label(context, place, place.address)} are in {path}", *gaps.lines("zeros in it")),
+        {**_whose(place), "length": wanted, "file": path, "missing": gaps.data},
+    )
 
 
 @command(
@@ -415,3 +578,85 @@ def _load_memory(context: Context, path: str, address: str) -> Report:
     context.session.machine.device_wrote()
     return Report((f"{done:,} bytes of {path} are at {label(context, place, place.address)}",),
                   {**_whose(place), "length": done, "file": path})  # fmt: skip
+
+
+# --- the pane ---
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the pane of memory is asked to show: an expression and the space of its value."""
+
+    text: str
+    space: str = ""
+    """"": as the text says, else virtual."""
+    follow: bool = False
+    """Stay at the expression as its value changes."""
+    cursor: int | None = None
+    """Where to stand, if not at the address itself."""
+    sought: str = ""
+    """What was searched for, and is found here."""
+
+
+@runtime_checkable
+class MemoryScreen(Protocol):
+    """A screen that has the pane of memory."""
+
+    def memory(self, look: Look) -> None: ...
+
+
+@command(
+    "memory",
+    "look at memory at ADDRESS; `follow`: stay at it as its value changes",
+    PLACE,
+    Argument("SPACE", "choice", "va, gpa or pa; and follow", True, (*SPACES, "follow")),
+    example="memory gpa:0x80000000\nmemory sp follow",
+    aliases=("mem",),
+)
+def _memory(context: Context, address: str, how: str = "") -> Answer:
+    words = how.lower().split()
+    spaces = [word for word in words if word in SPACES]
+    if len(spaces) > 1 or len(words) != len(spaces) + words.count("follow"):
+        raise CommandError(f"{how!r}: after ADDRESS may stand {', '.join(SPACES)}, and follow")
+    space = spaces[0] if spaces else "va"
+    place = place_of(context, address, space)
+    look = Look(address, space, "follow" in words)
+    if isinstance(context.screen, MemoryScreen):
+        context.screen.memory(look)
+        return None
+    return _shown_as_text(context, place)
+
+
+def _shown_as_text(context: Context, place: Place) -> Report:
+    trail = place.trail()
+    steps = way(place.space, place.address, trail)
+    bits = [f"{name} {text}" for name, text in rights(trail.walk)]
+    head = " -> ".join(f"{space} 0x{digits}" for space, digits in steps)
+    lines = [", ".join([head, *bits, *filter(None, (trail.brief, trail.note))]), *dump_lines(place, 128)]
+    data = {
+        **_whose(place), "way": {space: f"0x{digits}" for space, digits in steps}, "rights": dict(rights(trail.walk)),
+        "device": trail.device or None, "why": trail.why or None, "note": trail.note or None,
+    }  # fmt: skip
+    return Report(tuple(lines), data)
+
+
+@command(
+    "memfind",
+    "go to the next place from ADDRESS on that holds a text, bytes or a number",
+    SIZE,
+    PLACE,
+    Argument("WHAT", "expression", '"text", hex:1300??0? with ? for any digit, or a number of SIZE (w if not given)'),
+    example="memfind/h main 0x8082",
+)
+def _memfind(context: Context, form: str, address: str, what: str) -> Answer:
+    place = place_of(context, address)
+    pattern = _pattern(context, what, size_of(form, 4))
+    gaps = Gaps()
+    length = min(RANGE, (1 << 64) - place.address)
+    hit = next(_hits(context, place, length, pattern, gaps), None)
+    if hit is None:
+        raise CommandError(f"{what} is nowhere in {length:,} bytes from {place.spelt()} on")
+    if isinstance(context.screen, MemoryScreen):
+        context.screen.memory(Look(hit.spelt(), cursor=hit.address, sought=what))
+        return None
+    return _shown_as_text(context, hit)

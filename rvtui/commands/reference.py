@@ -22,6 +22,7 @@ takes the rest of the line.
 
 * **Expressions**: numbers (`16`, `0x10`, `0b10`, `4k`, `2M`), registers (`sp`, `x2`, `$sp`, `pc`, `fa0`), CSRs and
   their fields (`sstatus`, `hgatp.VMID`), symbols, and C's `+ - * / % << >> & ^ | ~ ( )` over 64 bits, unsigned.
+  `*ADDRESS` is the 8 bytes in memory there, at a virtual address.
 * **Addresses**: an expression is a virtual address of what is looked at (`select`), in its present mode. `gpa:` before
   it makes it guest-physical, `pa:` physical; a VM's name before that means that VM: `ticker:gpa:0x80000000`,
   `ticker:main`.
@@ -33,7 +34,8 @@ takes the rest of the line.
 With `--json`, `rvtui monitor` answers each command with one line, an object: `command`, `ok`, and `data`, or where `ok`
 is false `error`, a line for people, and `check`, whether it was a check (`expect`, `assert`). After a command that let
 the machine run there is also `stop`: `reason`, `executed` and `clock` (both in instructions), `finished` (the machine
-cannot go on), `pc`, `mode`, and `console`, by name what was printed meanwhile (of each the last 256 KiB).
+cannot go on), `pc`, `mode`, `console`, by name what was printed meanwhile (of each the last 256 KiB), and `displays`,
+what `display` shows.
 
 Addresses and contents of registers and memory are strings, `"0x80000000"`, because many readers of JSON keep no 64
 bits; counts, sizes and times are numbers. Keys only ever grow in number.

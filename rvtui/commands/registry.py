@@ -89,6 +89,8 @@ class Context:
     """How far `expect` has read: of which machine, and by console of the bytes that it has printed in all."""
     continued: str = ""
     """Where the last look at memory ended, for one that goes on."""
+    source: tuple[str, int, int, object] | None = None
+    """The file and lines that were listed last, and in which moment."""
 
     def check(self) -> None:
         """Raises CommandError where the command is to end: for long ones, every now and then."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
@@ -15,6 +16,8 @@ from rvtui.panes.vms import Overview
 from rvtui.subjects import names_of
 
 MOST_OFFERED = 200
+MOST_PLACES = 32
+"""Breakpoints that one line sets."""
 
 _PLACE = Argument("ADDRESS [in WORLD] [if CONDITION]", "stop place", "where; modes, a VM, VMID N; an expression")
 _RANGE = Argument(
@@ -39,12 +42,28 @@ def _set(context: Context, line: str, *, temporary: bool = False) -> str:
     aliases=("b", "hbreak"),
 )  # fmt: skip
 def _break(context: Context, place: str) -> str:
-    return _set(context, f"break {place}")
+    return "\n".join(_set(context, f"break {each}") for each in _every(context, place))
 
 
 @command("tbreak", "the same, once", _PLACE, example="tbreak main", aliases=("tb", "thbreak"))
 def _tbreak(context: Context, place: str) -> str:
-    return _set(context, f"break {place}", temporary=True)
+    return "\n".join(_set(context, f"break {each}", temporary=True) for each in _every(context, place))
+
+
+def _every(context: Context, place: str) -> list[str]:
+    """A source line may begin at several places: in each function that it was inlined in."""
+    match = re.match(r"\s*((?:\"[^\"]*\"|'[^']*'|[^\s\"']+):\d+)(?=\s|$)", place)
+    if match is None:
+        return [place]
+    machine = context.session.machine
+    line, _ = stops.split_condition(f"break {place}")
+    home = stops.parse(machine, context.session.subject, line).home
+    found = names_of(machine, stops.subject_of(machine, home)).locate(match[1])
+    if len(found) > MOST_PLACES:
+        raise CommandError(f"{match[1]} begins at {len(found)} places: say which, as in {match[1]}@1")
+    return [place] if len(found) == 1 else [
+        f"{match[1]}@{number}{place[match.end() :]}" for number in range(1, len(found) + 1)
+    ]
 
 
 @command("watch", "stop behind instructions that write to memory", _RANGE, example="watch sp, 8 changed")

@@ -9,11 +9,14 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from emulator.dwarf import DwarfError
 from emulator.hart import Access, Mode
 from emulator.isa import ABI_NAMES, FLOAT_NAMES, csrs
 from emulator.loader import Symbols
 from rvtui.commands.registry import COMMANDS, Argument, Candidate, CommandError, Context, kind
 from rvtui.expressions import evaluate, register_number
+from rvtui.frames import FrameError, Level, backtrace, variables_of
+from rvtui.session import Session
 from rvtui.spaces import NAMES as SPACES
 from rvtui.spaces import Place
 from rvtui.subjects import Subject, by_name, hart_of, names_of, symbols_of
@@ -30,23 +33,25 @@ _SIZES = {"b": 1, "h": 2, "w": 4, "g": 8}
 def value_of(
     context: Context, text: str, subject: Subject | None = None, compared: list[tuple[int, str, int]] | None = None
 ) -> int:
-    """Evaluate over a hart's registers, CSRs and their fields, variables and symbols; on the worker only. `compared`:
-    see `evaluate`."""
+    """Evaluate over a hart's registers, CSRs and their fields, variables, symbols and memory; on the worker only.
+    `compared`: see `evaluate`."""
     machine = context.session.machine
     subject = context.session.subject if subject is None else subject
     hart = hart_of(machine, subject)
 
     def resolve(name: str) -> int | None:
+        if ":" in name:
+            return names_of(machine, subject).find(name)
         number = register_number(name)
         if number is not None:
-            return int(hart.x[number])
+            return register_of(context, number, subject)
         variable = context.variables.get(name[1:]) if name.startswith("$") else None
         name = name.removeprefix("$")
         lower = name.lower()
         if variable is not None:
             return variable
         if lower == "pc":
-            return int(hart.pc)
+            return int(level.pc if (level := level_of(context.session, subject)) else hart.pc)
         if lower in csrs.BY_NAME:
             return int(hart.csr(lower))
         if lower in FLOAT_NAMES:
@@ -56,11 +61,16 @@ def value_of(
             return field_of(csr.lower(), field).extract(hart.csr(csr.lower()))
         found = names_of(machine, subject).find(name)
         if found is None:
+            found = local_of(context, name, subject)
+        if found is None:
             hint = _hint(context, name)
             raise CommandError(f"unknown name {name!r}: no register, CSR or symbol is called that{hint}")
         return found
 
-    return evaluate(text, resolve, compared)
+    def memory(address: int) -> int:
+        return int.from_bytes(Place(machine, subject, "va", address).read(8), "little")
+
+    return evaluate(text, resolve, memory, compared)
 
 
 def _hint(context: Context, name: str) -> str:
@@ -129,6 +139,8 @@ def subject_named(context: Context, name: str) -> tuple[str, Subject]:
 def place_of(context: Context, text: str, space: str = "va") -> Place:
     """[NAME:][va:|gpa:|pa:]EXPRESSION: a place in an address space, of what is looked at or of what has that name."""
     *parts, expression = text.split(":")
+    if parts and _is_line(context, parts[-1].strip(), expression):
+        expression = f"{parts.pop()}:{expression}"
     if parts and parts[-1].strip().lower() in SPACES:
         space = parts.pop().strip().lower()
     if len(parts) > 1:
@@ -143,6 +155,16 @@ def place_of(context: Context, text: str, space: str = "va") -> Place:
     return Place(context.session.machine, subject, space, value_of(context, expression, subject), owner)
 
 
+def _is_line(context: Context, head: str, rest: str) -> bool:
+    """Whether "HEAD:REST" is FILE:LINE, and not an address in the space or VM HEAD."""
+    if not re.match(r"\s*\d+(@\d+)?\s*($|[-+*/%&|^)<>])", rest) or head.lower() in SPACES:
+        return False
+    return "." in head or (
+        head not in by_name(context.session.machine)
+        and names_of(context.session.machine, context.session.subject).find(head) is not None
+    )
+
+
 def symbol(context: Context, address: int) -> str | None:
     return names_of(context.session.machine, context.session.subject).lookup(address)
 
@@ -150,6 +172,54 @@ def symbol(context: Context, address: int) -> str | None:
 def where(context: Context, address: int) -> str:
     name = symbol(context, address)
     return f"{address:#x}" + (f" <{name}>" if name else "")
+
+
+def level_of(session: Session, subject: Subject | None = None) -> Level | None:
+    """The frame that `frame` has chosen, while the machine has not gone on; None for the innermost."""
+    machine = session.machine
+    if session.level is None or (subject is not None and subject != session.subject):
+        return None
+    moment, number = session.level
+    if moment != moment_of(session):
+        session.level = None
+        return None
+    face, symbols = hart_of(machine, session.subject), symbols_of(machine, session.subject)
+    levels, _ = backtrace(face, symbols, number + 1)
+    return levels[number] if number < len(levels) else None
+
+
+def moment_of(session: Session) -> tuple[object, ...]:
+    """Equal as long as frames stay what they are."""
+    face = hart_of(session.machine, session.subject)
+    return session.subject, session.machine.executed, session.stops, face.pc
+
+
+def local_of(context: Context, name: str, subject: Subject) -> int | None:
+    """The value of a local variable of the frame that is looked at, where that is a number or pointer."""
+    session = context.session
+    face, symbols = hart_of(session.machine, subject), symbols_of(session.machine, subject)
+    if not symbols.sources:
+        return None
+    level = level_of(session, subject) or backtrace(face, symbols, 1)[0][0]
+    try:
+        every = variables_of(face, symbols, level)
+        variable = every.named(name)
+        return None if variable is None else every.number(every.value(variable))
+    except FrameError:
+        return None
+    except DwarfError as error:
+        raise CommandError(f"{name}: {error}") from None
+
+
+def register_of(context: Context, number: int, subject: Subject | None = None) -> int:
+    """x0 to x31, of the frame that is looked at. CommandError where it is not known there."""
+    level = level_of(context.session, subject)
+    if level is None:
+        subject = context.session.subject if subject is None else subject
+        return int(hart_of(context.session.machine, subject).x[number])
+    if number and number not in level.registers:
+        raise CommandError(f"{ABI_NAMES[number]} is not known in frame {level.number}: what it called need not keep it")
+    return level.registers[number] if number else 0
 
 
 def label(context: Context, place: Place, address: int) -> str:

@@ -24,8 +24,10 @@ from emulator.hart import Access, Mode
 from emulator.machine import Machine
 from rvtui import commands
 from rvtui.commands.code import Listed, listed
+from rvtui.commands.displays import values
 from rvtui.commands.machine import place_text
 from rvtui.commands.registry import DEEPEST, TOO_DEEP, CheckError, CommandError, Context, Report
+from rvtui.commands.source import source_text
 from rvtui.listing import listing
 from rvtui.monitor import paint
 from rvtui.monitor.script import Line, Script, is_comment
@@ -87,6 +89,7 @@ class Monitor:
         self._told_progress = False
         self._consoles: dict[int, PlainText] = {}
         self._wake = threading.Event()
+        self._shown: list[str] = []
         self._attach: int | None = None
         self._line = Line("", "")
         self._followed: Iterable[Line] = ()
@@ -310,16 +313,24 @@ class Monitor:
                 name: bytes(console.output[-(console.written - before) :]) if console.written > before else b""
                 for name, console, before in zip(console_names(machine), consoles(machine), written, strict=False)
             }
+            source = symbols_of(machine, session.subject).line(face.pc)
+            shown = values(self.context)
+            self._shown = [line for each in shown for line in each.said]
             return {
+                "source": None if source is None else {"file": source.file, "line": source.line},
                 "reason": session.reason, "executed": machine.executed, "clock": machine.clock,
                 "finished": session.finished, "pc": hex(face.pc), "mode": face.mode.label,
                 "console": {name: data.decode(errors="replace") for name, data in prints.items()},
+                "displays": [each.json for each in shown],
             }  # fmt: skip
 
         stop = self.session.call(read).result()
         if not self.as_json:
             self.write(f"{stop['reason']} at instruction {stop['executed']:,}: {self._text(place_text)}")
-            if not stop["finished"] and (line := self._text(_current)):
+            for line in self._text(_current).split("\n") if not stop["finished"] else ():
+                if line:
+                    self.write(line)
+            for line in self._shown:
                 self.write(line)
             self._out.flush()
         return stop
@@ -336,11 +347,12 @@ class Monitor:
 
 
 def _current(context: Context) -> str:
-    """The instruction at pc."""
+    """The instruction at pc, and before it the source line, if it begins there."""
     machine, subject = context.session.machine, context.session.subject
     face, symbols = hart_of(machine, subject), symbols_of(machine, subject)
     found = [Listed(each) for each in listing(face, symbols, face.pc, 1, {}) if each.length]
-    return listed(context, Place(machine, subject, "va", face.pc), found)[-1] if found else ""
+    lines = listed(context, Place(machine, subject, "va", face.pc), found)[-1:]
+    return "\n".join([*source_text(context), *lines]) if found else ""
 
 
 def _data(answer: commands.Answer) -> Any:
@@ -357,16 +369,17 @@ def _one_line(error: BaseException) -> str:
 
 def run(
     machine: Machine, scripts: Sequence[Script] = (), *, as_json: bool = False, interactive: bool = False,
-    path: str = "",
+    path: str = "", folders: Sequence[str] = (),
 ) -> int:  # fmt: skip
     """The scripts in order, then, if there are none or `interactive` is asked for, lines of standard input. Returns the
-    exit code."""
+    exit code. `folders`: where sources are, as `SourceFiles.add` takes it."""
     at_prompt = interactive or not scripts
     terminal = at_prompt and sys.stdin.isatty() and sys.stdout.isatty()
     if terminal:  # so that the prompt leaves the terminal as it was
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda number, _: sys.exit(128 + number))
     session = Session(machine, path=path, pace=terminal)
+    session.files.add_all(folders)
     if terminal:  # scripts do the same whatever was left from before
         session.book.open()
     session.start()

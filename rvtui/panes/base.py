@@ -104,6 +104,10 @@ class Pane(Widget, can_focus=True):
         """The command that walks the address under the cursor; "": there is none."""
         return ""
 
+    def place_here(self) -> str:
+        """The address under the cursor as `memory` takes it; "": there is none."""
+        return ""
+
     def stop_line(self) -> str:
         """What stops the machine when what is under the cursor happens again, as the book of stops takes it; "": there
         is nothing to stop for."""

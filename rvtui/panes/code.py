@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
 
+from emulator.loader import Symbols
 from emulator.machine import Machine
 from rvtui.listing import Instruction, listing, sentence, start
 from rvtui.panes.base import Pane
-from rvtui.session import Reader, View
+from rvtui.session import Reader, Session, View
+from rvtui.sources import Text
 from rvtui.stops import marks
 from rvtui.subjects import Subject, hart_of, symbols_of
 from rvtui.text import MODE_NAMES, Line, Span, clean
@@ -26,10 +29,14 @@ class Code:
     marks: Mapping[int, str]
     """The sign of each breakpoint, by address."""
     sentence: str
+    sources: Mapping[int, str] = field(default_factory=dict)
+    """The source line that begins at an address, where both are shown."""
 
 
-def read_code(rows: int, anchor: int | None, held: list[int], texts: dict[int, Instruction]) -> Reader:
-    """`rows` instructions around pc, or from `anchor` on.
+def read_code(
+    rows: int, anchor: int | None, held: list[int], texts: dict[int, Instruction], mixed: Session | None = None
+) -> Reader:
+    """`rows` instructions around pc, or from `anchor` on; with `mixed`, together with their source lines.
 
     `held` and `texts` are the reader's memory: the listing stays where it is as long as pc is well inside it, and what
     was disassembled once is not again as long as the bytes and the symbols are the same.
@@ -44,15 +51,53 @@ def read_code(rows: int, anchor: int | None, held: list[int], texts: dict[int, I
             instructions = listing(face, symbols, anchor, rows, texts)
         elif held:
             instructions = listing(face, symbols, held[0], rows, texts)
-            if all(each.address != pc for each in instructions[: max(1, rows - 3)]):
+            shown = _fitting(instructions, _sources(symbols, instructions, mixed), rows - 3)
+            if all(each.address != pc for each in instructions[: max(1, shown)]):
                 instructions = []
         if not instructions:
-            instructions = listing(face, symbols, start(face, symbols, pc, rows), rows, texts)
+            before = rows // 2 if mixed is not None else rows  # source lines take room as well
+            instructions = listing(face, symbols, start(face, symbols, pc, before), rows, texts)
         if anchor is None:
             held[:] = [instructions[0].address]
-        return Code(pc, int(face.mode), tuple(instructions), marks(machine, subject), sentence(face, pc))
+        return Code(
+            pc, int(face.mode), tuple(instructions), marks(machine, subject), sentence(face, pc),
+            _sources(symbols, instructions, mixed),
+        )  # fmt: skip
 
     return read
+
+
+def _sources(symbols: Symbols, instructions: list[Instruction], session: Session | None) -> dict[int, str]:
+    """Source lines by the address before which they stand. What is not read yet is asked for, and comes later."""
+    found: dict[int, str] = {}
+    if session is None or not symbols.sources:
+        return found
+    before = None
+    for each in instructions:
+        line = symbols.sources.known_line(each.address)
+        if line is None:
+            if not session.running and not symbols.sources.ready(each.address):
+                session.reading.ask((id(symbols.sources), each.address), partial(symbols.sources.prepare, each.address))
+            continue
+        place = (line.file, line.line)
+        if place == before:
+            continue
+        before = place
+        text = session.files.known(line.file)
+        if text is None:
+            session.reading.ask(line.file, partial(session.files.find, line.file))
+        found[each.address] = f"{line.name}  {text.line(line.line).strip() if isinstance(text, Text) else ''}"
+    return found
+
+
+def _fitting(instructions: list[Instruction], sources: Mapping[int, str], rows: int) -> int:
+    """How many of them have room in so many rows, with their labels and source lines."""
+    used = 0
+    for count, each in enumerate(instructions):
+        used += 1 + bool(each.label) + (each.address in sources)
+        if used > rows:
+            return count
+    return len(instructions)
 
 
 class CodePane(Pane):
@@ -63,10 +108,14 @@ class CodePane(Pane):
     HELP = (
         "Instructions around pc, as the hart would fetch them through its own translation. ▶ marks pc, ● a"
         " breakpoint, ◆ one with a condition, ○ one that is disabled. b, or a click in the first column, sets or clears"
-        " one at the cursor, u runs to an address, home returns to pc. The last line says what the"
+        " one at the cursor, u runs to an address, home returns to pc, m shows source lines between the instructions,"
+        " as far as the program has debugging information. The last line says what the"
         " instruction at pc will do with the values that the registers have now."
     )
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("home,g", "follow", "pc", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("home,g", "follow", "pc", show=False),
+        Binding("m", "mix", "source lines", show=False),
+    ]
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,17 +126,28 @@ class CodePane(Pane):
         self._subject: Subject | None = None
         self._rows_of: list[int | None] = []
         self._pc: int | None = None
+        self._mixed = False
+        self._sought: int | None = None
+        """Where the cursor is to go once it is shown."""
 
     def readers(self) -> Mapping[str, tuple[Reader, float]]:
-        return {"code": (read_code(max(4, self.rows - 1), self._anchor, self._held, self._texts), 0.0)}
+        mixed = self.application.session if self._mixed else None
+        return {"code": (read_code(max(4, self.rows - 1), self._anchor, self._held, self._texts, mixed), 0.0)}
 
     @property
     def selected(self) -> int | None:
         """The address under the cursor."""
         return self._rows_of[self.cursor] if 0 <= self.cursor < len(self._rows_of) else None
 
+    def place_here(self) -> str:
+        return f"{self.selected:#x}" if self.selected is not None else ""
+
     def action_follow(self) -> None:
         self.go(None)
+
+    def action_mix(self) -> None:
+        self._mixed = not self._mixed
+        self.go(self._anchor)
 
     def go(self, address: int | None) -> None:
         """Show from `address` on; None: around pc."""
@@ -95,6 +155,11 @@ class CodePane(Pane):
         self._held = []
         self._pc = None
         self.application.resubscribe(self)
+
+    def seek(self, address: int) -> None:
+        """Show from `address` on, with the cursor there."""
+        self.go(address)
+        self._sought = address
 
     def moved(self) -> None:
         code = self._code
@@ -121,9 +186,11 @@ class CodePane(Pane):
             return None
         self._code = code
         if view.subject != self._subject:
+            other = self._subject is not None
             self._subject = view.subject
             self._texts = {}
-            self.go(None)
+            if other:
+                self.go(None)
         width = self.columns
         lines: list[Line] = []
         rows: list[int | None] = []
@@ -132,6 +199,9 @@ class CodePane(Pane):
         for instruction in code.instructions:
             if instruction.label and len(lines) < space:
                 lines.append(((f"{clean(instruction.label)}:", "accent"),))
+                rows.append(None)
+            if (source := code.sources.get(instruction.address)) is not None and len(lines) < space:
+                lines.append(((f"   {clean(source, max(20, width))}", "good"),))
                 rows.append(None)
             if len(lines) >= space:
                 break
@@ -160,6 +230,8 @@ class CodePane(Pane):
         if code.pc != self._pc:
             self._pc = code.pc
             self.cursor = current
+        if self._sought is not None and code.instructions and code.instructions[0].address == self._sought:
+            self.cursor, self._sought = rows.index(self._sought), None
         lines += [()] * (space - len(lines))
         rows += [None] * (space - len(rows))
         lines.append(((clean(code.sentence, max(20, width)), "italic label"),))

@@ -85,6 +85,9 @@ class CsrsPane(Pane):
         """The register under the cursor, or ""."""
         return self._rows_of[self.cursor].name if self.cursor < len(self._rows_of) else ""
 
+    def place_here(self) -> str:
+        return self.selected
+
     def stop_line(self) -> str:
         return f"csr {self.selected} write" if self.selected else ""
 

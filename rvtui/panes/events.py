@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from emulator.hart import Event, EventKind
@@ -27,19 +27,25 @@ _KINDS = {
 @dataclass(frozen=True)
 class Events:
     entries: tuple[tuple[Event, str], ...]
-    """(event, symbol at its pc), oldest first."""
+    """(event, symbol at its pc, and its source line if that is known), oldest first."""
 
 
 def read_events(machine: Machine, subject: Subject) -> Events:
-    hart = machine.harts[hart_index(machine, subject)]
+    return Events(named(machine, machine.harts[hart_index(machine, subject)].events(COUNT)))
+
+
+def named(machine: Machine, events: Iterable[Event]) -> tuple[tuple[Event, str], ...]:
+    """(event, symbol at its pc, and its source line if that is known)."""
     guests = {vm.vmid: vm.symbols for vm in virtual_machines(machine)}
     entries = []
-    for event in hart.events(COUNT):
+    for event in events:
         # A return stands where it leads to, all else where it came from.
         mode = event.to_mode if event.kind is EventKind.RETURN else event.from_mode
         table = guests.get(event.vmid) if mode.virtual else machine.symbols
-        entries.append((event, (table.lookup(event.pc) or "") if table is not None else ""))
-    return Events(tuple(entries))
+        name = (table.lookup(event.pc) or "") if table is not None else ""
+        line = table.sources.known_line(event.pc) if table is not None else None
+        entries.append((event, f"{clean(name, 40)} {clean(line.name, 40)}" if line is not None else clean(name, 40)))
+    return tuple(entries)
 
 
 class EventsPane(Pane):
@@ -66,7 +72,7 @@ class EventsPane(Pane):
         events = view.get("events")
         if not isinstance(events, Events):
             return None
-        lines = [_line(event, symbol, self.columns) for event, symbol in events.entries]
+        lines = [line_of(event, symbol) for event, symbol in events.entries]
         if not lines:
             lines = [(("nothing has happened yet", "dim"),)]
         if self._follow:
@@ -74,7 +80,7 @@ class EventsPane(Pane):
         return lines
 
 
-def _line(event: Event, symbol: str, width: int) -> Line:
+def line_of(event: Event, symbol: str) -> Line:
     kind = event.kind.name.lower()
     switch = event.world_switch
     mark, style = ("▸" if event.entry else "◂", "VS") if switch else _KINDS.get(kind, ("?", "warn"))
@@ -97,5 +103,5 @@ def _line(event: Event, symbol: str, width: int) -> Line:
         spans.append((f"address {event.value:#x}" if event.value else "all", "dim"))
     if kind == "trap" and event.value:
         spans.append((f"  {event.value:#x}", "label"))
-    spans.append((f"  {event.pc:x} {clean(symbol, 40)}", "dim"))
+    spans.append((f"  {event.pc:x} {symbol}", "dim"))
     return tuple(spans)

@@ -207,6 +207,9 @@ class GStagePane(Pane):
     def walk_command(self) -> str:
         return f"gwalk {self.selected:#x}" if self.selected is not None else ""
 
+    def place_here(self) -> str:
+        return f"gpa:{self.selected:#x}" if self.selected is not None else ""
+
     def stop_line(self) -> str:
         row = self._rows_of[self.cursor] if self.cursor < len(self._rows_of) else None
         return f"awatch gpa:{row.gpa:#x} for {row.bytes * row.pages}" if isinstance(row, Node) else ""

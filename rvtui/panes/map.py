@@ -71,7 +71,7 @@ class MapPane(Pane):
         " guest-physical to physical). v changes the stage, m joins neighbours (ranges, whatever A, D and page size;"
         " equal; every leaf), o sorts by the other side, f filters (an address or range, to:RANGE, gpa:RANGE, bits as"
         " rw, -x, u, g:w for the G-stage's, 4k 2m 1g, nc io n, hole), / finds an address. Enter tells who maps the page"
-        " of the line, in every hart and guest, w walks its address, D compares with a moment, another guest or a"
+        " of the line, in every hart and guest, w walks its address, c compares with a moment, another guest or a"
         " snapshot, t marks this moment, Escape goes back. Bits are r w x u g a d, - where clear, + where only some"
         " pages have them. In a difference + is new, - is gone, ~ leads elsewhere or may do else. While the machine"
         " runs, the tables are read anew every second, a slice at a time, and may change meanwhile."
@@ -82,7 +82,7 @@ class MapPane(Pane):
         Binding("o", "order", "sort", show=False),
         Binding("f", "ask_filter", "filter", show=False),
         Binding("slash", "ask_find", "find", show=False),
-        Binding("D", "ask_diff", "compare", show=False),
+        Binding("c", "ask_diff", "compare", show=False),
         Binding("t", "ask_mark", "mark", show=False),
         Binding("escape", "back", "back", show=False),
     ]
@@ -234,6 +234,14 @@ class MapPane(Pane):
         if stage == "hgatp":
             return f"gwalk {run.start:#x} {access}"
         return f"walk {run.start:#x} {access} {'VU' if bits & 16 else 'VS'}"
+
+    def place_here(self) -> str:
+        row = self.selected
+        run = row.run if isinstance(row, Holder) else (row.after or row.before) if isinstance(row, Change) else row
+        if run is None:
+            return ""
+        stage = row.stage if isinstance(row, Holder) else self.shown.stage if self.shown is not None else ""
+        return f"{'gpa:' if stage == 'hgatp' else ''}{run.start:#x}"
 
     def choose(self, row: int) -> None:
         found = self.selected

@@ -82,7 +82,7 @@ class SnapshotsPane(Pane):
             return
         self._looking = True
         session = self.application.session
-        threading.Thread(target=self._list, args=(self.folder, tuple(session.files)), daemon=True).start()
+        threading.Thread(target=self._list, args=(self.folder, tuple(session.saved)), daemon=True).start()
 
     def _list(self, folder: Path, files: tuple[str, ...]) -> None:
         import snapshots
@@ -162,7 +162,7 @@ class SnapshotsPane(Pane):
         self._look()
         session = self.application.session
         current = str(Path(session.path).absolute()) if session.path else ""
-        latest = session.files[-1] if session.files else current
+        latest = session.saved[-1] if session.saved else current
         self.entitle(clean(str(self.folder), max(10, self.columns - 24)))
         longest = max((len(Path(each.path).name) for each in self._entries), default=0)
         names = max(12, min(32, longest, self.columns - 50))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -52,6 +53,10 @@ class StopsPane(Pane):
     @property
     def selected(self) -> Row | None:
         return self._rows[self.cursor] if 0 <= self.cursor < len(self._rows) else None
+
+    def place_here(self) -> str:
+        found = re.match(r"((gpa|pa):)?0x[0-9a-f]+", self.selected.where) if self.selected is not None else None
+        return found[0] if found is not None else ""
 
     def choose(self, row: int) -> None:
         if 0 <= row < len(self._rows):

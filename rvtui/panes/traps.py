@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from textual.binding import Binding, BindingType
 
 from emulator import traps
-from emulator.hart import Access, Mode, TrapRecord
+from emulator.hart import Access, Event, EventKind, Mode, TrapRecord
 from emulator.loader import Symbols
 from emulator.machine import Machine
 from rvtui.panes.base import Pane
@@ -34,6 +34,8 @@ class Entry:
     times: int
     names: Mapping[int, str]
     """Symbols at pc, handler and xtval, where they have one."""
+    lines: Mapping[int, str]
+    """Source lines of them, as far as they are known: "hello.c:12"."""
     hypervisor: bool
     """The hart has the H extension."""
     guest: Subject | None
@@ -53,7 +55,8 @@ class Entry:
 
     def where(self, address: int) -> str:
         name = self.names.get(address, "")
-        return f"{address:#x}" + (f" <{clean(name, 40)}>" if name else "")
+        line = self.lines.get(address, "")
+        return f"{address:#x}" + (f" <{clean(name, 40)}>" if name else "") + (f" {clean(line, 40)}" if line else "")
 
 
 NOBODY: tuple[Subject | None, str] = (None, "")
@@ -62,6 +65,12 @@ NOBODY: tuple[Subject | None, str] = (None, "")
 def alike(trap: TrapRecord) -> tuple[object, ...]:
     """Traps for which this is equal stand in one row."""
     return trap.cause, trap.interrupt, trap.from_mode, trap.to_mode, trap.pc, trap.tval, trap.vmid
+
+
+def key_of(event: Event) -> tuple[object, ...]:
+    """The same of the event of a trap."""
+    interrupt = event.kind is EventKind.INTERRUPT
+    return event.cause, interrupt, event.from_mode, event.to_mode, event.pc, event.value, event.vmid
 
 
 def read_traps(machine: Machine, subject: Subject) -> tuple[Entry, ...]:
@@ -78,14 +87,18 @@ def read_traps(machine: Machine, subject: Subject) -> tuple[Entry, ...]:
     for same in found.values():
         trap = same[0]
         names: dict[int, str] = {}
+        lines: dict[int, str] = {}
         handler = trap.entry.handler if trap.entry else trap.pc
         for address, mode in ((trap.tval, trap.from_mode), (handler, trap.to_mode), (trap.pc, trap.from_mode)):
             table = symbols.get(trap.vmid) if mode.virtual else machine.symbols
             name = table.lookup(address) if table is not None else None
             if name:
                 names[address] = name
+            line = table.sources.known_line(address) if table is not None else None
+            if line is not None:
+                lines[address] = line.name
         guest, owner = guests.get(trap.vmid, NOBODY) if trap.from_mode.virtual else NOBODY
-        entries.append(Entry(trap, len(same), names, "H" in hart.isa, guest, owner))
+        entries.append(Entry(trap, len(same), names, lines, "H" in hart.isa, guest, owner))
     return tuple(entries)
 
 
@@ -124,6 +137,14 @@ class TrapsPane(Pane):
     def selected(self) -> Entry | None:
         return self._entries[self.cursor] if self.cursor < len(self._entries) else None
 
+    def hold(self, key: tuple[object, ...]) -> None:
+        """Open the traps that are alike, and go there."""
+        self._faults = self._own = False
+        self._opened.add(key)
+        self._held = key, 0
+        if self.display:  # else a view that has them is to come
+            self.redraw()
+
     def walk(self) -> tuple[int, Access, Mode, Subject | None] | None:
         """(address, access, mode, guest) of the selected trap, where an access failed; else of the last fault."""
         for entry in (*([self.selected] if self.selected else []), *self._entries):
@@ -138,6 +159,10 @@ class TrapsPane(Pane):
         trap = entry.trap
         cause = f"interrupt {trap.cause}" if trap.interrupt else str(trap.cause)
         return f"trap {cause} from {trap.from_mode.name} to {trap.to_mode.name} in {entry.owner or 'any'}"
+
+    def place_here(self) -> str:
+        walk = self.walk()
+        return f"{walk[0]:#x}" if walk is not None else ""
 
     def draw(self, view: View) -> list[Line] | None:
         entries = view.get("traps")
@@ -223,7 +248,8 @@ def _row(entry: Entry, opened: bool, width: int, owners: int) -> Line:
     if trap.tval and not trap.interrupt:
         what = traps.value_meaning(trap) if trap.cause in (2, 22) else f"{trap.tval:#x}"
         spans.append((f"{what}  ", "label"))
-    spans.append((f"{trap.pc:x} {clean(entry.names.get(trap.pc, ''), 40)}", "dim"))
+    line = entry.lines.get(trap.pc, "") if width >= 110 else ""
+    spans.append((f"{trap.pc:x} {clean(entry.names.get(trap.pc, ''), 40)} {clean(line, 40)}".rstrip(), "dim"))
     return tuple(spans)
 
 
@@ -299,7 +325,7 @@ def told(entry: Entry) -> dict[str, Any]:
     return {
         "cause": trap.cause, "interrupt": trap.interrupt, "name": trap.name, "from": trap.from_mode.label,
         "to": trap.to_mode.label, "guest": entry.owner or None, "pc": hex(trap.pc),
-        "symbol": entry.names.get(trap.pc, ""), "tval": hex(trap.tval),
+        "symbol": entry.names.get(trap.pc, ""), "source": entry.lines.get(trap.pc), "tval": hex(trap.tval),
         "clock": trap.clock, "vmid": trap.vmid, "times": entry.times, "reason": traps.reason(trap),
         "handler": None if trap.entry is None else hex(trap.entry.handler),
         "route": [

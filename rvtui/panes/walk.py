@@ -80,7 +80,7 @@ class WalkPane(Pane):
         " bits, ✗ fails. Then where it leads, or which bit refuses, who takes the trap by which delegation bit, and"
         " what it writes. Then every entry with address, value and bits; N is one of 64 KiB (Svnapot), NC and IO the"
         " memory type (Svpbmt). Arrows or a click choose an entry and explain its bits, Enter shows its table. a"
-        " changes the access (fetch, load, store, HLVX), m the mode, U SUM, x MXR, X the MXR of sstatus that the"
+        " changes the access (fetch, load, store, HLVX), m the mode, U SUM, x MXR, Y the MXR of sstatus that the"
         " G-stage sees, d all back. e changes the chosen entry, and offers what would mend it. w asks for another"
         " address (or: walk ADDRESS store VU); without one the pane"
         " follows pc. Looking never sets A or D. A guest inside is walked as it stood at its last exit; once no hart"
@@ -93,7 +93,7 @@ class WalkPane(Pane):
         Binding("m", "mode", "mode", show=False),
         Binding("U", "bit('sum')", "SUM", show=False),
         Binding("x", "bit('mxr')", "MXR", show=False),
-        Binding("X", "bit('gmxr')", "MXR of sstatus", show=False),
+        Binding("Y", "bit('gmxr')", "MXR of sstatus", show=False),
         Binding("d", "default", "as the hart has it", show=False),
         Binding("e", "change", "change the entry", show=False),
         Binding("escape", "back", "back", show=False),
@@ -160,6 +160,15 @@ class WalkPane(Pane):
         drawn = whole(found, self.columns, at, self.asked)
         self._places = drawn.places
         return drawn.lines
+
+    def place_here(self) -> str:
+        """Of an entry that was chosen where it is, else the address that is walked."""
+        if self._found is None:
+            return ""
+        walk = self._found.walk
+        if self.chosen is not None and self._at is not None:
+            return f"pa:{walk.steps[self._at].pte_physical:#x}"
+        return f"{'gpa:' if self.physical else ''}{walk.address:#x}"
 
     # Choosing.
 

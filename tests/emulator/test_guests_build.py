@@ -73,7 +73,16 @@ def test_the_file_is_a_small_bare_riscv_executable(name: str) -> None:
     assert (elf.elfclass, elf.little_endian, elf["e_machine"], elf["e_type"]) == (64, True, "EM_RISCV", "ET_EXEC")
     assert elf["e_flags"] & 0b110 == 0, "it must run on a hart without floating point"
     assert elf["e_entry"] == RAM == _symbols(elf)["_start"].st_value
-    assert not elf.has_dwarf_info()
+    assert elf.has_dwarf_info() == (name in GUEST_FILES)
+
+
+@pytest.mark.parametrize("name", GUEST_FILES)
+def test_recorded_paths_are_those_in_the_folder_of_sources_alone(name: str) -> None:
+    section = _open(name).get_section_by_name(".debug_line_str")
+    assert section is not None
+    paths = {text.decode() for text in section.data().split(b"\0") if text}
+    assert any(path.endswith(".c") for path in paths)
+    assert {path for path in paths if path.startswith("/")} <= {"/zig/lib/include"}
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -192,7 +192,7 @@ def test_the_vmid_is_a_name_and_the_root_the_guest() -> None:
     assert len({guest.name for guest in rig.machine.guests}) == 3
 
 
-def test_sleep_is_nobodys_instructions() -> None:
+def test_sleep_is_time_and_nobodys_instructions() -> None:
     rig = hypervisor("nop; ecall; nop")
     rig.machine.sleep(1000)
     enter(rig, gstage(rig))
@@ -204,7 +204,33 @@ def test_sleep_is_nobodys_instructions() -> None:
     rig.run(4)
     guest = only(rig.machine)
     assert guest.seen == rig.hart.clock == 5004
-    assert (guest.exit_counts[0].spent, guest.share) == (4, 1 / 6)
+    assert (guest.exit_counts[0].spent, guest.served, guest.share) == (3998 + 4, (0, 4, 0), 1 / 6)
+
+
+def test_what_follows_an_exit_is_of_the_guest_that_was_left() -> None:
+    """In M, HS and U, until any guest is entered; what a debugger makes of the mode follows no exit."""
+    rig = hypervisor("ecall; ecall; nop; nop")
+    rig.write(HANDLER, "csrr t0, mepc; addi t0, t0, 4; csrw mepc, t0; nop; mret")
+    one, two = gstage(rig), gstage(rig, 1)
+    rig.set(medeleg=0)
+    enter(rig, one)
+    rig.run(1 + 1 + 5)
+    assert only(rig.machine).served == (5, 0, 0)
+    rig.set(medeleg=EVERYTHING)
+    rig.run(1)
+    enter(rig, two)  # instead of going on with the first
+    assert only(rig.machine).served == (5, 0, 0), "not before a guest is entered"
+    rig.run(1 + 1 + 4)
+    first, second = (next(g for g in rig.machine.guests if g.hgatp == hgatp) for hgatp in (one, two))
+    assert (first.served, second.served) == ((5, 1, 0), (0, 4, 0))
+    rig.hart.mode = HS
+    rig.hart.mode = VS
+    rig.set(hgatp=one)
+    rig.hart.mode = HS
+    rig.hart.mode = VS
+    again = {guest.hgatp: guest.served for guest in rig.machine.guests}
+    assert again == {one: first.served, two: second.served}
+    assert sum(first.served + second.served + first.retired + second.retired) <= rig.hart.instret
 
 
 def test_what_leaves_without_a_trap_is_no_exit_and_comes_back_from_none() -> None:
@@ -342,7 +368,9 @@ def test_saved_guests_that_do_not_fit(junk: Any) -> None:
     damaged(change)
 
 
-@pytest.mark.parametrize(("at", "size", "value"), [(8, 8, 0), (96, 4, 129), (100, 1, 5)], ids=["empty", "away", "mode"])
+@pytest.mark.parametrize(
+    ("at", "size", "value"), [(8, 8, 0), (144, 4, 129), (148, 1, 5)], ids=["empty", "away", "mode"]
+)
 def test_saved_guests_with_impossible_fields(at: int, size: int, value: int) -> None:
     def change(state: dict[str, Any]) -> None:
         packed = bytearray(state["guests"][0][1])

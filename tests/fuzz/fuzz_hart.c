@@ -505,6 +505,10 @@ static const char *difference(const hart *a, const hart *b) {
     return NULL;
 }
 
+static bool same_history(const hart_history *a, const hart_history *b) {
+    return a->shift == b->shift && a->used == b->used && !memcmp(a->rows, b->rows, a->used * sizeof *a->rows);
+}
+
 static void note_events(const hart *a, const hart *b, uint64_t i) {
     const hart_event *const both[] = {&a->ring[i & 1023], &b->ring[i & 1023]};
     for (uint32_t j = 0; j < 2; j++)
@@ -521,6 +525,7 @@ static void compare(rig *a, rig *b, const char *when) {
         hart_settle(one);
         hart_settle(other);
         const char *what = difference(one, other);
+        if (!what && !same_history(hart_past(one), hart_past(other))) what = "history";
         if (!what) continue;
         for (uint32_t j = 0; j < 32; j++)
             if (one->x[j] != other->x[j]) NOTE("  x%u %#" PRIx64 " %#" PRIx64 "\n", j, one->x[j], other->x[j]);
@@ -1047,6 +1052,7 @@ static rig *copy_of(rig *g) {
     for (uint32_t i = 0; i < shape.harts; i++) {
         hart_settle(machine_hart(g->m, i));
         *machine_hart(fresh->m, i) = *machine_hart(g->m, i);
+        *hart_past(machine_hart(fresh->m, i)) = *hart_past(machine_hart(g->m, i));
         hart_refresh(machine_hart(fresh->m, i));
     }
     machine_schedule(g->m, schedule);

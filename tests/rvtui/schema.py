@@ -56,7 +56,8 @@ SCENES: tuple[tuple[Callable[[], list[str] | Machine], tuple[str, ...]], ...] = 
     (tiny_hypervisor, ("run 1M",)),
     (with_page_features, ()),
 )
-NEW_MACHINE = {"run", "until", "finish", "next", "restore", "expect", "save", "snapshots", "differs", "remove", "x"}
+NEW_MACHINE = {"run", "until", "finish", "next", "restore", "expect", "save", "snapshots", "differs", "remove", "x", "sstep",
+               "snext"}  # fmt: skip
 """After these the next command has a machine of its own."""
 OF_SCREENS = {"goto", "zoom", "attach", "quit", "pause"}
 

@@ -292,7 +292,9 @@ def test_memory_goes_to_a_file_and_back(bench: Bench) -> None:
     assert sorted(each.name for each in Path().iterdir()) == ["empty", "my file.bin"]
 
 
-@pytest.mark.parametrize("line", ['search "not there"', "fill pa:0x80000000 1G 1", "dump big.bin pa:0x80000000 1G",
+@pytest.mark.parametrize("line", ['search "not there"', 'memfind pa:0x80000000 "not there"',
+                                  "copy pa:0x80000000 pa:0xa0000000 256M", "fill pa:0x80000000 1G 1",
+                                  "dump big.bin pa:0x80000000 1G",
                                   "compare pa:0x80000000 pa:0x80000000 1G"])  # fmt: skip
 def test_long_commands_show_progress_and_can_be_ended(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1_000_000))
@@ -548,7 +550,10 @@ def test_step_has_gdbs_names(bench: Bench) -> None:
         ("info s", "type more of it"), ("step x", "a whole number"), ("goto csrs", "no panes here"),
         ("zoom", "no panes here"), ("walk 0 jump", "one of fetch, load, store"), ("walk 0 load Q", "one of M, HS"),
         ("help nothing", "no command 'nothing'"), ("select nobody", "nothing is called 'nobody'"),
-        ("csr 0xfff", "no CSR has the number"), ("events 0", "a whole number from 1"), ("events 1000", "at most 200"),
+        ("csr 0xfff", "no CSR has the number"), ("events 0", "a whole number from 1"),
+        ("events 2000", "at most 1,024"), ("events traps fooo", "no kind of event 'fooo'"),
+        ("events 5 9..2", "nothing is between"), ("timeline 5 3", "nothing is between"),
+        ("timeline x", "a whole number"), ("timeline 9G", "the clock is"),
         ('write main "abc', "no closing"), ("symbols [", "no name is like"), ("set x", "write NAME=VALUE"),
         ("x 1 2 3)", "unexpected"), ('dump "x main 1', "no closing"),
     ],
@@ -630,7 +635,7 @@ def test_looking_changes_nothing(bench: Bench) -> None:
     before = bench.ask(Machine.state_hash)
     Path("checks.rv").write_text("assert pc != 0\n")
     others = ("repeat", "goto", "zoom", "quit", "save", "overwrite", "break", "delete", "dump", "remove", "snapshots")
-    others += ("differs",)
+    others += ("differs", "up", "down", "value")
     bench.give("save here.snap")
     for command in commands.COMMANDS.values():
         for line in command.example.split("\n") if not command.changes and command.name not in others else ():

@@ -160,7 +160,7 @@ def test_what_is_unsaved(tmp_path: Path) -> None:
             assert bench.session.unsaved, line
         bench.give("restore a.snap")
         assert not bench.session.unsaved
-        assert bench.session.files == [str(Path("a.snap").absolute())]
+        assert bench.session.saved == [str(Path("a.snap").absolute())]
 
 
 def test_commands_about_snapshots() -> None:

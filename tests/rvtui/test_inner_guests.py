@@ -64,7 +64,7 @@ async def test_the_panes_follow_the_guest_that_is_chosen(size: tuple[int, int]) 
             text = await zoomed(desk, "8")
             assert text.index(guest.name) < text.index(f"{other.name}  ")
             for exit in guest.exit_counts:
-                (line,) = (line for line in desk.lines("exits")[: 2 + len(guest.exit_counts)] if exit.name in line)
+                (line,) = (line for line in desk.lines("exits")[: 3 + len(guest.exit_counts)] if exit.name in line)
                 assert f" {exit.to_mode.label} " in line and f" {exit.count} " in line
             assert any("time%" in line for line in desk.lines("exits")[:3])
             assert any(f"pc {guest.last_exit.pc:#x}" in line for line in desk.lines("exits"))

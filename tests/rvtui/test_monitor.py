@@ -36,8 +36,8 @@ def test_commands_are_carried_out_in_order_and_the_machine_stands_between_them()
     lines = done.stdout.decode().split("\n")
     assert lines[0] == "1 = 0x1 = 1"
     assert lines[1].startswith("reached main at instruction ") and "<main>" in lines[1]
-    assert lines[2].startswith(" =>") or lines[2].startswith("*=>")
-    assert lines[3:6] == ["a0 = 0x7", "a0 = 0x7 = 7", "3 = 0x3 = 3"]
+    assert lines[2] == "    hello.c:29  {" and lines[3].startswith((" =>", "*=>"))
+    assert lines[4:7] == ["a0 = 0x7", "a0 = 0x7 = 7", "3 = 0x3 = 3"]
 
 
 def test_a_script_ends_at_its_first_error_with_where_and_what() -> None:

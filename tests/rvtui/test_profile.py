@@ -231,7 +231,7 @@ def test_symbols_come_from_maps_and_elf_files(guest: Guest, tmp_path: Path) -> N
 def test_what_the_user_gets_wrong_is_said_before_the_run(guest: Guest) -> None:
     spin = guest(SPIN)  # would never end
     assert "no directory" in failed("run", "--headless", "--bare", spin, "--profile", "there/is/none.json")
-    assert "--symbols needs --profile" in failed("run", "--headless", "--bare", spin, "--symbols", "x")
+    assert "x: No such file" in failed("run", "--headless", "--bare", spin, "--symbols", "x")
     assert "nothing.map" in failed("run", "--headless", "--bare", spin, "--profile", "p", "--symbols", "nothing.map")
 
 

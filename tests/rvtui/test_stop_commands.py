@@ -161,7 +161,7 @@ def test_lists_say_what_was_never_hit_and_why(book: Book) -> None:
     book.enable(last, False)
     last.hits, once.ignore = 2, 5
     first, second, third = stops.rows(book.machine)
-    assert first.where == f"{main:#x} <main> in hello" and first.condition == "a0 == 3"
+    assert first.where == f"{main:#x} <main> hello.c:29 in hello" and first.condition == "a0 == 3"
     assert first.remark == "never hit, passes the next 5" and first.mark == "◆"
     assert second.remark == "never hit, hello has no memory there" and second.mark == "●"
     assert third.where == "page-fault in any" and third.remark == "hit 2 times" and third.mark == "○"
@@ -329,7 +329,7 @@ def test_frames_without_symbols() -> None:
     machine = Machine(memory=1 << 20)
     hart = machine.harts[0]
     machine.memory.write(RAM, assemble(RAM, "jal ra, 0x80000100").code)
-    hart.pc, hart.x[2] = RAM + 0x100, RAM + 0x8000
+    hart.pc, hart.x[2] = RAM + 0x200, RAM + 0x8000
     with pytest.raises(FrameError):
         frame_of(hart, Symbols())
     hart.x[1] = RAM + 4
@@ -339,6 +339,22 @@ def test_frames_without_symbols() -> None:
     hart.x[1] = 0
     found = frame_of(hart, Symbols())
     assert (found.returns, found.stack, found.how) == (RAM + 4, RAM + 0x8010, "by the frame pointer s0")
+
+
+@pytest.mark.parametrize("call", ["nop\njal ra, 0x80000100", "auipc ra, 0\njalr ra, 0x100(ra)"])
+@pytest.mark.parametrize(("at", "returns"), [(0, RAM + 8), (1, RAM + 8), (2, 0xAAAA)])
+def test_a_prologue_without_symbols_is_found_by_the_call(call: str, at: int, returns: int) -> None:
+    """s0 is still the caller's, and would tell where that returns to."""
+    machine = Machine(memory=1 << 20)
+    hart = machine.harts[0]
+    machine.memory.write(RAM, assemble(RAM, call).code)
+    machine.memory.write(RAM + 0x100, assemble(RAM + 0x100, "addi sp, sp, -16\nsd ra, 8(sp)\nhere: nop").code)
+    stack = RAM + 0x8000
+    machine.memory.write_int(stack - 8, 8, 0xAAAA)
+    machine.memory.write_int(stack + 0x10 - 8, 8, RAM + 8)
+    hart.pc, hart.x[1], hart.x[2], hart.x[8] = RAM + 0x100 + 4 * at, RAM + 8, stack - 16 * (at > 0), stack + 0x10
+    found = frame_of(hart, Symbols())
+    assert (found.returns, found.stack) == (returns, stack) and "frame pointer" not in found.how
 
 
 # --- kept ---

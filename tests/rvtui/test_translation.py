@@ -159,7 +159,7 @@ async def test_harts_without_guests_are_not_asked_for_them() -> None:
     machine = Machine(memory=4 << 20, isa="max,h=off")
     machine.boot(RAM)
     async with opened(machine, (120, 40), running=False) as desk:
-        await desk.press("7", "a", "a", "a", "m", "m", "m", "U", "x", "X", "left", "enter")
+        await desk.press("7", "a", "a", "a", "m", "m", "m", "U", "x", "Y", "left", "enter")
         await desk.settled()
         assert any("no translation in this mode" in line for line in desk.lines("walk"))
 
@@ -384,7 +384,7 @@ async def test_a_difference_has_signs_beside_its_colours() -> None:
         desk.ask(lambda machine: machine.memory.write_int(table + 8 * 3, 8, 0))
         desk.ask(lambda machine: machine.memory.write_int(table + 8 * 20, 8, 0x1000_8000 >> 2 | 0xCF))
         desk.ask(lambda machine: machine.memory.write_int(table + 8 * 4, 8, 0x1002_0000 >> 2 | 0xCF))
-        await desk.press("D", "enter")
+        await desk.press("c", "enter")
         await desk.until(lambda: pane.shown.wanted.kind == "diff" and pane._job is None)
         marks = {(line[0], line.split()[1]) for line in desk.lines("map")[1:] if line[0] in "+-~"}
         assert marks == {("-", "40003000"), ("~", "40004000"), ("+", "40014000")}

@@ -39,7 +39,9 @@ NUMBERS = {
     "bit", "bits", "cause", "clock", "count", "different", "executed", "exits", "for_level", "hart", "harts",
     "hits", "ignore", "instructions", "irq", "leaves", "length", "level", "low", "more", "names", "new", "number",
     "offset", "page", "pages", "reads", "seen", "signed", "size", "ticks", "times", "total", "traps", "v", "vmid",
-    "width", "writes", "written", "M", "HS", "U", "VS", "VU",
+    "width", "writes", "written", "asleep", "cell", "cells", "column", "exact_from", "fence", "firmware", "frame",
+    "guest", "hypervisor", "interrupt", "line", "max", "min", "resolution", "return", "returns", "since", "start",
+    "time", "trap", "vs", "vu", "wfi", "hgatp", "M", "HS", "U", "VS", "VU",
 }  # fmt: skip
 """Keys of counts, sizes, times and positions: numbers, or null."""
 

@@ -58,8 +58,8 @@ SCENES: tuple[tuple[Callable[[], list[str] | Machine], tuple[str, ...]], ...] = 
     (tiny_hypervisor, ("run 1M",)),
     (with_page_features, ()),
 )
-NEW_MACHINE = {"run", "until", "finish", "next", "restore", "expect", "save", "snapshots", "differs", "remove", "x", "sstep",
-               "snext"}  # fmt: skip
+NEW_MACHINE = {"run", "until", "finish", "next", "restore", "expect", "save", "snapshots", "differs", "remove", "x",
+               "sstep", "snext"}  # fmt: skip
 """After these the next command has a machine of its own."""
 OF_SCREENS = {"goto", "zoom", "attach", "quit", "pause"}
 
@@ -218,7 +218,9 @@ def misfit(data: Any, schema: Schema, where: str = "data") -> str | None:
 
 def page() -> str:
     """All of it, as the file has it."""
-    found: dict[str, Schema] = {}
+    # What was described stays: data only grows, and some of it (lines of sources) comes when it has been read.
+    known = json.loads(PAGE.read_text())["$defs"] if PAGE.exists() else {}
+    found: dict[str, Schema] = {name: each for name, each in known.items() if name in commands.COMMANDS}
     for name, data in samples():
         found[name] = merged(found.get(name, {}), of(data))
     whole = {

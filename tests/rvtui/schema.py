@@ -61,7 +61,8 @@ SCENES: tuple[tuple[Callable[[], list[str] | Machine], tuple[str, ...]], ...] = 
 NEW_MACHINE = {"run", "until", "finish", "next", "restore", "expect", "save", "snapshots", "differs", "remove", "x",
                "sstep", "snext"}  # fmt: skip
 """After these the next command has a machine of its own."""
-OF_SCREENS = {"goto", "zoom", "attach", "quit", "pause"}
+OF_SCREENS = {"goto", "zoom", "attach", "quit", "pause", "value"}
+"""And what needs a program with variables: no bundled guest has its example."""
 
 
 MORE = {"info": ("info",), "stops": ("break main if a0 == 3", "watch sp, 8 changed", "catch trap", "stops")}

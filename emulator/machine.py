@@ -154,6 +154,7 @@ class Machine:
         self._watches: dict[tuple[int, int], int] = {}
         self._exit = ffi.new("hart_exit *")
         self.console = Console("console")
+        self.console.now = self.moment
         self.bus = Bus()
         self.warnings: list[str] = []
         """What the user should know and no guest can say: a drive whose file has changed, or is full."""
@@ -254,6 +255,10 @@ class Machine:
     def clock(self) -> int:
         """The furthest hart's clock: instructions run or slept."""
         return max(hart.clock for hart in self.harts)
+
+    def moment(self) -> int:
+        """The clock of the hart whose turn it is: when what it does now happens."""
+        return self.harts[self.turn].clock
 
     @property
     def reached(self) -> int:

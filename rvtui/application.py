@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -15,25 +15,30 @@ from typing import Any, ClassVar, TypeVar
 
 from textual import events
 from textual.app import App, ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingsMap
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.containers import Horizontal
-from textual.geometry import Size
+from textual.filter import Monochrome, NoColor
+from textual.geometry import Offset, Size
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.widget import Widget
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
-from emulator.errors import EmulatorError
+from emulator.errors import ConfigurationError, EmulatorError
 from emulator.hart import Access, Mode
 from emulator.machine import Machine
-from rvtui import commands, panes
-from rvtui.bars import Bar, KeyBar, Prompt, key_line, top_line
+from rvtui import actions, commands, panes
+from rvtui.actions import EVERYWHERE, VIM
+from rvtui.bars import Bar, KeyBar, Prompt, TopBar, key_line, top_line
+from rvtui.colour import colourless
 from rvtui.commands.memory import Look
 from rvtui.commands.registry import DEEPEST, TOO_DEEP
+from rvtui.configuration import Settings, checked_layout
 from rvtui.gdb import Listener, serving
 from rvtui.helpscreen import HelpScreen
-from rvtui.layout import MINIMUM, Workspace, arrange
+from rvtui.jump import Elsewhere, JumpScreen, Target
+from rvtui.layout import BY_SIZE, MINIMUM, MOST_TILES, Workspace, arrange
 from rvtui.mapping import Wanted
 from rvtui.panes.base import Pane
 from rvtui.panes.code import CodePane
@@ -46,7 +51,9 @@ from rvtui.panes.source import SourcePane
 from rvtui.panes.traps import TrapsPane
 from rvtui.panes.vms import Overview, VmsPane, read_overview
 from rvtui.panes.walk import WalkPane
+from rvtui.picture import Strips
 from rvtui.reportscreen import ReportScreen
+from rvtui.resume import Memory, Place
 from rvtui.session import Session
 from rvtui.subjects import Subject, subjects
 from rvtui.terminal import GuestTerminal
@@ -54,19 +61,26 @@ from rvtui.theme import THEMES, Paint
 
 T = TypeVar("T")
 
-FRAME_SECONDS = 0.05
 TYPING_SECONDS = 1.0
 """How long a key may take until the next one no longer waits for it."""
-CONSOLE_BYTES = 4096
+SCREEN_SECONDS = 3.0
+"""How long a command waits for a picture of the screen."""
+CONSOLE_BYTES = 1024
 CONSOLE_SECONDS = 0.008
 """Time per frame and console for understanding what a guest prints; a flood waits."""
 
 PANES = panes.every()
 NAMES = tuple(pane.NAME for pane in PANES if pane.KEY)
+VIM_COMMANDS = {
+    "w": ("save", False), "w!": ("overwrite", False), "wq": ("save", True), "wq!": ("overwrite", True),
+    "e": ("restore", False), "q": ("", True), "q!": ("", True), "qa": ("", True), "qa!": ("", True),
+}  # fmt: skip
+"""What lines of vim's mean: a command, and whether to leave then."""
 
 
 class Palette(Provider):
-    """The registry's commands in the command palette: those without arguments run, the others open the prompt."""
+    """The registry's commands in the command palette, those without arguments run, the others open the prompt; and what
+    keys do, with the key."""
 
     def _rows(self) -> Iterator[tuple[commands.Command, object]]:
         application = self.app
@@ -80,9 +94,19 @@ class Palette(Provider):
             )
             yield command, action
 
+    def _keys(self) -> Iterator[tuple[str, str, object]]:
+        """(what it does, its keys, the action) of what works everywhere and in the focused pane."""
+        application = self.app
+        assert isinstance(application, Application)
+        for name, action in actions.every().items():
+            if action.where in application.places:
+                yield action.does, application.keymap.said(name), partial(application.perform, name)
+
     async def discover(self) -> Hits:
         for command, action in self._rows():
             yield DiscoveryHit(command.name, action, help=command.help)  # type: ignore[arg-type]
+        for does, keys, action in self._keys():
+            yield DiscoveryHit(does, action, help=keys)  # type: ignore[arg-type]
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
@@ -93,6 +117,9 @@ class Palette(Provider):
         for score, command, action in sorted(found, key=lambda each: -each[0]):  # those come first that are sent first
             if score > 0:
                 yield Hit(score, matcher.highlight(command.usage), action, help=command.help)  # type: ignore[arg-type]
+        for does, keys, action in self._keys():
+            if (score := matcher.match(does) * 0.9) > 0:
+                yield Hit(score, matcher.highlight(does), action, help=keys)  # type: ignore[arg-type]
 
 
 class _ScreenPort:
@@ -125,6 +152,20 @@ class _ScreenPort:
     def source(self, path: str, line: int) -> None:
         self._post(partial(self._application.show_source, path, line))
 
+    def find_in_console(self, text: str) -> None:
+        self._post(partial(self._application.find_in_console, text))
+
+    def pane(self, name: str) -> tuple[Pane, Size]:
+        return self._application.pane_and_size(name)
+
+    def strips(self) -> Strips:
+        taken: Future[Strips] = Future()
+        self._post(lambda: taken.set_result(self._application.screen_strips()))
+        try:
+            return taken.result(SCREEN_SECONDS)
+        except TimeoutError:
+            raise commands.CommandError("the screen does not answer") from None
+
     def zoom(self) -> None:
         self._post(self._application.action_zoom)
 
@@ -136,6 +177,28 @@ class _ScreenPort:
 
     def progress(self, text: str) -> None:
         self._post(partial(self._application.say, text))
+
+    @property
+    def layouts(self) -> Mapping[str, Sequence[str]]:
+        return self._application.layouts
+
+    @property
+    def themes(self) -> Sequence[str]:
+        return [theme.name for theme in THEMES]
+
+    @property
+    def chosen(self) -> tuple[str, Sequence[str], str]:
+        application = self._application
+        return application.layout_name, application.shown, application.theme
+
+    def arrange(self, layout: str, panes: Sequence[str], anew: bool) -> None:
+        self._post(partial(self._application.arrange, layout, tuple(panes), anew=anew))
+
+    def save_layout(self, name: str) -> str:
+        return self._application.save_layout(name)
+
+    def dress(self, theme: str) -> None:
+        self._post(partial(setattr, self._application, "theme", theme))
 
 
 class Application(App[int]):
@@ -159,31 +222,8 @@ class Application(App[int]):
     CommandPalette > Vertical { width: 80%; max-width: 90; }
     """
     ENABLE_COMMAND_PALETTE = True
+    AUTO_FOCUS = None
     COMMANDS: ClassVar[set[type[Provider]]] = {Palette}  # type: ignore[assignment]
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space,r", "toggle_run", "run or pause", show=False),
-        Binding("s", "step", "step", show=False),
-        Binding("n", "next", "step over", show=False),
-        Binding("u", "ask_until", "run to address", show=False),
-        Binding("b", "breakpoint", "stop here, or for this", show=False),
-        Binding("F", "finish", "to the end of the function", show=False),
-        Binding("e", "edit", "edit", show=False),
-        Binding("w", "ask_walk", "walk", show=False),
-        Binding("p", "memory_here", "memory", show=False),
-        Binding("S", "ask_save", "save", show=False),
-        Binding("L", "ask_load", "load", show=False),
-        Binding("left_square_bracket", "other_vm(-1)", "previous VM", show=False),
-        Binding("right_square_bracket", "other_vm(1)", "next VM", show=False),
-        Binding("tab", "app.focus_next", "next pane", show=False),
-        Binding("shift+tab", "app.focus_previous", "previous pane", show=False),
-        Binding("z", "zoom", "zoom", show=False),
-        Binding("colon", "command", "command", show=False),
-        Binding("question_mark,f1", "help", "help", show=False),
-        Binding("escape", "calm", "back", show=False),
-        Binding("q", "quit_now", "quit", show=False),
-        Binding("ctrl+c", "interrupt", "pause", show=False),
-        *[Binding(pane.KEY, f"goto('{pane.NAME}')", pane.TITLE, show=False) for pane in PANES if pane.KEY],
-    ]
 
     class Published(Message):
         """A new view is there."""
@@ -203,25 +243,59 @@ class Application(App[int]):
             self.line = line
             self.future = future
 
-    def __init__(self, session: Session, *, title: str = "", start: bool = False) -> None:
+    def __init__(
+        self,
+        session: Session,
+        *,
+        title: str = "",
+        start: bool = False,
+        settings: Settings | None = None,
+        memory: Memory | None = None,
+    ) -> None:
+        """`memory`: what is kept of a program from one time to the next; else nothing is."""
         super().__init__()
+        # Textual would have greys, and have them for NO_COLOR="" as well.
+        self.no_color = colourless()
+        self._filters = [each for each in self._filters if not isinstance(each, Monochrome | NoColor)]
+        if self.no_color:
+            self._filters.append(NoColor())
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = THEMES[0].name
+        self.settings = settings or Settings()
+        self.theme = self.settings["theme"]
+        self.keymap = self.settings.keymap
+        self._bindings = self.keymap.bindings([EVERYWHERE])
+        self._memory = memory or Memory()
+        self._left: Place | None = None
+        """Where the user was when he left."""
+        self._resuming: Place | None = None
+        """What is not back yet."""
+        self._chord = ""
+        """A key that another has to follow."""
         self.session = session
+        session.frame_seconds = 0.9 / self.settings["frames"]
         self.heading = title
         self._start = start
         self._terminals: dict[int, GuestTerminal] = {}
         self._machine = session.machine
         self._panes = {pane.NAME: pane() for pane in PANES}
-        self._top = Bar("top", self.paint_for)
+        self._top = TopBar(self.paint_for, self.perform)
         self._workspace = Workspace(*self._panes.values())
         self._small = Static(id="small")
-        self._keys = KeyBar(self.paint_for)
+        self._keys = KeyBar(self.paint_for, self.perform)
         self._prompt = Prompt(self._complete, self._answered)
         self._label = Static(id="label")
         self._asking = Horizontal(self._label, self._prompt, id="asking")
         self._wanted = "console"
+        self.layouts = self._known(self.settings.layouts)
+        self.layout_name = BY_SIZE
+        """"" where the user named panes."""
+        self._tiles: tuple[str, ...] = ()
+        """The panes of the layout; none: as there is room."""
+        self._away: Pane | None = None
+        """What had the focus when the terminal became too small."""
+        self._then: Callable[[str], None] | None = None
+        """Who asked at the prompt, where that is no command."""
         self._gone = self._gone_before = 0
         """How often the user went to a pane, by now and when the last command was given."""
         self._zoomed: str | None = None
@@ -234,7 +308,8 @@ class Application(App[int]):
         self._typed_at = 0.0
         self._subject: Subject | None = None
         self._vms_height = 5
-        self._commanding = commands.Context(session, _ScreenPort(self), NAMES, follow=self._follow)
+        self._screen_port = _ScreenPort(self)
+        self._commanding = commands.Context(session, self._screen_port, NAMES, follow=self._follow)
         self._scripts: list[Iterator[tuple[str, str]]] = []
         """What is left of scripts, within each other."""
         self._scripted: Future[Any] | None = None
@@ -249,6 +324,8 @@ class Application(App[int]):
         if not isinstance(event, events.Key | events.Paste) or event.is_forwarded:
             await super().on_event(event)
             return
+        if self._away is not None and isinstance(self._away, ConsolePane) and not self._asking.display:
+            return  # meant for a guest that cannot be seen: it is neither its nor ours
         self._typed.append(event)
         if len(self._typed) == 1:
             await self._deliver()
@@ -258,8 +335,28 @@ class Application(App[int]):
     async def _deliver(self) -> None:
         event, target = self._typed[0], self.focused or self.screen
         self._typed_at = time.monotonic()
+        if isinstance(event, events.Key) and await self._chorded(event.key):
+            self._passed(None, event)
+            return
         await super().on_event(event)
         self._passed(target, event)
+
+    async def _chorded(self, key: str) -> bool:
+        """Whether the key is the first of two, or the second of two that mean something."""
+        first, self._chord = self._chord, ""
+        focused = self.focused
+        if not self.keymap.prefixes or isinstance(focused, ConsolePane | Input) or getattr(focused, "editing", False):
+            return False
+        if first and await self._check_bindings(f"{first} {key}"):
+            return True
+        if key in self.keymap.prefixes and any(
+            bound.startswith(f"{key} ")
+            for _, bindings in self.screen._modal_binding_chain
+            for bound in bindings.key_to_bindings
+        ):
+            self._chord = key
+            return True
+        return False
 
     def _passed(self, node: MessagePump | None, event: events.Event) -> None:
         """Follow the event on its way up from `node`: each hop runs after what the event did there."""
@@ -286,18 +383,32 @@ class Application(App[int]):
 
     def on_mount(self) -> None:
         self.session.on_view = self._on_view
+        self.screen._bindings = BindingsMap()  # Tab and Ctrl-C are in the table
         for pane in self._panes.values():
             pane.entitle("")
-        self._arrange()
-        self._panes["vms"].focus()
-        self.set_interval(FRAME_SECONDS, self._frame)
+        self.layouts |= self._known({**self._memory.saved_layouts(), **self.settings.layouts})
+        place = self._memory.recall(self.layouts) if self.settings["resume"] else None
+        self._resuming = place
+        place = place or Place(layout=self.settings["layout"], shown="")
+        self.arrange(place.layout, place.panes, shown=place.shown)
+        if place.zoomed in self._panes:
+            self._zoomed = place.zoomed
+            self._arrange()
+        focus = self._panes.get(place.zoomed or place.focus, self._panes["vms"])
+        if focus.display:
+            focus.focus()
+        if problems := [*filter(None, [self.settings.told]), *self._memory.problems]:
+            self.say("; ".join(problems), error=True)
+        self._memory.problems.clear()
+        self.set_interval(1 / self.settings["frames"], self._frame)
         self.theme_changed_signal.subscribe(self, lambda _: self._repaint())
         self.call_after_refresh(self._refresh_view)
         if self._start:  # not before: the first picture should not have to wait for the machine
             self.call_after_refresh(self.session.run)
 
     def get_css_variables(self) -> dict[str, str]:
-        return {**THEMES[0].variables, **super().get_css_variables()}
+        found = {**THEMES[0].variables, **super().get_css_variables()}
+        return found | {"input-cursor-text-style": "reverse"} if self.no_color else found
 
     def paint_for(self, widget: Widget) -> Paint:
         theme = self.current_theme
@@ -306,6 +417,7 @@ class Application(App[int]):
             {**THEMES[0].variables, **theme.variables},
             theme.foreground or "#d8dee4",
             (theme.panel if bar else theme.background) or "#0f1419",
+            colours=not self.no_color,
         )
 
     def _repaint(self) -> None:
@@ -348,6 +460,11 @@ class Application(App[int]):
         vms.sample(view, time.monotonic())
         overview = view.get("overview")
         if isinstance(overview, Overview):
+            if self._resuming is not None:
+                found = (runner for runner in overview.runners if runner.name == self._resuming.subject)
+                if (runner := next(found, None)) is not None and runner.subject != session.subject:
+                    session.select(runner.subject)
+                self._resuming = None
             height = 3 + len(overview.runners) + len(overview.harts)
             if height != self._vms_height:
                 self._vms_height = height
@@ -371,19 +488,20 @@ class Application(App[int]):
                     mode, name = runner.mode, runner.name
         width = self.size.width
         self._top.put(top_line(view, self.heading, mode, name, width))
-        focused = self._screen_stack[0].focused if self._screen_stack else None
+        focused = self._focus_below
         console = None
-        if isinstance(focused, ConsolePane):
+        if isinstance(focused, ConsolePane) and focused.typing:
             index = focused.index
             console = view.consoles[index] if index < len(view.consoles) else "the guest"
-        self._keys.update(key_line(view.running, console, width))
+        self._keys.update(key_line(self.keymap, view.running, console, width))
 
     # Consoles.
 
     def terminal(self, index: int) -> GuestTerminal:
         if index not in self._terminals:
             terminal = GuestTerminal(80, 24, partial(self.session.send, index))
-            terminal.feed(self.session.old_output(index), live=False)
+            old, begun = self.session.old_output(index)
+            terminal.feed(old, live=False, begun=begun)
             self._terminals[index] = terminal
         return self._terminals[index]
 
@@ -392,12 +510,11 @@ class Application(App[int]):
             deadline = time.monotonic() + CONSOLE_SECONDS
             fed = False
             while time.monotonic() < deadline:
-                data = self.session.drain(index, CONSOLE_BYTES)
+                data, begun = self.session.drain_begun(index, CONSOLE_BYTES)
                 if not data:
                     break
                 fed = True
-                for at in range(0, len(data), 512):
-                    self.terminal(index).feed(data[at : at + 512])
+                self.terminal(index).feed(data, begun=begun)
             if fed:
                 for pane in self._panes.values():
                     if isinstance(pane, ConsolePane) and pane.display and pane.index == index:
@@ -417,20 +534,55 @@ class Application(App[int]):
         workspace.display = self._top.display = fits
         self._keys.display = fits and not self._asking.display
         self._small.display = not fits
+        focused = self._focus_below
         if not fits:
             self._small.update(
                 f"terminal too small ({size.width}x{size.height}):\nrvtui needs {MINIMUM[0]}x{MINIMUM[1]}"
             )
+            if isinstance(focused, Pane):
+                self._away = focused
             workspace.place({})
             self._sync()
             return
         area = Size(size.width, size.height - 2)
         count = len(self.session.view.consoles)
-        workspace.place(arrange(area, self._wanted, self._zoomed, self._vms_height, count))
+        workspace.place(arrange(area, self._wanted, self._zoomed, self._vms_height, count, self._tiles))
         self._sync()
-        focused = self._screen_stack[0].focused
-        if (focused is None and self._zoomed is None) or (isinstance(focused, Pane) and not focused.display):
-            (self._panes["vms"] if self._panes["vms"].display else self._panes[self._wanted]).focus()
+        away, self._away = self._away, None
+        if away is not None and away.display and not self._asking.display:
+            away.focus()
+        else:
+            self.call_later(self._rest)  # after those who have asked for the focus by now
+
+    @property
+    def _focus_below(self) -> Widget | None:
+        """What has the focus among the panes, whatever is over them."""
+        return self._screen_stack[0].focused if self._screen_stack else None
+
+    @property
+    def shown(self) -> list[str]:
+        """The panes on the screen, in reading order."""
+        return list(self._workspace.places)
+
+    @property
+    def places(self) -> list[str]:
+        """Where actions have to be to work now."""
+        focused = self._focus_below
+        return [EVERYWHERE, *(actions.scopes(type(focused)) if isinstance(focused, Pane) else ())]
+
+    def _rest(self) -> None:
+        """Have the focus on something that is on the screen."""
+        focused = self._focus_below
+        if self._away is None and (
+            (focused is None and self._zoomed is None) or (isinstance(focused, Pane) and not focused.display)
+        ):
+            resting = self._resting()
+            self._screen_stack[0].set_focus(resting)
+
+    def _resting(self) -> Pane | None:
+        """A pane that can have the focus without taking all keys."""
+        found = (self._panes[name] for name in ("vms", *self.shown) if self._panes[name].display)
+        return next((pane for pane in found if not isinstance(pane, ConsolePane)), None)
 
     def _sync(self) -> None:
         """Subscribe to what the visible panes need, and to nothing else."""
@@ -454,7 +606,10 @@ class Application(App[int]):
     def goto(self, name: str) -> None:
         """Make a pane visible and focus it."""
         self._gone += 1
-        self._show(name).focus()
+        pane = self._show(name)
+        pane.focus()
+        if isinstance(pane, ConsolePane):
+            pane.type()
 
     def _show(self, name: str) -> Pane:
         pane = self._panes[name]
@@ -469,8 +624,10 @@ class Application(App[int]):
         return pane
 
     def leave_console(self) -> None:
-        """Ctrl-]: the keys are the application's again."""
-        self.screen.set_focus(None) if self._zoomed is not None else self._panes["vms"].focus()
+        """Ctrl-]: the keys are the application's again, and the pane's, to look."""
+        for pane in self._panes.values():
+            if isinstance(pane, ConsolePane):
+                pane.typing = False
         self.redraw_consoles()
 
     def redraw_consoles(self) -> None:
@@ -530,6 +687,32 @@ class Application(App[int]):
         self.goto("code")
         pane.seek(address)
 
+    def find_in_console(self, text: str) -> None:
+        """In the one that has the focus, or had it when the question was asked; else the first."""
+        pane = self.focused if isinstance(self.focused, ConsolePane) else self._panes["console"]
+        assert isinstance(pane, ConsolePane)
+        if not pane.display:
+            self._show(pane.NAME)
+        if self._gone == self._gone_before:
+            pane.typing = False
+            pane.focus()
+        if not pane.find(text):
+            self.say(f"{text!r} stands nowhere on this console", error=True)
+
+    # Pictures.
+
+    def pane_and_size(self, name: str) -> tuple[Pane, Size]:
+        """On any thread."""
+        pane = self._panes[name]
+        if pane.display and pane.size:
+            return pane, pane.outer_size
+        return pane, Size(max(MINIMUM[0], self.size.width), max(MINIMUM[1], self.size.height) - 2)
+
+    def screen_strips(self) -> Strips:
+        """All that is on the screen, with what is open over the panes."""
+        update = self.screen._compositor.render_update(full=True, screen_stack=self._background_screens)
+        return [[part for strip in row for part in strip] for row in getattr(update, "strips", ())]
+
     # Commands.
 
     @property
@@ -551,11 +734,22 @@ class Application(App[int]):
     def say(self, text: str, *, error: bool = False) -> None:
         self._keys.say(text, error=error)
 
-    def carry_out(self, line: str) -> None:
-        """Run a command line; what it says appears in the bar below."""
+    def carry_out(self, line: str, *, quits: bool = False) -> None:
+        """Run a command line; what it says appears in the bar below. `quits`: leave when it is done."""
         self._gone_before = self._gone
         future = commands.invoke(self._commanding, line)
         future.add_done_callback(lambda done: self.post_message(self.Finished(line, done)))
+        if quits:
+            future.add_done_callback(
+                lambda done: None if done.exception() else self._screen_port.quit(None)
+            )
+
+    def perform(self, name: str) -> None:
+        """Do what a key does, by the action's name."""
+        action = actions.every()[name]
+        focused = self._focus_below
+        here = action.where != EVERYWHERE and focused is not None
+        self.call_later(self.run_action, action.call, focused if here else self)
 
     def _follow(self, lines: Iterable[tuple[str, str]]) -> None:
         """On the worker: a command has lines that come next."""
@@ -613,14 +807,18 @@ class Application(App[int]):
     def _watch(self, future: Future[Any], line: str) -> None:
         future.add_done_callback(lambda done: self.post_message(self.Finished(line, done)))
 
-    def ask(self, label: str, prefix: str = "", value: str = "", *, title: str = "") -> None:
-        """Have the user enter the rest of a command. `label` says what, until something is typed; `title` stands before
-        it all the time, instead of the command."""
-        self._left_console = self.screen.focused
+    def ask(
+        self, label: str, prefix: str = "", value: str = "", *, title: str = "",
+        then: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
+        """A line from the user, that completes the command `prefix`; or that `then` gets, also an empty one. `label`
+        says what, until something is typed; `title` stands before it all the time, instead of the command."""
+        self._then = then
+        self._left_console = self._away or self._focus_below
         self._keys.display = False
         self._label.update(title or prefix.strip() or ":")
         self._asking.display = True
-        self._prompt.ask(label, prefix, value)
+        self._prompt.ask(label, prefix, value, whole=then is None)
 
     def _answered(self, line: str | None) -> None:
         self._asking.display = False
@@ -630,14 +828,35 @@ class Application(App[int]):
             back.focus()
         else:
             self.screen.set_focus(None)
-        if line:
+        then, self._then = self._then, None
+        if then is not None:
+            if line is not None:
+                then(line)
+        elif line:
+            self._give(line)
+
+    def _give(self, line: str) -> None:
+        """A line from the command bar: with the vim keymap :w, :q and their like as there."""
+        word, _, rest = line.partition(" ")
+        if self.keymap.base != VIM or word not in VIM_COMMANDS:
             self.carry_out(line)
+            return
+        name, quits = VIM_COMMANDS[word]
+        if name in ("save", "overwrite") and not rest:
+            self.action_ask_save()
+        elif name:
+            self.carry_out(f"{name} {rest}".strip(), quits=quits)
+        else:
+            self.action_quit_now()
 
     def _complete(self, line: str) -> list[str]:
+        if self._then is not None:
+            return []
         return commands.complete(self._commanding, line)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return not (action == "command_palette" and isinstance(self.focused, ConsolePane | Prompt))
+        typing = isinstance(self.focused, Prompt) or (isinstance(self.focused, ConsolePane) and self.focused.typing)
+        return not (action == "command_palette" and typing)
 
     # Keys.
 
@@ -650,7 +869,7 @@ class Application(App[int]):
         if self.session.running:
             self._watch(self.session.pause(), "pause")
         else:
-            self.say("q quits")
+            self.say(f"{self.keymap.said('quit', 1) or ':quit'} quits")
 
     def action_step(self) -> None:
         self._watch(self.session.step(), "step")
@@ -739,6 +958,14 @@ class Application(App[int]):
     def action_ask_load(self) -> None:
         self.ask("restore which file?", "restore ", self.session.path)
 
+    def action_ask_picture(self) -> None:
+        focused = self._screen_stack[0].focused
+        name = focused.NAME if isinstance(focused, Pane) else "screen"
+        name = "console" if name == "console2" else name
+        files = (f"{name}{f'-{number}' if number > 1 else ''}.svg" for number in range(1, 1000))
+        file = next((file for file in files if not Path(file).exists()), f"{name}.svg")
+        self.ask("of a pane or the screen, into which file? .svg or .txt, 120x40", "screenshot ", f"{name} {file}")
+
     def action_other_vm(self, direction: int) -> None:
         def change(machine: Machine) -> None:
             every = subjects(machine)
@@ -748,13 +975,96 @@ class Application(App[int]):
 
         self.session.call(change)
 
+    def action_other_pane(self, direction: int) -> None:
+        """Consoles are looked at then: what types there would not come any further."""
+        for pane in self._panes.values():
+            if isinstance(pane, ConsolePane):
+                pane.typing = False
+        self.screen.focus_next() if direction > 0 else self.screen.focus_previous()
+
     def action_zoom(self) -> None:
-        focused = self._screen_stack[0].focused
+        self.zoom(self._focus_below)
+
+    def zoom(self, pane: Widget | None) -> None:
+        """A pane alone, or all again."""
         if self._zoomed is not None:
             self._zoomed = None
-        elif isinstance(focused, Pane):
-            self._zoomed = focused.NAME
+        elif isinstance(pane, Pane):
+            self._zoomed = pane.NAME
         self._arrange()
+
+    # Layouts.
+
+    def _known(self, layouts: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+        """Layouts, of the panes that there are."""
+        found = {name: tuple(each for each in members if each in self._panes) for name, members in layouts.items()}
+        return {name: members for name, members in found.items() if members or name == BY_SIZE}
+
+    def arrange(self, layout: str, panes: tuple[str, ...] = (), *, shown: str = "", anew: bool = False) -> None:
+        """Have a layout by its name, or `panes` beside each other, with `shown` among them. `anew`: also without zoom
+        and with what the layout begins with."""
+        self.layout_name = layout if layout in self.layouts else "" if panes else BY_SIZE
+        self._tiles = self.layouts[self.layout_name] if self.layout_name else panes
+        self._zoomed = None
+        tiles = [name for name in self._tiles if name != "vms"] or list(self._tiles)
+        if shown in self._panes:
+            self._wanted = shown
+        elif tiles:
+            self._wanted = tiles[0]
+        elif anew or self._wanted not in self._panes:
+            self._wanted = "console"
+        self._arrange()
+
+    def action_next_layout(self) -> None:
+        names = list(self.layouts)
+        at = names.index(self.layout_name) + 1 if self.layout_name in names else 0
+        name = names[at % len(names)]
+        self.arrange(name, anew=name == BY_SIZE)
+        self.say(f"layout {name}: {' '.join(self.shown)}")
+
+    def save_layout(self, name: str) -> str:
+        """Keep the panes that are on the screen as a layout; on the worker. ConfigurationError where the name cannot
+        be."""
+        if f"layouts.{name}" in self.settings.places:
+            raise ConfigurationError(f"layout {name} is in {self.settings.places[f'layouts.{name}']}: change it there")
+        panes = checked_layout(name, self.shown[:MOST_TILES])
+        self._memory.save_layout(name, panes)
+        self.layouts = {**self.layouts, name: panes}
+        self._screen_port.arrange(name, (), False)
+        return f"saved layout {name}: {' '.join(panes)}"
+
+    def place(self) -> Place:
+        """Where the user is."""
+        focused = self._away or self._focus_below
+        overview = self.session.view.get("overview")
+        runners = overview.runners if isinstance(overview, Overview) else ()
+        subject = next((runner.name for runner in runners if runner.subject == self.session.subject), "")
+        name = focused.NAME if isinstance(focused, Pane) else ""
+        panes = () if self.layout_name else self._tiles
+        return Place(self.layout_name, panes, self._wanted, name, self._zoomed, subject)
+
+    # Jumping.
+
+    def action_jump(self) -> None:
+        targets = []
+        for name in self.shown:
+            at = self._panes[name].region.offset
+            targets.append(Target(Offset(at.x + 1, at.y), partial(self.goto, name)))
+        vms = self._panes["vms"]
+        if vms.display:
+            assert isinstance(vms, VmsPane)
+            at = vms.content_region.offset
+            for row, subject in enumerate(vms.subjects, 1 - vms.top):
+                if 0 <= row < vms.rows:
+                    targets.append(Target(Offset(at.x, at.y + row), partial(self.session.select, subject), 2))
+        elsewhere, keys = [], {}
+        for pane in PANES:
+            go = partial(self.goto, pane.NAME)
+            own = self.keymap.keys.get(f"show.{pane.NAME}", ())
+            keys.update(dict.fromkeys(own, go))
+            if own and pane.NAME not in self.shown:
+                elsewhere.append(Elsewhere(actions.said(own[0]), pane.TITLE, go))
+        self.push_screen(JumpScreen(targets, elsewhere, keys))
 
     def action_goto(self, name: str) -> None:
         self.goto(name)
@@ -764,10 +1074,9 @@ class Application(App[int]):
 
     def action_help(self) -> None:
         if not isinstance(self.screen, HelpScreen):
-            focused = self._screen_stack[0].focused
-            self.push_screen(
-                HelpScreen([pane for pane in PANES if pane.KEY], focused.NAME if isinstance(focused, Pane) else "")
-            )
+            focused = self._focus_below
+            shown = [pane for pane in PANES if pane.KEY or isinstance(focused, pane)]
+            self.push_screen(HelpScreen(shown, focused.NAME if isinstance(focused, Pane) else "", self.keymap))
 
     def action_calm(self) -> None:
         self._keys.hush()
@@ -777,7 +1086,13 @@ class Application(App[int]):
     def action_quit_now(self) -> None:
         self.exit(0)
 
+    def exit(self, result: int | None = None, return_code: int = 0, message: Any = None) -> None:
+        if self._left is None:
+            self._left = self.place()  # while there still is a focus
+        super().exit(result, return_code, message)
+
     def on_unmount(self) -> None:
+        self._memory.remember(self._left or self.place())
         self._leaving = True
         self.session.on_view = lambda: None
 
@@ -797,19 +1112,29 @@ class Application(App[int]):
 
 
 def run(
-    machine: Machine, *, title: str = "", path: str = "", start: bool = True, gdb: Listener | None = None,
+    machine: Machine,
+    *,
+    title: str = "",
+    path: str = "",
+    start: bool = True,
+    gdb: Listener | None = None,
     folders: Sequence[str] = (),
-) -> int:  # fmt: skip
+    settings: Settings | None = None,
+    fresh: bool = False,
+) -> int:
     """Open the application on a machine; returns the exit code. A debugger may come to `gdb`. `folders`: where sources
-    are, as `SourceFiles.add` takes it."""
+    are, as `SourceFiles.add` takes it; `fresh`: without what is kept of the program, which stays as it is."""
     session = Session(machine, path=path)
     session.files.add_all(folders)
-    session.book.open()
+    settings = settings or Settings()
+    memory = Memory() if fresh else Memory.of(machine)
+    if settings["stops"] and not fresh:
+        session.book.open()
     session.start()
     try:
         if gdb is not None:
             title = f"{title}, gdb {gdb}"
-        application = Application(session, title=title, start=start)
+        application = Application(session, title=title, start=start, settings=settings, memory=memory)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda number, _: application.exit(return_code=128 + number))
         with serving(session, gdb, runs=start):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from textual import events
 from textual.strip import Strip
@@ -12,6 +13,7 @@ from textual.suggester import Suggester
 from textual.widget import Widget
 from textual.widgets import Input
 
+from rvtui.actions import GENERAL, Keymap
 from rvtui.session import View
 from rvtui.text import MODE_NAMES, Line, clean, count, guest_time, line_width
 from rvtui.theme import Paint
@@ -70,48 +72,51 @@ def top_line(view: View, title: str, mode: int | None, name: str, width: int) ->
     return (*left, (" " * max(1, gap), ""), *right)
 
 
-KEYS = (
-    ("space", "run", 0),
-    ("s", "step", 0),
-    ("n", "next", 0),
-    ("u", "until", 1),
-    ("b", "break", 0),
-    ("e", "edit", 1),
-    ("w", "walk", 1),
-    ("S", "save", 2),
-    ("L", "load", 2),
-    ("[ ]", "VM", 1),
-    ("1-9", "pane", 0),
-    ("z", "zoom", 1),
-    (":", "command", 0),
-    ("?", "help", 0),
-    ("q", "quit", 0),
-)
-"""Key, what it does, and how soon it makes room on a narrow terminal (0: last)."""
+class TopBar(Bar):
+    """The state; a click on it runs and pauses, one on what is looked at goes to the next."""
+
+    def __init__(self, paint: Callable[[Widget], Paint], do: Callable[[str], None]) -> None:
+        super().__init__("top", paint)
+        self._do = do
+
+    def on_click(self, event: events.Click) -> None:
+        self._do("run" if event.x < self.size.width // 2 else "next-vm")
 
 
-def key_line(running: bool, console: str | None, width: int) -> Line:
+Part = tuple[str, str, str]
+"""Text, its style, and the action that a click on it does, or "". """
+
+
+def key_line(keymap: Keymap, running: bool, console: str | None, width: int) -> tuple[Part, ...]:
+    """The keys that are needed most. `console`: whose console has the focus, if one has."""
     if console is not None:
         return (
-            (" Ctrl-]", "accent bold"),
-            (" leaves the console   ", "label"),
-            (f"all other keys go to {clean(console, 20)}", ""),
+            (f" {keymap.said('console.leave', 1)}", "accent bold", "console.leave"),
+            (" leaves the console   ", "label", "console.leave"),
+            (f"all other keys go to {clean(console, 20)}", "", ""),
         )
-    for drop in (3, 2, 1):
-        spans: list[tuple[str, str]] = [(" ", "")]
-        for key, what, rank in KEYS:
-            if rank < drop:
-                spans += [(key, "accent bold"), (f" {'pause' if key == 'space' and running else what}  ", "label")]
-        if line_width(tuple(spans)) <= width:
+    hints = [action for action in GENERAL if action.hint and keymap.keys[action.name]]
+    parts: list[Part] = []
+    for drop in range(max(action.rank for action in hints) if hints else 0, -1, -1):
+        parts = [(" ", "", "")]
+        shown = [action for action in hints if action.rank <= drop]
+        for index, action in enumerate(shown):
+            alike = index + 1 < len(shown) and shown[index + 1].hint == action.hint
+            word = "pause" if action.hint == "run" and running else action.hint
+            parts.append((keymap.said(action.name, 1), "accent bold", action.name))
+            parts.append((" ", "", "") if alike else (f" {word}  ", "label", action.name))
+        if line_width(tuple(part[:2] for part in parts)) <= width:
             break
-    return tuple(spans)
+    return tuple(parts)
 
 
 class KeyBar(Bar):
-    """Keys, or for a while a message."""
+    """Keys, or for a while a message. A click does what stands there, or takes the message away."""
 
-    def __init__(self, paint: Callable[[Widget], Paint]) -> None:
+    def __init__(self, paint: Callable[[Widget], Paint], do: Callable[[str], None]) -> None:
         super().__init__("keys", paint)
+        self._do = do
+        self._parts: tuple[Part, ...] = ()
         self._message: Line | None = None
         self._until = 0.0
 
@@ -129,8 +134,22 @@ class KeyBar(Bar):
         """What is being said, or ""."""
         return "".join(text for text, _ in self._message or ()) if time.monotonic() < self._until else ""
 
-    def update(self, line: Line) -> None:
-        self.put(self._message if self._message is not None and time.monotonic() < self._until else line)
+    def update(self, parts: tuple[Part, ...]) -> None:
+        self._parts = parts
+        self.put(self._message if self._message is not None and self.message else tuple(part[:2] for part in parts))
+
+    def on_click(self, event: events.Click) -> None:
+        if self.message:
+            self.hush()
+            self.update(self._parts)
+            return
+        at = 0
+        for text, _, action in self._parts:
+            at += cell_len(text)
+            if event.x < at:
+                if action:
+                    self._do(action)
+                return
 
 
 class _Completion(Suggester):
@@ -152,6 +171,7 @@ class Prompt(Input):
 
     def __init__(self, complete: Callable[[str], list[str]], done: Callable[[str | None], None]) -> None:
         self._prefix = ""
+        self._whole = True
         self._completions: list[str] = []
         self._stem = ""
         super().__init__(id="prompt", suggester=_Completion(lambda text: self._lines(text)), select_on_focus=False)
@@ -164,9 +184,11 @@ class Prompt(Input):
         prefix = self._prefix
         return [line[len(prefix) :] for line in self._complete_line(prefix + text)]
 
-    def ask(self, label: str, prefix: str, value: str = "") -> None:
-        """`prefix` is the beginning of the command that the answer completes; "" asks for a whole command."""
+    def ask(self, label: str, prefix: str, value: str = "", *, whole: bool = True) -> None:
+        """`prefix` is the beginning of the command that the answer completes; "" asks for a whole command. With `whole`
+        off the answer is no command: it comes without the prefix, also empty, and is not remembered."""
         self._prefix = prefix
+        self._whole = whole
         self.placeholder = label
         self.value = value
         self.cursor_position = len(value)
@@ -181,6 +203,8 @@ class Prompt(Input):
             self._close(None)
         elif event.key in ("up", "down"):
             self._recall(-1 if event.key == "up" else 1)
+        elif event.key == "enter" and not self._whole:
+            self._close(self.value)
         elif event.key == "enter":
             line = (self._prefix + self.value).strip()
             if self.value.strip() and (not self._history or self._history[-1] != line):

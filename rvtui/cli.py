@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from emulator.errors import EmulatorError
+from rvtui import colour
 
 if TYPE_CHECKING:
     from rvtui.gdb import Listener
@@ -69,6 +70,39 @@ class _Later(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
         option = self.option_strings[0]
         raise UsageError(f"{option}: not available yet")
+
+
+class _Colour(argparse.Action):
+    """Holds from here on, wherever on the line it stands."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, options: argparse.Namespace, value: Any, option: Any = None
+    ) -> None:
+        colour.choose(value)
+
+
+def _plain_option(to: argparse.ArgumentParser) -> None:
+    to.add_argument(
+        "--plain", action="store_const", const=True,
+        help="lines of words instead of a screen, for screen readers and dumb terminals (also RVTUI_PLAIN=1)",
+    )  # fmt: skip
+
+
+def _plainly(options: argparse.Namespace) -> bool:
+    """Whether words are wanted instead of panes: said so, or the terminal knows nothing else."""
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    return bool(options.plain) or _plain_always() or (terminal and colour.dumb())
+
+
+def _plain_always() -> bool:
+    return os.environ.get("RVTUI_PLAIN", "0") not in ("", "0")
+
+
+def _colour_option(to: argparse.ArgumentParser) -> None:
+    to.add_argument(
+        "--color", "--colour", action=_Colour, choices=colour.WHEN, default=argparse.SUPPRESS,
+        help="colours: auto (default: on terminals that have them, without NO_COLOR), always, or never",
+    )  # fmt: skip
 
 
 class _Version(argparse.Action):
@@ -131,6 +165,8 @@ def parser() -> argparse.ArgumentParser:
         " 3 the guest was stopped.",
         allow_abbrev=False,
     )
+    _colour_option(top)
+    _look_options(top)
     top.add_argument("--version", action=_Version, nargs=0, help="show the version, and what compiled the hart")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
@@ -152,6 +188,7 @@ def parser() -> argparse.ArgumentParser:
         help="open the application with the machine standing still; without a screen, for --gdb to let it run",
     )  # fmt: skip
     _run_options(run)
+    _plain_option(run)
     for option, metavar in _LATER_OPTIONS.items():
         run.add_argument(option, metavar=metavar, action=_Later, help=argparse.SUPPRESS)
     _monitor_options(commands)
@@ -168,6 +205,7 @@ def _monitor_options(commands: argparse._SubParsersAction[_Parser]) -> None:
     _script_options(monitor, "carry out COMMAND; in order with -x, then end")
     monitor.add_argument("-i", "--interactive", action="store_true", help="stay after -c and -x")
     monitor.add_argument("--json", action="store_true", help="a line of JSON for each command")
+    _plain_option(monitor)
     monitor.add_argument("--snapshot", metavar="FILE", help="the machine that was saved there")
     monitor.add_argument("--instructions", type=number, metavar="N", help="run so many before the first command")
     _machine_options(monitor)
@@ -180,6 +218,13 @@ def _monitor_options(commands: argparse._SubParsersAction[_Parser]) -> None:
     text = "Prints a page of the manual, or says which there are."
     docs = commands.add_parser("docs", help="pages of the manual", description=text)
     docs.add_argument("page", nargs="?", metavar="PAGE", help="api, commands, scripts, ...")
+    config = commands.add_parser(
+        "config", help="keys, colours and layouts that count, and where each comes from", allow_abbrev=False,
+        description="Prints the settings and keys that count, with where each comes from, as a config file; exit code 2"
+        " if something in the file is wrong.",
+    )  # fmt: skip
+    config.add_argument("--example", action="store_true", help="a config file to begin with: all is commented out")
+    _look_options(config, fresh=False)
 
 
 def _script_options(to: argparse.ArgumentParser, help: str) -> None:
@@ -198,6 +243,7 @@ class _Script(argparse.Action):
 
 def _machine_options(run: argparse.ArgumentParser) -> None:
     """What machine there is to be."""
+    _colour_option(run)
     run.add_argument(
         "guests", nargs="*", metavar="GUEST", help="ELF file, Linux image, or a bundled guest: hello, pages, ..."
     )
@@ -264,8 +310,10 @@ def _more_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
         "restore", help="go on from a snapshot", description="Go on from a snapshot.", allow_abbrev=False
     )
     restore.add_argument("file", metavar="FILE")
+    _colour_option(restore)
     restore.add_argument("--run", action="store_true", help="in the application: run at once")
     _run_options(restore)
+    _plain_option(restore)
     save = parts.add_parser("save", help="run guests without a screen, then save", allow_abbrev=False)
     save.add_argument("file", metavar="FILE")
     save.add_argument("guests", nargs="+", metavar="GUEST")
@@ -279,6 +327,7 @@ def _more_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
         "names", nargs="*", metavar="NAME",
         help="V, sh1add.uw, hstatus, 0x600, RVA23S64; a set as for run --isa; or diff A B",
     )  # fmt: skip
+    _colour_option(isa)
     isa.add_argument("--json", action="store_true", help="one JSON object; what is in it: pydoc rvtui.isa")
     for name in _LATER_SNAPSHOT:
         later = parts.add_parser(name, help="not available yet", add_help=False)
@@ -302,7 +351,21 @@ def _more_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
         later.add_argument("rest", nargs=argparse.REMAINDER)
 
 
+def _look_options(to: argparse.ArgumentParser, *, fresh: bool = True) -> None:
+    """Of the application; they may stand before and behind the command."""
+    to.add_argument(
+        "--config", metavar="FILE", default=argparse.SUPPRESS,
+        help="keys, colours, layouts; else ~/.config/rvtui/config.toml (rvtui config --example)",
+    )  # fmt: skip
+    if fresh:
+        to.add_argument(
+            "--fresh", action="store_true", default=argparse.SUPPRESS,
+            help="without the stops, layout and choices that are kept of this program, which stay as they are",
+        )  # fmt: skip
+
+
 def _run_options(to: argparse.ArgumentParser) -> None:
+    _look_options(to)
     to.add_argument("--headless", action="store_true", help="no screen: consoles go to standard output")
     _script_options(to, "with --headless: carry out COMMAND; these and -x in order drive the machine, then it ends")
     to.add_argument(
@@ -381,6 +444,7 @@ def _drop_output() -> None:
 def _main(arguments: list[str]) -> int:
     if arguments and arguments[0] in _LATER:
         return _complain(f"{arguments[0]}: not available yet")
+    colour.choose("auto")
     try:
         options = parser().parse_args(arguments)
     except SystemExit as end:  # --help and --version
@@ -388,7 +452,7 @@ def _main(arguments: list[str]) -> int:
         return int(end.code or 0)
     match options.command:
         case None:
-            return _demonstration()
+            return _demonstration(options)
         case "run":
             return _run(options)
         case "monitor":
@@ -400,6 +464,8 @@ def _main(arguments: list[str]) -> int:
             return 0
         case "docs":
             return _docs(options.page)
+        case "config":
+            return _config(options)
         case "snapshot":
             return _snapshot(options)
         case "isa":
@@ -415,11 +481,37 @@ def _main(arguments: list[str]) -> int:
     raise AssertionError(options.command)
 
 
-def _demonstration() -> int:
-    _need_terminal()
+def _demonstration(options: argparse.Namespace) -> int:
+    plain = _plainly(argparse.Namespace(plain=False))
+    if not plain:
+        _need_terminal()
     from rvtui import machines
 
-    return _open(machines.with_guests(["echo", "ticker"]), "demonstration")
+    machine = machines.with_guests(["echo", "ticker"])
+    return _told(machine, start=True) if plain else _open(machine, options, "demonstration")
+
+
+def _told(machine: object, *, start: bool, path: str = "", folders: Sequence[str] = ()) -> int:
+    """Lines instead of panes."""
+    from rvtui import monitor
+
+    return monitor.run(machine, plain=True, start=start, path=path, folders=folders)  # type: ignore[arg-type]
+
+
+def _config(options: argparse.Namespace) -> int:
+    from rvtui import configuration
+
+    if options.example:
+        print("\n".join(configuration.example()))
+        return 0
+    settings = configuration.load(getattr(options, "config", None))
+    if settings.file is not None:
+        print(f"# {settings.file}" + ("" if settings.file.exists() else ", which is not there: all is as it comes"))
+    print("\n".join(configuration.effective(settings)))
+    if settings.problems:
+        print("\n".join(f"# wrong: {problem}" for problem in settings.problems))
+        raise UsageError(settings.told)
+    return 0
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -429,6 +521,8 @@ def _run(options: argparse.Namespace) -> int:
         raise UsageError("--signature needs --headless: it is written when the guest ends")
     if options.signature_granularity is not None and options.signature is None:
         raise UsageError("--signature-granularity needs --signature")
+    if options.headless and options.plain:
+        raise UsageError("--headless prints plainly already: without --plain")
     if options.jit == "on":
         raise UsageError("--jit on: not available yet")
     if options.image is not None:
@@ -499,11 +593,14 @@ def _prompted(machine: object, options: argparse.Namespace, path: str = "") -> i
     from rvtui import headless, monitor
 
     scripts = _scripts(options)
+    if options.plain and options.json:
+        raise UsageError("--plain is for people, --json for programs: one of them")
+    plain = not options.json and (bool(options.plain) or _plain_always())
     if options.instructions is not None:
         headless.advance(machine, options.instructions)  # type: ignore[arg-type]
     return monitor.run(
         machine, scripts, as_json=options.json, interactive=options.interactive, path=path,  # type: ignore[arg-type]
-        folders=options.source_path or (),
+        folders=options.source_path or (), plain=plain,
     )  # fmt: skip
 
 
@@ -562,13 +659,20 @@ def _open_after(
 ) -> int:
     if options.save is not None:
         raise UsageError("--save needs --headless; in the application S saves")
-    _need_terminal()
+    plain = _plainly(options)
+    if plain and gdb is not None:
+        raise UsageError("--gdb needs --headless, or the panes: not --plain")
+    if not plain:
+        _need_terminal()
     if options.instructions is not None:
         from rvtui import headless
 
         headless.advance(machine, options.instructions)  # type: ignore[arg-type]
         start = False
-    return _open(machine, title, gdb, start=start, path=path, folders=options.source_path or ())
+    folders = options.source_path or ()
+    if plain:
+        return _told(machine, start=start, path=path, folders=folders)
+    return _open(machine, options, title, gdb, start=start, path=path, folders=folders)
 
 
 def _headless(machine: object, options: argparse.Namespace, gdb: Listener | None, *, start: bool) -> int:
@@ -604,7 +708,8 @@ def _snapshot(options: argparse.Namespace) -> int:
             if not options.headless:
                 if options.save is not None:
                     raise UsageError("--save needs --headless; in the application S saves")
-                _need_terminal()
+                if not _plainly(options):
+                    _need_terminal()
             machine = snapshots.load(options.file)
             return _go(machine, options, options.file, start=options.run, path=options.file)
         case "save":
@@ -667,15 +772,18 @@ def _need_terminal() -> None:
 
 
 def _open(
-    machine: object, title: str, gdb: Listener | None = None, *, start: bool = True, path: str = "",
-    folders: Sequence[str] = (),
+    machine: object, options: argparse.Namespace, title: str, gdb: Listener | None = None, *, start: bool = True,
+    path: str = "", folders: Sequence[str] = (),
 ) -> int:  # fmt: skip
-    from rvtui import application
+    from rvtui import application, configuration
+
+    settings = configuration.load(getattr(options, "config", None))
 
     # The application handles the terminal's own signals; a lost terminal ends it as a closed pipe would.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     return application.run(
-        machine, title=title, path=path, start=start, gdb=gdb, folders=folders  # type: ignore[arg-type]
+        machine, title=title, path=path, start=start, gdb=gdb, folders=folders,  # type: ignore[arg-type]
+        settings=settings, fresh=getattr(options, "fresh", False),
     )  # fmt: skip
 
 

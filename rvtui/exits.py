@@ -17,7 +17,7 @@ from emulator.isa import csrs
 from emulator.machine import Machine
 from emulator.stops import Stop, Trap
 from emulator.worlds import Guest, GuestExit
-from rvtui.stops import program_key
+from rvtui.keeping import program_key
 from rvtui.subjects import Subject, virtual_machines
 
 OCCURRENCES = 8

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,6 +32,7 @@ from emulator.isa.description import Compressed, Instruction
 from emulator.isa.extensions import EXTENSIONS, Extension, isa_string
 from emulator.isa.features import named, said
 from emulator.isa.profiles import PROFILES, Profile, extension
+from rvtui.colour import colours
 
 WIDTH: Final = 80
 _SHORT: Final = {name: f"{name[5]}{name[3:5]}" for name in PROFILES}  # U20, S20 and so on
@@ -45,7 +45,7 @@ class _Page:
 
     def __init__(self) -> None:
         out = sys.stdout
-        self.colours = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self.colours = colours(out)
         self.lines: list[str] = []
         try:
             "✓✗●○·".encode(out.encoding or "ascii")

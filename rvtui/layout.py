@@ -1,9 +1,12 @@
-"""Where each pane stands, for every size of terminal: tables of splits, and the Textual layout that applies them."""
+"""Where each pane stands: tables of splits for every size of terminal, tiles of what the user names, and the Textual
+layout that applies them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from textual.containers import Container
 from textual.geometry import NULL_OFFSET, Region, Size, Spacing
@@ -46,6 +49,24 @@ class Plan:
 
 PLANS = (
     Plan(
+        "huge",
+        236,
+        54,
+        "walk",
+        rows(
+            ("vms", "vms"),
+            (
+                -1,
+                columns(
+                    (-10, rows((-3, "console"), (-3, "console2"), (-2, "exits"))),
+                    (-9, rows((-1, "code"), (-1, SLOT))),
+                    (-9, rows((-1, "gstage"), (-1, "traps"), (-1, "events"))),
+                    (53, rows((19, "registers"), (-2, "csrs"), (-1, "interrupts"))),
+                ),
+            ),
+        ),
+    ),
+    Plan(
         "large",
         176,
         44,
@@ -58,7 +79,7 @@ PLANS = (
                     (
                         -1,
                         columns(
-                            (-10, rows((-1, "console"), (-1, "console2"))),
+                            (-10, rows((-4, "console"), (-4, "console2"), (-3, "exits"))),
                             (-9, rows((-9, "code"), (-8, "gstage"), (-9, SLOT))),
                         ),
                     ),
@@ -88,6 +109,30 @@ PLANS = (
 )
 
 
+LEAST_TILE: Final = (50, 7)
+"""Columns and rows."""
+TILE_SHAPE: Final = 3.5
+"""Columns for each row that suit most panes best."""
+UNEVEN: Final = 0.4
+"""What columns of several heights cost beside that, as a logarithm."""
+INSTEAD: Final = ("exits", "events", "traps", "stops")
+"""What takes the place of the second console where there is none."""
+
+BY_SIZE: Final = "by-size"
+LAYOUTS: Final[Mapping[str, tuple[str, ...]]] = {
+    BY_SIZE: (),
+    "consoles": ("vms", "console", "console2"),
+    "debugging": ("vms", "source", "code", "console", "registers", "stops", "watches"),
+    "addresses": ("vms", "walk", "gstage", "map", "memory", "csrs"),
+    "trapping": ("vms", "traps", "interrupts", "exits", "events", "worlds"),
+    "devices": ("vms", "console", "devices", "interrupts", "events"),
+}
+"""What `layout NAME` shows. Panes that there are not are left out."""
+MOST_TILES: Final = 12
+RESERVED: Final = ("list", "save", "reset")
+"""Words that are no names of layouts."""
+
+
 def plan_for(size: Size) -> Plan:
     return next(plan for plan in PLANS if size.width >= plan.width and size.height >= plan.height)
 
@@ -100,18 +145,53 @@ def names(split: Split) -> list[str]:
     return found
 
 
-def arrange(size: Size, wanted: str, zoomed: str | None, vms_height: int, consoles: int) -> dict[str, Region]:
-    """The place of every visible pane in a workspace of `size`. `wanted` fills the slot, having no place of its own."""
+def arrange(
+    size: Size, wanted: str, zoomed: str | None, vms_height: int, consoles: int, panes: Sequence[str] = ()
+) -> dict[str, Region]:
+    """The place of every visible pane in a workspace of `size`: of `panes`, else by the plan for the size. `wanted`
+    fills the slot, or the last tile, having no place of its own."""
     whole = Region(0, 0, size.width, size.height)
     if zoomed is not None:
         return {zoomed: whole}
+    if panes:
+        return tile(size, wanted, vms_height, [name for name in panes if name != "console2" or consoles > 1])
     plan = plan_for(size)
     fixed = [name for name in names(plan.split) if name != SLOT]
     slot = wanted if wanted not in fixed else plan.default
     places: dict[str, Region] = {}
     _place(plan.split, whole, slot, min(vms_height, max(5, size.height // 3)), places)
     if "console2" in places and consoles < 2:
-        places["exits" if "exits" not in places else "events"] = places.pop("console2")
+        places[next(name for name in INSTEAD if name not in places)] = places.pop("console2")
+    return places
+
+
+def tile(size: Size, wanted: str, vms_height: int, panes: Sequence[str]) -> dict[str, Region]:
+    """Panes side by side and stacked, all of about one size; the list of VMs on top, as high as it needs. As many as
+    have room, in this order; `wanted` is among them."""
+    top = min(vms_height, max(5, size.height // 3)) if "vms" in panes and len(panes) > 1 else 0
+    tiled = [name for name in panes if name != "vms" or not top]
+    area = Region(0, top, size.width, size.height - top)
+    across = 1
+    for count in range(len(tiled), 0, -1):
+        fits = [
+            each
+            for each in range(1, count + 1)
+            if area.width // each >= LEAST_TILE[0] and area.height // math.ceil(count / each) >= LEAST_TILE[1]
+        ]
+        if fits or count == 1:
+            tiled = tiled[:count]
+            shape = {each: area.width / each / (area.height / math.ceil(count / each)) for each in fits}
+            uneven = {each: UNEVEN * (count % each > 0) for each in fits}
+            across = min(fits, key=lambda each: abs(math.log(shape[each] / TILE_SHAPE)) + uneven[each], default=1)
+            break
+    if wanted not in tiled and not (top and wanted == "vms"):
+        tiled[-1] = wanted
+    places = {"vms": Region(0, 0, size.width, top)} if top else {}
+    split: list[tuple[float | str, Split | str]] = []
+    for column in range(across):
+        first, last = len(tiled) * column // across, len(tiled) * (column + 1) // across
+        split.append((-1, rows(*((-1, name) for name in tiled[first:last]))))
+    _place(columns(*split), area, "", 0, places)
     return places
 
 
@@ -120,11 +200,15 @@ def _place(split: Split, region: Region, slot: str, vms_height: int, places: dic
     sizes = [vms_height if size == "vms" else float(size) for size, _ in split.parts]
     rest = total - sum(size for size in sizes if size > 0)
     shares = sum(-size for size in sizes if size < 0)
-    at = 0
-    for index, ((_, part), size) in enumerate(zip(split.parts, sizes, strict=True)):
-        length = int(size) if size > 0 else round(rest * -size / shares)
-        if index == len(sizes) - 1:
-            length = total - at
+    at = given = 0
+    passed = 0.0
+    for (_, part), size in zip(split.parts, sizes, strict=True):
+        if size > 0:
+            length = int(size)
+        else:
+            passed -= size
+            length = round(rest * passed / shares) - given
+            given += length
         place = (
             Region(region.x + at, region.y, length, region.height)
             if split.across
@@ -163,6 +247,10 @@ class Workspace(Container):
     @property
     def layout(self) -> Layout:
         return self._places_layout
+
+    @property
+    def places(self) -> Mapping[str, Region]:
+        return self._places_layout.places
 
     def place(self, places: Mapping[str, Region]) -> None:
         if places == self._places_layout.places:

@@ -89,11 +89,13 @@ _HARMLESS = re.compile(r"\x1b\[[0-9;]{0,64}[mABCDEFGHJKLMPX@d]|\x1b\[\?25[hl]")
 
 class LiveText:
     """Output as it comes, for a terminal whose keys go to the guest: text, and of escape sequences those that move the
-    cursor, erase and colour. What asks the terminal, names it, or changes its modes is left out."""
+    cursor, erase and colour. What asks the terminal, names it, or changes its modes is left out. `plain`: all of them
+    are."""
 
     RESET = "\x1b[0m\x1b[?25h\n"
 
-    def __init__(self) -> None:
+    def __init__(self, *, plain: bool = False) -> None:
+        self._plain = plain
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
 
@@ -105,8 +107,11 @@ class LiveText:
             self._held, text = text[last:], text[:last]
         return "".join(map(self._passed, _TOKEN.findall(text)))
 
-    @staticmethod
-    def _passed(token: str) -> str:
+    def end(self) -> str:
+        """What leaves the terminal as it should be."""
+        return "\n" if self._plain else self.RESET
+
+    def _passed(self, token: str) -> str:
         if token[0] == "\x1b":
-            return token if _HARMLESS.fullmatch(token) else ""
+            return token if not self._plain and _HARMLESS.fullmatch(token) else ""
         return token if token in "\n\r\b\t\a" else safe(token)

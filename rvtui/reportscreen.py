@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual import events
@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from rvtui.panes.base import Pane
-from rvtui.text import Line, clean
+from rvtui.text import Line, Span, clean
 
 
 class ReportPane(Pane):
@@ -24,66 +24,72 @@ class ReportPane(Pane):
     HELP = "The answer of a command."
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "search", "search", show=False),
-        Binding("n", "again(1)", "next", show=False),
-        Binding("N", "again(-1)", "previous", show=False),
-        Binding("space", "page(1)", "page down", show=False),
-        Binding("b", "page(-1)", "page up", show=False),
+        Binding("n", "again(1)", "the next place where a text stands", show=False, id="report.search-next"),
+        Binding("N", "again(-1)", "the place before", show=False, id="report.search-previous"),
+        Binding("space", "page(1)", "a page down", show=False, id="report.page-down"),
+        Binding("b", "page(-1)", "a page up", show=False, id="report.page-up"),
     ]
 
-    def __init__(self, title: str, texts: Sequence[str]) -> None:
+    def __init__(self, title: str, lines: Sequence[str] | Callable[[int], Sequence[Line]]) -> None:
+        """`lines`: texts, or what makes styled lines for so many columns."""
         super().__init__()
-        self._title = clean(title, 60)
-        self._texts = [clean(text, 2000) for text in texts]
-        self._found: int | None = None
-        self.wanted = ""
+        self._title_text = clean(title, 60)
+        self._made = lines if callable(lines) else None
+        self._plain: Sequence[Line] = () if callable(lines) else [((clean(text, 2000), ""),) for text in lines]
 
     def on_mount(self) -> None:
         self.entitle("")
-        self.put(self._styled())
+        self._fill()
 
     def entitle(self, text: str) -> None:
-        self.border_title = "  ".join(filter(None, (self._title, text, "Escape closes, / searches")))
+        search = self.application.keymap.said("pane.search", 1)
+        parts = (self._title_text, text, "Escape closes", search and f"{search} searches")
+        self._put_title("  ".join(filter(None, parts)))
 
-    def _styled(self) -> list[Line]:
-        return [self._line(index, text) for index, text in enumerate(self._texts)]
+    def _fill(self) -> None:
+        if self._made is not None:
+            self._plain = self._made(max(20, self.columns))
+        self.put([self._marked(line) for line in self._plain])
 
-    def _line(self, index: int, text: str) -> Line:
-        spans: list[tuple[str, str]] = []
-        lower, at = text.lower(), 0
-        style = "select" if index == self._found else ""
-        while self.wanted and (hit := lower.find(self.wanted.lower(), at)) >= 0:
-            spans += [(text[at:hit], style), (text[hit : hit + len(self.wanted)], "accent bold")]
-            at = hit + len(self.wanted)
-        return (*spans, (text[at:], style))
+    def _marked(self, line: Line) -> Line:
+        """`line` with what was searched for in it."""
+        wanted = self.sought.lower()
+        if not wanted or wanted not in "".join(text for text, _ in line).lower():
+            return line
+        spans: list[Span] = []
+        for text, style in line:
+            lower, at = text.lower(), 0
+            while (hit := lower.find(wanted, at)) >= 0:
+                spans += [(text[at:hit], style), (text[hit : hit + len(wanted)], "accent bold underline")]
+                at = hit + len(wanted)
+            spans.append((text[at:], style))
+        return tuple(spans)
 
-    def search(self, text: str) -> None:
-        """Go to the first line from here on that has it."""
-        self.wanted, self._found = text, None
-        self._go(1, self.top)
-
-    def action_search(self) -> None:
+    def action_ask_search(self) -> None:
         screen = self.screen
         assert isinstance(screen, ReportScreen)
         screen.ask()
 
-    def action_again(self, direction: int) -> None:
-        if self.wanted:
-            self._go(direction, self.top if self._found is None else self._found + direction)
+    def search(self, text: str) -> None:
+        self.sought = text or self.sought
+        if not self._within(self._found_row):
+            self._found_row = self.top - 1
+        self._fill()
+        super().search("")
 
-    def _go(self, direction: int, start: int) -> None:
-        count = len(self._texts)
-        order = [(start + direction * step) % count for step in range(count)] if count else []
-        wanted = self.wanted.lower()
-        self._found = next((index for index in order if wanted and wanted in self._texts[index].lower()), None)
-        if self._found is not None and not self.top <= self._found < self.top + self.rows:
-            self.top = max(0, self._found - self.rows // 3)
-        self.put(self._styled())
-        self.entitle(f"/{clean(self.wanted, 30)}" + ("" if self._found is not None else " is nowhere"))
+    def _within(self, row: int | None) -> bool:
+        return row is not None and self.top <= row < self.top + self.rows
+
+    def _go_to(self, index: int) -> None:
+        super()._go_to(index)
+        self.entitle(f"/{clean(self.sought, 30)}")
+
+    def _nowhere(self) -> None:
+        self.entitle(f"/{clean(self.sought, 30)} is nowhere" if self.sought else "nothing was searched for yet")
 
     def on_resize(self, event: events.Resize) -> None:
         self._drawn = []
-        self.put(self._styled())
+        self._fill()
 
 
 class ReportScreen(ModalScreen[None]):
@@ -98,7 +104,7 @@ class ReportScreen(ModalScreen[None]):
         Binding("escape,q,ctrl+c", "dismiss", "close", show=False),
     ]
 
-    def __init__(self, title: str, lines: Sequence[str]) -> None:
+    def __init__(self, title: str, lines: Sequence[str] | Callable[[int], Sequence[Line]]) -> None:
         super().__init__()
         self._pane = ReportPane(title, lines)
         self._input = Input(placeholder="search for", select_on_focus=False)

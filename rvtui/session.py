@@ -22,6 +22,7 @@ from emulator.errors import EmulatorError
 from emulator.hart import Exit, ExitReason
 from emulator.machine import MOST_TURNS, Machine
 from emulator.stops import ANYWHERE, At, Condition, Hit, Scope, Stop
+from rvtui.consolelog import ConsoleLog
 from rvtui.exits import Tables
 from rvtui.frames import SP, frame_of, instruction_at
 from rvtui.linestep import LineStep
@@ -42,11 +43,13 @@ from rvtui.subjects import (
 
 T = TypeVar("T")
 
+Begun = tuple[tuple[int, int], ...]
+"""(place in some output, clock) of each line that begins in it."""
+
 Reader = Callable[[Machine, Subject], Any]
 """Reads what a pane needs from the stopped machine, as a value that never changes afterwards."""
 
 FRAME_SECONDS = 0.045
-"""Views are published at most this often while running."""
 LATE_FRAME_SECONDS = 0.25
 URGENT_SHARE = 0.2
 URGENT_SECONDS = 0.008
@@ -117,6 +120,28 @@ class _Goal:
         return self.marks if self.stop is None else (self.stop, *self.marks)
 
 
+@dataclass
+class _Printed:
+    """Output of a console that was collected at once, and how far it was drained."""
+
+    data: bytes
+    begun: Begun
+    at: int = 0
+    mark: int = 0
+    """How many of `begun` are before `at`."""
+
+    def take(self, most: int) -> tuple[bytes, list[tuple[int, int]]]:
+        """The next bytes, and lines that begin in them."""
+        start, end = self.at, min(len(self.data), self.at + most)
+        lines = []
+        while self.mark < len(self.begun) and self.begun[self.mark][0] < end:
+            at, clock = self.begun[self.mark]
+            lines.append((at - start, clock))
+            self.mark += 1
+        self.at = end
+        return self.data[start:end], lines
+
+
 class Debugger(Protocol):
     """Who stands beside the application and has stops of its own in the machine's lists. Called on the worker."""
 
@@ -177,8 +202,13 @@ class Session:
         """What exits had been counted when the user had them counted anew."""
         self.seen = 0
         """The sequence of the last view that the application has drawn."""
+        self.frame_seconds = FRAME_SECONDS
+        """Views are published at most this often while running."""
         self.on_view: Callable[[], None] = lambda: None
         """Called on the worker's thread after a publication that should not wait for the application's next frame."""
+        self.logs: dict[int, ConsoleLog] = {}
+        """Files that consoles are written to, by console. On the worker only."""
+        self._warnings: list[str] = []
         self._readers: dict[str, tuple[Reader, float]] = {}
         self._read_at: dict[str, float] = {}
         self._commands: deque[tuple[Callable[[Machine], Any], Future[Any]]] = deque()
@@ -190,7 +220,7 @@ class Session:
         self._goal: _Goal | None = None
         self._dirty = True
         self._input: deque[tuple[int, bytes]] = deque()
-        self._output: dict[int, deque[bytes]] = {}
+        self._output: dict[int, deque[_Printed]] = {}
         self._pending: dict[int, int] = {}
         self.begun: dict[int, int] = {}
         """By console, how much the machine had printed when it came here."""
@@ -226,6 +256,8 @@ class Session:
             self._thread.join(timeout=5)
         for _, future in self._standing:
             future.set_exception(EmulatorError("the session is closed"))
+        while self.logs:
+            self.logs.popitem()[1].close()
 
     def call(self, function: Callable[[Machine], T]) -> Future[T]:
         """Run `function` on the worker at the next safe point; its result or exception is the future's. The worker
@@ -291,40 +323,46 @@ class Session:
         self._runner.interrupt()
 
     def take_warnings(self) -> list[str]:
-        """What the machine has to say since the last time: of drives and folders that fail, as a rule."""
-        found = self.machine.warnings
-        return [found.pop(0) for _ in range(len(found))]
+        """What there is to say since the last time: of drives, folders and logs that fail, as a rule."""
+        return [found.pop(0) for found in (self.machine.warnings, self._warnings) for _ in range(len(found))]
 
-    def old_output(self, console: int) -> bytes:
+    def old_output(self, console: int) -> tuple[bytes, Begun]:
         """What the console had printed before this session, as in a restored machine; once."""
-        return self._old_output.pop(console, b"")
+        return self._old_output.pop(console, (b"", ()))
 
-    def _take_old(self) -> dict[int, bytes]:
+    def _take_old(self) -> dict[int, tuple[bytes, Begun]]:
         old = {}
         for index, console in enumerate(consoles(self.machine)):
-            console.take()
+            taken, begun = console.take_begun()
+            data = bytes(console.output[-OLD_OUTPUT:])
+            shift = len(data) - len(taken)
+            old[index] = data, tuple((at + shift, clock) for at, clock in begun if at + shift >= 0)
             self.begun[index] = console.written
-            old[index] = bytes(console.output[-OLD_OUTPUT:])
         return old
 
     def drain(self, console: int, limit: int) -> bytes:
         """At most `limit` bytes of output that were not drained before."""
+        return self.drain_begun(console, limit)[0]
+
+    def drain_begun(self, console: int, limit: int) -> tuple[bytes, Begun]:
+        """The same, and when each line in it began."""
         with self._condition:
             chunks = self._output.get(console)
             if not chunks:
-                return b""
+                return b"", ()
             taken = []
+            lines: list[tuple[int, int]] = []
             size = 0
             while chunks and size < limit:
-                chunk = chunks.popleft()
-                if size + len(chunk) > limit:
-                    chunks.appendleft(chunk[limit - size :])
-                    chunk = chunk[: limit - size]
+                chunk, begun = chunks[0].take(limit - size)
+                if chunks[0].at == len(chunks[0].data):
+                    chunks.popleft()
                 taken.append(chunk)
+                lines += [(at + size, clock) for at, clock in begun]
                 size += len(chunk)
             self._pending[console] -= size
             self._condition.notify_all()
-            return b"".join(taken)
+            return b"".join(taken), tuple(lines)
 
     def nudge(self) -> None:
         """End a chunk that takes far too long."""
@@ -591,11 +629,22 @@ class Session:
 
     def _collect(self) -> None:
         for index, console in enumerate(consoles(self.machine)):
-            data = console.take()
+            data, begun = console.take_begun()
             if data:
                 with self._condition:
-                    self._output.setdefault(index, deque()).append(bytes(data))
+                    self._output.setdefault(index, deque()).append(_Printed(data, begun))
                     self._pending[index] = self._pending.get(index, 0) + len(data)
+                if index in self.logs:
+                    self._log(index, data)
+
+    def _log(self, index: int, data: bytes) -> None:
+        log = self.logs[index]
+        try:
+            log.write(data)
+        except OSError as error:
+            del self.logs[index]
+            log.close()
+            self._warnings.append(f"{log.path}: the log ends here, after {log.bytes:,} bytes: {error.strerror}")
 
     def _run_guarded(self) -> None:
         try:
@@ -846,10 +895,10 @@ class Session:
 
     def _publish(self, *, force: bool = False) -> None:
         now = time.monotonic()
-        period = URGENT_SECONDS if self._urgent else FRAME_SECONDS
+        period = URGENT_SECONDS if self._urgent else self.frame_seconds
         if self._running and not force:
             # An application that has not drawn the last view yet has enough to do.
-            behind = self.seen < self.view.sequence and period == FRAME_SECONDS
+            behind = self.seen < self.view.sequence and not self._urgent
             if now - self._published < (LATE_FRAME_SECONDS if behind else period):
                 return
         if force and not self._dirty and self.view.running == self._running:

@@ -6,10 +6,6 @@ something else than before: after a reset, in a machine that was restored, and, 
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -43,14 +39,14 @@ from emulator.stops import (
     Wanted,
 )
 from rvtui.expressions import ExpressionError, evaluate, register_number
-from rvtui.machines import write_file
+from rvtui.keeping import Keeper
 from rvtui.sources import called
 from rvtui.spaces import Place
 from rvtui.subjects import Subject, hart_of, inner_guests, names_of, selected_guest, selected_vcpu, virtual_machines
 from rvtui.text import clean
 
 FORMAT: Final = 1
-MOST_KEPT, LONGEST_LINE, LARGEST_FILE = 512, 1000, 1 << 20
+MOST_KEPT, LONGEST_LINE = 512, 1000
 MOST_SHOWN: Final = 64
 SPACES: Final = {"va": Space.VIRTUAL, "gpa": Space.GUEST, "pa": Space.PHYSICAL}
 WATCHES: Final = {"watch": WRITE, "rwatch": READ, "awatch": READ | WRITE}
@@ -699,11 +695,10 @@ class Book:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        self._keeper: Keeper | None = None
         self.displays: tuple[Display, ...] = ()
         """Ascending by number."""
         self._shown = 0
-        self._file: Path | None = None
-        self._broken = False
         machine.stops.renewed = self._resolve
 
     @property
@@ -826,19 +821,15 @@ class Book:
     def open(self, folder: Path | None = None) -> None:
         """Set what the file of this program says, and keep it there from now on. A file that cannot be read is told in
         the machine's warnings; it is put aside before another is written."""
-        key = program_key(self.machine)
-        folder = state_folder() if folder is None else folder
-        if key is None or folder is None:
+        self._keeper = Keeper.of_program("stops", self.machine, folder)
+        if self._keeper is None:
             return
-        self._file = folder / "stops" / f"{key}.json"
         try:
-            entries, displays = _read(self._file)
-        except FileNotFoundError:
-            return
+            entries, displays = _entries(self._keeper.read())
         except (OSError, ValueError, RecursionError) as error:
             why = error.strerror if isinstance(error, OSError) else error
-            self._broken = True
-            self.machine.warnings.append(f"{self._file}: stops of before are not set: {clean(str(why), 120)}")
+            self._keeper.broken = True
+            self.machine.warnings.append(f"{self._keeper.path}: stops of before are not set: {clean(str(why), 120)}")
             return
         for text, condition, home, enabled, ignore in entries:
             stop = Stop(None, enabled=enabled, ignore=ignore, note=Note(text, condition, home))
@@ -850,7 +841,7 @@ class Book:
 
     def changed(self) -> None:
         """Write the file, if there is one."""
-        if self._file is None:
+        if self._keeper is None:
             return
         kept = [stop for stop in self.stops if not stop.temporary][:MOST_KEPT]
         entries = [
@@ -862,32 +853,18 @@ class Book:
         ]  # fmt: skip
         displays = [{"form": each.form, "text": each.text} for each in self.displays]
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            if self._broken and self._file.exists():
-                os.replace(self._file, self._aside(self._file))
-            self._broken = False
-            if entries or displays:
-                data = json.dumps({"format": FORMAT, "stops": entries, "displays": displays}, indent=1)
-                write_file(str(self._file), data.encode())
-            else:
-                self._file.unlink(missing_ok=True)
+            whole = {"format": FORMAT, "stops": entries, "displays": displays}
+            self._keeper.write(whole if entries or displays else None)
         except (OSError, ConfigurationError) as error:
             self.machine.warnings.append(f"stops are not kept for next time: {clean(str(error), 160)}")
-            self._file = None
-
-    @staticmethod
-    def _aside(path: Path) -> Path:
-        return next(each for n in range(1, 10_000) if not (each := path.with_suffix(f".broken-{n}")).exists())
+            self._keeper = None
 
 
-def _read(path: Path) -> tuple[list[tuple[str, str, str, bool, int]], list[tuple[str, str]]]:
-    """What the file of a program holds, stops and expressions; older ones have none of these. OSError, or ValueError
-    that says what is wrong."""
-    with path.open("rb") as file:
-        data = file.read(LARGEST_FILE + 1)
-    if len(data) > LARGEST_FILE:
-        raise ValueError("it is too large")
-    whole = json.loads(data)
+def _entries(whole: Any) -> tuple[list[tuple[str, str, str, bool, int]], list[tuple[str, str]]]:
+    """What the file of a program holds, stops and expressions, of which older ones have none; nothing where there is no
+    file. ValueError that says what is wrong."""
+    if whole is None:
+        return [], []
     match whole:
         case {"format": 1, "stops": list(entries)} if len(entries) <= MOST_KEPT:
             pass
@@ -917,21 +894,3 @@ def _read(path: Path) -> tuple[list[tuple[str, str, str, bool, int]], list[tuple
         case _:
             raise ValueError("its expressions are no list")
     return found, shown
-
-
-def program_key(machine: Machine) -> str | None:
-    """What the machine runs, by its contents; None where nobody knows."""
-    digests = list(machine.programs)
-    if machine.recipe is not None:
-        digests += [machine.recipe.digests[part] for part in ("firmware", "kernel") if part in machine.recipe.digests]
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:32] if digests else None
-
-
-def state_folder() -> Path | None:
-    """Where the user's notes are kept, by the XDG base directory specification; None without a home."""
-    base = os.environ.get("XDG_STATE_HOME", "")
-    if base.startswith("/"):
-        return Path(base) / "rvtui"
-    with contextlib.suppress(RuntimeError):
-        return Path.home() / ".local" / "state" / "rvtui"
-    return None

@@ -7,6 +7,7 @@ given on the screen.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,13 +18,21 @@ from bittty.keyboard import KeyEvent, KeyModifiers
 from bittty.style import Color as CellColor
 from bittty.style import Style as CellStyle
 from bittty.terminals.base import Terminal
-from bittty.terminals.scrollback import MemoryScrollback
+from bittty.terminals.scrollback import MemoryScrollback, ScrollbackLine
 from rich.cells import cell_len
 from rich.color import Color
 from rich.style import Style
 
+from rvtui.plaintext import safe
+
 SCROLLBACK_CELLS = 800_000
 """Cells of history kept per console: about 10,000 full lines of 80."""
+LINES = 10_000
+"""Lines of history kept per console."""
+PIECE = 512
+"""Bytes that the emulator is given at once."""
+MOST_HELD = 4096
+"""Characters of an escape sequence that has no end; the emulator looks through them again with each piece."""
 MAX_REPLY = 4096
 """Bytes of answers to queries that one piece of output may cause."""
 
@@ -32,6 +41,10 @@ PALETTE = (
     "#5c6873", "#f08c78", "#8fd0ab", "#f0cf86", "#93c1f0", "#d3abdc", "#8fd6e0", "#f2f5f7",
 )  # fmt: skip
 """The sixteen ANSI colours, readable on the application's background."""
+
+_ENDS = {"csi": re.compile(rb"[@-~\x18\x1a\x1b]")}
+_END = re.compile(rb"[\x07\x18\x1a\x1b]")
+"""What ends an escape sequence that is left out: of CSI, and of the others."""
 
 _NAMED = {
     "enter": "enter", "tab": "tab", "backspace": "backspace", "escape": "escape",
@@ -45,6 +58,8 @@ _CONTROL = {
 }  # fmt: skip
 
 Row = tuple[tuple[str, Style], ...]
+Place = tuple[int, int]
+"""A line, by its number since the terminal began, and a cell in it. Lines are the guest's: what is wrapped is one."""
 
 
 class _Wire:
@@ -92,6 +107,16 @@ class _FixedBoard(Board):  # type: ignore[misc]
     def set_page_columns(self, columns: int) -> None: ...
 
 
+class _History(MemoryScrollback):  # type: ignore[misc]
+    """Bounded in lines, too: most are short."""
+
+    def _evict(self) -> None:
+        while len(self._lines) > LINES:
+            self.cells -= len(self._lines.popleft()) + 1
+            self.first += 1
+        super()._evict()
+
+
 class GuestTerminal:
     """`reply` receives what the terminal answers to queries of the guest (cursor position, attributes)."""
 
@@ -106,19 +131,46 @@ class GuestTerminal:
     def _build(self) -> None:
         self._wire = _Wire()
         self._rows: list[Row] = []
+        self._begun: dict[int, int] = {}
+        self._skips: re.Pattern[bytes] | None = None
+        """The end of an escape sequence that is too long, up to which output is left out."""
         self._board = _FixedBoard(
             width=self.width, height=self.height, model=replace(XTERM, options=frozenset(), reflows=True)
         )
-        self._terminal = Terminal(self._board, MemoryScrollback(SCROLLBACK_CELLS))
+        self._history = _History(SCROLLBACK_CELLS)
+        self._terminal = Terminal(self._board, self._history)
         self._terminal.attach()
         self._board.pty = self._wire
         self._wire.take()
 
-    def feed(self, data: bytes, *, live: bool = True) -> None:
-        """Output of the guest. Not live: it was shown before, queries in it are not answered again."""
+    def feed(self, data: bytes, *, live: bool = True, begun: Sequence[tuple[int, int]] = ()) -> None:
+        """Output of the guest. Not live: it was shown before, queries in it are not answered again. `begun`: where in
+        it lines begin, and the clock then."""
+        marks = iter([*begun, (len(data), 0)])
+        mark, clock = next(marks)
+        at = 0
+        while at < len(data):
+            if at == mark:
+                self._stamp(clock)
+                mark, clock = next(marks)
+            end = min(mark, at + PIECE)
+            self._feed(data[at:end], live)
+            at = end
+
+    def _feed(self, data: bytes, live: bool) -> None:
+        if self._skips is not None:
+            end = self._skips.search(data)
+            if end is None:
+                return
+            data = data[end.start() if end[0] == b"\x1b" else end.end() :]
+            self._skips = None
         before = self._terminal.view_offset()
         try:
             self._board.feed_host_data(data)
+            parser = self._board.parser
+            if parser.mode is not None and len(parser.buffer) > MOST_HELD:
+                self._skips = _ENDS.get(parser.mode, _END)
+                self._board.feed_host_data(b"\x18")
             if (self._board.width, self._board.height) != (self.width, self.height):
                 self._resize_board()  # DECCOLM
         except Exception as error:  # a guest must not be able to end the application through its terminal
@@ -157,6 +209,105 @@ class GuestTerminal:
     def scroll_to_bottom(self) -> None:
         self._rows = []
         self._terminal.scroll_to_bottom()
+
+    # Lines.
+
+    def _stamp(self, clock: int) -> None:
+        """What comes next stands in a line that began then."""
+        if len(self._begun) > 2 * LINES:
+            for line in [line for line in self._begun if line < self._history.first]:
+                del self._begun[line]
+        self._begun[self._screen()[self._row_of_cursor()][0]] = clock
+
+    def began(self, line: int) -> int | None:
+        """The clock when a line began, as far as that is known."""
+        return self._begun.get(line)
+
+    def _row_of_cursor(self) -> int:
+        cursor = self._board.display.cursor
+        return max(0, min(cursor[1], self.height - 1)) if cursor is not None else 0
+
+    def _screen(self) -> list[Place]:
+        """(line, row within it) of each row of the live screen."""
+        history = self._history.width(self.width)
+        line, within = history.line_at(len(history))
+        page = self._board.display.page
+        found = []
+        for y in range(page.height):
+            found.append((line, within))
+            line, within = (line, within + 1) if page.line(y).wrapped else (line + 1, 0)
+        return found
+
+    def places(self) -> list[Place]:
+        """Where each row that is shown begins."""
+        history, offset = self._history.width(self.width), int(self._terminal.view_offset())
+        top = len(history) - offset
+        shown = [history.line_at(row) for row in range(top, top + min(offset, self.height))]
+        shown += self._screen()[: self.height - len(shown)]
+        return [(line, within * self.width) for line, within in shown]
+
+    @property
+    def lines(self) -> range:
+        """The lines that are kept, without what is empty at the end of the screen."""
+        screen, page = self._screen(), self._board.display.page
+        used = [line for (line, _), y in zip(screen, range(page.height), strict=True) if _text(page.line(y).cells)]
+        return range(self._history.first, max(used[-1] + 1 if used else 0, screen[0][0], self._history.first))
+
+    def _cells(self, line: int, screen: Sequence[Place]) -> list[str]:
+        """The characters of a line by cell, "" behind a wide one."""
+        page = self._board.display.page
+        cells: list[str] = []
+        if line < screen[0][0] or (line == screen[0][0] and screen[0][1]):
+            held: ScrollbackLine = self._history.line(line)
+            cells += [character for _, character in held.cells(0, len(held))]
+        for y, (number, _) in enumerate(screen):
+            if number == line:
+                cells += [character for _, character in page.line(y).cells]
+        return cells
+
+    def line(self, line: int) -> str:
+        """A line's text; nothing in it that a terminal would obey."""
+        return safe("".join(self._cells(line, self._screen())).rstrip())
+
+    def between(self, first: Place, last: Place) -> list[str]:
+        """The text from one cell to another, which is not included, line by line."""
+        first, last = min(first, last), max(first, last)
+        kept, screen = self.lines, self._screen()
+        found = []
+        for line in range(max(first[0], kept.start), min(last[0] + 1, kept.stop)):
+            if first[0] < line < min(last[0], screen[0][0]):  # all of it, and it has scrolled off
+                found.append(safe(self._history.line(line).text.rstrip()))
+                continue
+            cells = self._cells(line, screen)
+            start = first[1] if line == first[0] else 0
+            end = last[1] if line == last[0] else len(cells)
+            found.append(safe("".join(cells[start:end]).rstrip()))
+        return found
+
+    def find(self, text: str, start: int, direction: int) -> int | None:
+        """The next line from `start` on, or before it, that has a text, in any case; goes on at the other end."""
+        wanted, kept = text.lower(), self.lines
+        if not wanted or not kept:
+            return None
+        live = self._screen()[0][0]
+        at = (start - kept.start) % len(kept)
+        for step in range(len(kept)):
+            line = kept[(at + direction * step) % len(kept)]
+            # What has scrolled off is at hand as text.
+            if wanted in (self._history.line(line).text if line < live else self.line(line)).lower():
+                return line
+        return None
+
+    def show(self, line: int) -> None:
+        """Move the view so that a line is on it, if it is not."""
+        shown = {number for number, _ in self.places()}
+        if line in shown:
+            return
+        history = self._history.width(self.width)
+        screen = self._screen()
+        row = next((len(history) + y for y, (number, _) in enumerate(screen) if number == line), None)
+        row = history.row_for(line) if row is None else row
+        self.scroll(row - self.height // 3 - (len(history) - self.history))
 
     @property
     def history(self) -> int:
@@ -235,6 +386,10 @@ class GuestTerminal:
             self._wire.take()
             return text.replace("\r\n", "\r").replace("\n", "\r").encode("utf-8", "replace")
         return self._wire.take()
+
+
+def _text(cells: Sequence[tuple[CellStyle, str]]) -> str:
+    return "".join(character for _, character in cells).strip()
 
 
 def _row(cells: Sequence[tuple[CellStyle, str]]) -> Row:

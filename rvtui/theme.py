@@ -8,7 +8,8 @@ from rich.color import Color
 from rich.style import Style
 from textual.theme import Theme
 
-# The five mode colours are apart in brightness as well as in hue, and hold for the common kinds of colour blindness.
+# In each the five mode colours are apart, and so are good, warn and bad; in rvtui-safe for every kind of colour
+# blindness, which tests/rvtui/test_theme.py simulates.
 _DARK = {
     "mode-m": "#ff8c5a",
     "mode-hs": "#f2c14e",
@@ -43,6 +44,40 @@ _LIGHT = {
     "paint-select": "#d9e6f0",
     "paint-bar": "#e6ebef",
 }
+_SAFE = {
+    "mode-m": "#fa4d56",
+    "mode-hs": "#ffbf00",
+    "mode-u": "#e6f2dc",
+    "mode-vs": "#33d1f0",
+    "mode-vu": "#9066ff",
+    "paint-dim": "#7d8792",
+    "paint-faint": "#4c5660",
+    "paint-label": "#a9b4be",
+    "paint-accent": "#7cc4ff",
+    "paint-changed": "#ffe27a",
+    "paint-good": "#4a9dff",
+    "paint-warn": "#fecc08",
+    "paint-bad": "#ff5c7a",
+    "paint-select": "#22303c",
+    "paint-bar": "#1a232b",
+}
+_CONTRAST = {
+    "mode-m": "#ff8a2a",
+    "mode-hs": "#ffd400",
+    "mode-u": "#ffffff",
+    "mode-vs": "#5cc3ff",
+    "mode-vu": "#5be49b",
+    "paint-dim": "#b8c0c8",
+    "paint-faint": "#98a2ac",
+    "paint-label": "#dfe6ec",
+    "paint-accent": "#9fdcff",
+    "paint-changed": "#ffe14d",
+    "paint-good": "#66e0ff",
+    "paint-warn": "#ffd91a",
+    "paint-bad": "#ff9a8c",
+    "paint-select": "#001f47",
+    "paint-bar": "#101418",
+}
 
 THEMES = (
     Theme(
@@ -75,6 +110,36 @@ THEMES = (
         dark=False,
         variables=_LIGHT,
     ),
+    Theme(
+        "rvtui-safe",
+        primary="#33d1f0",
+        secondary="#a9b4be",
+        warning="#fecc08",
+        error="#ff5c7a",
+        success="#4a9dff",
+        accent="#7cc4ff",
+        foreground="#d8dee4",
+        background="#0f1419",
+        surface="#131a20",
+        panel="#1a232b",
+        dark=True,
+        variables=_SAFE,
+    ),
+    Theme(
+        "rvtui-contrast",
+        primary="#ffe14d",
+        secondary="#dfe6ec",
+        warning="#ffd91a",
+        error="#ff9a8c",
+        success="#66e0ff",
+        accent="#9fdcff",
+        foreground="#ffffff",
+        background="#000000",
+        surface="#000000",
+        panel="#101418",
+        dark=True,
+        variables=_CONTRAST,
+    ),
 )
 
 _WEIGHT = {
@@ -85,12 +150,31 @@ _WEIGHT = {
 }
 
 
+_COLOURLESS = {
+    "dim": Style(dim=True),
+    "faint": Style(dim=True),
+    "changed": Style(bold=True),
+    "bad": Style(bold=True),
+    "warn": Style(bold=True),
+    "select": Style(reverse=True),
+}
+"""What stands for a colour where there is none."""
+
+
 class Paint:
     """Names of what is drawn to terminal styles, for one theme and one background."""
 
-    def __init__(self, variables: Mapping[str, str], foreground: str, background: str) -> None:
-        self.base = Style(color=Color.parse(foreground[:7]), bgcolor=Color.parse(background[:7]))
+    def __init__(self, variables: Mapping[str, str], foreground: str, background: str, colours: bool = True) -> None:
+        """Without `colours`: weights in their place, where one says something."""
         self._named: dict[str, Style] = {"": Style.null(), **_WEIGHT}
+        self._made: dict[str, Style] = {}
+        self.base = Style()
+        if not colours:
+            names = (name.removeprefix("paint-").removeprefix("mode-") for name in variables)
+            self._named |= {name.upper() if f"mode-{name}" in variables else name: Style() for name in names}
+            self._named |= _COLOURLESS
+            return
+        self.base = Style(color=Color.parse(foreground[:7]), bgcolor=Color.parse(background[:7]))
         for name, colour in variables.items():
             if name.startswith("mode-"):
                 self._named[name[5:].upper()] = Style(color=colour[:7])
@@ -98,7 +182,6 @@ class Paint:
                 self._named[name[6:]] = Style(bgcolor=colour[:7])
             elif name.startswith("paint-"):
                 self._named[name[6:]] = Style(color=colour[:7])
-        self._made: dict[str, Style] = {}
 
     def __getitem__(self, names: str) -> Style:
         """`names`: "VS bold", "dim select": colours, weights and backgrounds, later ones win."""

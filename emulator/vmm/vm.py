@@ -71,6 +71,7 @@ class Vm:
         self.input_arrived = False
         """Console input came and no vCPU looked yet: one WFI returns for it, enabled interrupts or not."""
         self.console = Console(name)
+        self.console.now = hypervisor.machine.moment
         self.uart = Uart(self.console, irq=UART_IRQ)
         self.bus = Bus()
         self.bus.add(UART_BASE, self.uart)

@@ -10,7 +10,7 @@ from typing import Any
 
 from emulator.hart import Access
 from emulator.loader import Symbol, read_symbols
-from rvtui.commands.registry import Argument, CommandError, Context, Report, command
+from rvtui.commands.registry import Argument, CommandError, Context, Report, Told, command
 from rvtui.commands.values import ADDRESS, FILE, PLACE, number_of, place_of, value_of
 from rvtui.listing import Instruction, listing, sentence, start
 from rvtui.spaces import Place
@@ -74,7 +74,13 @@ def listed(context: Context, place: Place, rows: list[Listed]) -> list[str]:
         digits = f"{each.word:0{each.length * 2}x}"
         name, _, operands = each.text.partition(" ")
         arrow = "=>" if each.address == pc else "  "
-        lines.append(f"{mark}{arrow} {place.spelt(each.address)}:  {digits:<8}  {name:<10} {operands}".rstrip())
+        here = "next: " * (each.address == pc) + "stop at " * (each.address in signs)
+        lines.append(
+            Told(
+                f"{mark}{arrow} {place.spelt(each.address)}:  {digits:<8}  {name:<10} {operands}".rstrip(),
+                f"{here}{place.spelt(each.address)}: {name} {operands}".rstrip(),
+            )
+        )
     return lines
 
 

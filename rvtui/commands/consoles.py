@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
 from rvtui.commands.formats import escaped, unescaped
-from rvtui.commands.registry import Argument, CommandError, Context, Report, command
-from rvtui.commands.values import number_of
+from rvtui.commands.registry import Answer, Argument, Candidate, CommandError, Context, Report, Told, command, kind
+from rvtui.commands.values import FILE, number_of
+from rvtui.consolelog import ConsoleLog
 from rvtui.plaintext import lines_of
 from rvtui.subjects import console_names, consoles
 from rvtui.text import clean
@@ -12,6 +18,13 @@ from rvtui.text import clean
 LINES = 20
 MOST = 10_000
 NAME = Argument("NAME", "console", "of which VM; of what is looked at if not given", True)
+
+
+@runtime_checkable
+class ConsoleScreen(Protocol):
+    """A screen that shows consoles."""
+
+    def find_in_console(self, text: str) -> None: ...
 
 
 def _index(context: Context, name: str) -> int:
@@ -40,7 +53,90 @@ def _console(context: Context, name: str = "", count: str = "") -> Report:
     console = consoles(context.session.machine)[index]
     lines = lines_of(bytes(console.output))[-wanted:]
     data = {"of": console_names(context.session.machine)[index], "written": console.written, "lines": lines}
-    return Report(tuple(lines) or ("nothing yet",), data)
+    return Report(tuple(Told(line, line) for line in lines) or ("nothing yet",), data)
+
+
+@command(
+    "console-find",
+    "the lines of a console with TEXT, in any case; on the screen it is marked there",
+    Argument("TEXT", "text", "what to look for"),
+    example="console find hello",
+    aliases=("console find",),
+)
+def _find(context: Context, text: str) -> Answer:
+    if isinstance(context.screen, ConsoleScreen):
+        context.screen.find_in_console(text)
+        return None
+    index = _index(context, "")
+    lines = lines_of(bytes(consoles(context.session.machine)[index].output))
+    found = [(number, line) for number, line in enumerate(lines, 1) if text.lower() in line.lower()]
+    texts = [Told(text := f"{line}  (line {number} of {len(lines):,})", text) for number, line in found]
+    data = [{"line": number, "text": line} for number, line in found]
+    return Report(tuple(texts) or (f"none of the {len(lines):,} lines that are kept has it",), {"lines": data})
+
+
+@command(
+    "console-copy",
+    "all that is kept of what a guest printed into a new file, as plain lines",
+    FILE,
+    example="console copy hello.txt",
+    aliases=("console copy",),
+)
+def _copy(context: Context, path: str) -> str:
+    if Path(path).exists():
+        raise CommandError(f"{path} is there already: another name")
+    index = _index(context, "")
+    lines = lines_of(bytes(consoles(context.session.machine)[index].output))
+    with open(path, "x", encoding="utf-8", errors="replace") as file:
+        file.writelines(f"{line}\n" for line in lines)
+    return f"{path}: {len(lines):,} lines of {clean(console_names(context.session.machine)[index], 40)}"
+
+
+@kind("log")
+def _log_files(context: Context, stem: str) -> Iterator[Candidate]:
+    from rvtui.commands.registry import KINDS
+
+    yield Candidate("off", "end the log")
+    yield from KINDS["path"](context, stem)
+
+
+@command(
+    "log",
+    "append what a console prints to FILE as it comes, off to end that; which consoles have one, if nothing is given",
+    Argument("NAME", "console", "of which VM", True),
+    Argument("FILE", "log", "a file name, in quotes if there are blanks in it; or off", True),
+    Argument("HOW", "choice", "text (default): no escape sequences; raw: byte for byte", True, ("text", "raw")),
+    example="log hello hello.log\nlog hello off",
+)
+def _log(context: Context, name: str = "", path: str = "", how: str = "text") -> Report | str:
+    logs, names = context.session.logs, console_names(context.session.machine)
+    if not name:
+        data = [
+            {"of": names[index], "file": log.path, "bytes": log.bytes, "raw": log.raw}
+            for index, log in sorted(logs.items())
+        ]
+        lines = [f"{clean(str(each['of']), 40)}: {each['file']}, {each['bytes']:,} bytes" for each in data]
+        return Report(tuple(lines) or ("no console is logged: log NAME FILE",), {"logs": data})
+    index = _index(context, name)
+    if not path:
+        raise CommandError(f"log {name} into which file? log {name} FILE, or log {name} off")
+    if path == "off":
+        log = logs.pop(index, None)
+        if log is None:
+            raise CommandError(f"{clean(name, 40)} is not logged")
+        log.close()
+        return f"{log.path}: {log.bytes:,} bytes, the log is closed"
+    if how not in ("text", "raw"):
+        raise CommandError(f"{how!r}: text or raw; a file name with blanks wants quotes")
+    if path[:1] in "'\"" and path[-1:] == path[:1] and len(path) > 1:
+        path = path[1:-1]
+    if any(os.path.abspath(each.path) == os.path.abspath(path) for number, each in logs.items() if number != index):
+        raise CommandError(f"{path}: another console is logged there")
+    log = ConsoleLog(path, raw=how == "raw")
+    if index in logs:
+        logs.pop(index).close()
+    logs[index] = log
+    return f"what {clean(name, 40)} prints is appended to {path}"
 
 
 def feed(context: Context, data: bytes, name: str = "") -> str:

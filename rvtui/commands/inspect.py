@@ -9,7 +9,7 @@ from typing import Any
 from emulator.errors import EmulatorError
 from emulator.isa import ABI_NAMES, FLOAT_NAMES, csrs
 from emulator.isa.csrs import Csr
-from rvtui.commands.registry import Argument, Candidate, CommandError, Context, Report, command, kind
+from rvtui.commands.registry import Argument, Candidate, CommandError, Context, Report, Told, command, kind
 from rvtui.commands.values import field_of
 from rvtui.expressions import register_number
 from rvtui.subjects import hart_of, symbols_of
@@ -71,11 +71,17 @@ def _registers(context: Context, group: str = "x") -> Report:
             raise CommandError(f"no register or group {word!r}: groups are {', '.join(GROUPS)}")
     mode = face.mode.label
     width = max(len(name) for name, _, _ in rows)
-    lines = [f"{name:<{width}}  {value:016x}  {clean(text, 120)}".rstrip() for name, value, text in rows]
+    lines = [_line(name, value, text, width) for name, value, text in rows]
     data: dict[str, Any] = {name: hex(value) for name, value, _ in rows}
     if words[0] in ("x", "all"):
-        lines[0] += f"  in {mode}"
+        lines[0] = Told(f"{lines[0]}  in {mode}", f"{lines[0].said}, in {mode}")
     return Report(tuple(lines), {"mode": mode, "registers": data})
+
+
+def _line(name: str, value: int, text: str, width: int) -> Told:
+    text = clean(text, 120)
+    said = f"{name}: {f'{value:#x}' if value else 0}" + (f", {text}" if text else "")
+    return Told(f"{name:<{width}}  {value:016x}  {text}".rstrip(), said)
 
 
 def _values(face: Any, group: str) -> Iterator[tuple[Csr, int]]:
@@ -136,7 +142,7 @@ def _csr(context: Context, name: str = "*") -> Report:
     if not rows:
         raise CommandError(f"no CSR {register!r}{_near(register)}")
     width = max(len(each.name) for each, _ in rows)
-    lines = [f"{each.name:<{width}}  {value:016x}  {csr_summary(each, value)}".rstrip() for each, value in rows]
+    lines = [_line(each.name, value, csr_summary(each, value), width) for each, value in rows]
     return Report(tuple(lines), {"csrs": {each.name: hex(value) for each, value in rows}})
 
 
@@ -156,7 +162,12 @@ def _fields(csr: Csr, value: int) -> Report:
         number = f"{bits:#x}" if field.width > 3 else str(bits)
         text = "" if meaning in (number, "on", "off") else meaning
         shown = f"{number} {text}" if text and field.values else text or number
-        lines.append(f"  {where:>6}  {field.name:<{names}}  {shown:<20}  {field.doc}".rstrip())
+        lines.append(
+            Told(
+                f"  {where:>6}  {field.name:<{names}}  {shown:<20}  {field.doc}".rstrip(),
+                f"{field.name}: {shown}. {field.doc}, bit{'s' if field.width > 1 else ''} {where}",
+            )
+        )
         data.append({"name": field.name, "low": field.low, "width": field.width, "value": hex(bits),
                      "meaning": meaning})  # fmt: skip
     return Report(tuple(lines), {"csr": csr.name, "number": hex(csr.number), "value": hex(value), "fields": data})

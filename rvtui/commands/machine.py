@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rvtui.commands.registry import Argument, Candidate, CommandError, Context, Report, command, kind
+from rvtui.commands.registry import Argument, Candidate, CommandError, Context, Report, Told, command, kind
 from rvtui.devices import bus_of, data_of, lines_of, read_devices
+from rvtui.spoken import row as spoken_row
 from rvtui.subjects import hart_of, selected_vcpu, symbols_of, virtual_machines
 from rvtui.text import MODE_NAMES, clean, guest_time, size
 
@@ -171,15 +172,18 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def table(rows: list[list[str]], right: set[int] | None = None) -> tuple[str, ...]:
-    """Columns under each other, those in `right` to the right."""
+def table(rows: list[list[str]], right: set[int] | None = None, *, head: bool = True) -> tuple[str, ...]:
+    """Columns under each other, those in `right` to the right. `head`: the first row names them, and so do those who
+    read it out."""
     right = right or set()
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    heads = rows[0] if rows and head else [""] * len(widths)
     lines = []
-    for row in rows:
+    for index, row in enumerate(rows):
         cells = [
             f"{cell:>{width}}" if column in right else f"{cell:<{width}}"
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        lines.append("  ".join(cells).rstrip())
+        said = "" if head and not index else spoken_row(heads, row)
+        lines.append(Told("  ".join(cells).rstrip(), said))
     return tuple(lines)

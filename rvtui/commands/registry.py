@@ -32,6 +32,22 @@ class CheckError(CommandError):
     """What a script checks is not so: no fault of the script."""
 
 
+class Told(str):
+    """A line that is read out in other words, `said`: several lines, or "" for none."""
+
+    said: str
+
+    def __new__(cls, line: str, said: str) -> Told:
+        told = super().__new__(cls, line)
+        told.said = said
+        return told
+
+
+def retold(lines: Iterable[str], said: Iterable[str]) -> tuple[str, ...]:
+    """Lines that are read out as others, all together."""
+    return tuple(Told(line, "" if index else "\n".join(said)) for index, line in enumerate(lines))
+
+
 @dataclass(frozen=True)
 class Report:
     """An answer of several lines: `lines` for people, `data` (what JSON can say) for programs.
@@ -130,6 +146,11 @@ class Command:
     def formatted(self) -> bool:
         """It takes a /FORMAT behind its name."""
         return bool(self.arguments) and self.arguments[0].kind == "format"
+
+    @property
+    def topical(self) -> bool:
+        """All that may stand behind its name is another command's: info."""
+        return bool(self.arguments) and self.arguments[0].kind == "topic"
 
     @property
     def usage(self) -> str:
@@ -233,7 +254,10 @@ def named(line: str) -> tuple[Command, str, str]:
     rest = more[0] if more else ""
     name, slash, form = word.partition("/")
     prefix = name if name in COMMANDS else _ALIASES.get(name, name)
-    if rest and (known := topics(prefix)):
+    known = topics(prefix)
+    if prefix in COMMANDS and not COMMANDS[prefix].topical and rest.partition(" ")[0] not in known:
+        known = {}
+    if rest and known:
         topic, _, after = rest.partition(" ")
         topic, slash, form = topic.partition("/")
         found = known.get(topic) or COMMANDS.get(topic)
@@ -352,21 +376,24 @@ def candidates(context: Context, line: str) -> list[Candidate]:
         return [Candidate(name, help) for name, help in sorted(names.items()) if name.startswith(word)]
     prefix = word if word in COMMANDS else _ALIASES.get(word, word)
     rest = more[0] if more else ""
+    topical: list[Candidate] = []
     if (known := topics(prefix)) and " " not in rest:
         head = line[: len(line) - len(rest)]
-        return [Candidate(head + topic, each.help) for topic, each in known.items() if topic.startswith(rest)]
+        topical = [Candidate(head + topic, each.help) for topic, each in known.items() if topic.startswith(rest)]
+        if prefix not in COMMANDS or COMMANDS[prefix].topical:
+            return topical
     try:
         found, _, rest = named(line)
         arguments = found.arguments[1:] if found.formatted else found.arguments
         words = split(rest, len(arguments))
     except CommandError:
-        return []
+        return topical
     if not words or (line[-1].isspace() and len(words) < len(arguments)):
         words.append("")
     if len(words) > len(arguments):
-        return []
+        return topical
     argument, stem = arguments[len(words) - 1], words[-1]
     head = line[: len(line.rstrip()) - len(stem)] if stem else line
     offered = KINDS.get(argument.kind)
     found_words = map(Candidate, argument.choices) if offered is None else offered(context, stem)
-    return [Candidate(head + text, help) for text, help in found_words if text.startswith(stem)]
+    return topical + [Candidate(head + text, help) for text, help in found_words if text.startswith(stem)]

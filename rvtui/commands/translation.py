@@ -9,7 +9,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from emulator.addressspace import STAGES, Filter, Tables, finish
 from emulator.hart import Access
 from emulator.isa import csrs, pages
-from rvtui.commands.registry import Answer, Argument, Candidate, CommandError, Context, Report, command, kind
+from rvtui import spoken
+from rvtui.commands.registry import Answer, Argument, Candidate, CommandError, Context, Report, command, kind, retold
 from rvtui.commands.values import ADDRESS, access_of, mode_of, value_of
 from rvtui.diagram import Examined, plain, whole
 from rvtui.mapping import MARKS, Shown, Wanted, data, head_line, mark, named, row_line, show
@@ -167,7 +168,8 @@ def _gwalk(context: Context, address: str, access: str = "load") -> Answer:
 def _walked(found: Examined) -> Report:
     drawn = whole(found, WIDTH)
     width = max(line_width(line) for line in drawn.lines)
-    return Report(plain(whole(found, max(60, min(WIDTH, width))).lines), _data(found))
+    lines = plain(whole(found, max(60, min(WIDTH, width))).lines)
+    return Report(retold(lines, spoken.walk(found)), _data(found))
 
 
 def _data(found: Examined) -> dict[str, Any]:

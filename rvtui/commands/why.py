@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from emulator.traps import reason
-from rvtui.commands.registry import Argument, CommandError, Context, Report, command
+from rvtui.commands.registry import Argument, CommandError, Context, Report, Told, command, retold
 from rvtui.commands.values import count_of
 from rvtui.panes import interrupts, traps, worlds
+from rvtui.spoken import linear
 from rvtui.text import Line
 
 WIDTH = 160
@@ -32,7 +33,10 @@ def _traps(context: Context, number: str = "20", which: str = "") -> Report:
     entries = [
         entry for entry in traps.read_traps(session.machine, session.subject) if entry.fault or not which
     ][: count_of(number)]
-    lines = [f"{entry.trap.clock:>14,} {traps.brief(entry)}" for entry in entries]
+    lines = []
+    for entry in entries:
+        text, clock = traps.brief(entry), f"{entry.trap.clock:,}"
+        lines.append(Told(f"{clock:>14} {text}", f"{linear(text)}, instruction {clock}"))
     return Report(tuple(lines) or ("no trap yet",), [traps.told(entry) for entry in entries])
 
 
@@ -47,15 +51,19 @@ def _why(context: Context) -> Report:
     if not entries:
         raise CommandError("no trap yet: run, or step, until there is one")
     last = entries[0]
-    first = f"{traps.brief(last)}: {reason(last.trap)}"
-    return Report((first, *_texts(traps.explained(last, WIDTH))), traps.told(last))
+    why = reason(last.trap)
+    lines = _texts(traps.explained(last, WIDTH))
+    lines = tuple(Told(line, "") if line.strip() == why else line for line in lines)  # it was said first
+    return Report((f"{traps.brief(last)}: {why}", *lines), traps.told(last))
 
 
 @command("interrupts", "each interrupt: pending, enabled, whose, and why it is taken or not")
 def _interrupts(context: Context) -> Report:
     session = context.session
     board = interrupts.read_interrupts(session.machine, session.subject)
-    return Report(_texts([interrupts.headline(board), *interrupts.table(board, WIDTH)]), interrupts.told(board))
+    lines = _texts([interrupts.headline(board), *interrupts.table(board, WIDTH)])
+    said = [linear(lines[0]), *interrupts.sentences(board)]
+    return Report(retold(lines, said), interrupts.told(board))
 
 
 @command("worlds", "the HS and VS banks side by side, and the ways taken between the modes")
@@ -64,4 +72,4 @@ def _worlds(context: Context) -> Report:
     now = worlds.read_worlds(session.machine, session.subject)
     lines = [worlds.modes(now.mode, now.moves, WIDTH), *worlds.ladder(now.mode, now.moves, set(), WIDTH)]
     lines += [line for _, line in worlds.banks(now, None, set(), WIDTH)]
-    return Report(_texts(lines), worlds.told(now))
+    return Report(retold(_texts(lines), worlds.sentences(now)), worlds.told(now))

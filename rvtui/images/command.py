@@ -12,6 +12,7 @@ import json
 import sys
 from typing import NamedTuple
 
+from rvtui.colour import dumb
 from rvtui.images import ImageError
 from rvtui.images.cache import Cache, Manifest
 from rvtui.images.recipes import ARCHITECTURE, RECIPES, SUITE, recipe
@@ -27,7 +28,7 @@ class Progress:
     def __init__(self, name: str) -> None:
         self._name = name
         self._shown = ""
-        self._terminal = sys.stderr.isatty()
+        self._terminal = sys.stderr.isatty() and not dumb()
 
     def __call__(self, what: str, share: float) -> None:
         text = f"{self._name}: {what} {share:4.0%}"

@@ -48,7 +48,7 @@ def attached(monitor: Monitor, index: int) -> None:
     session, out = monitor.session, sys.stdout
     name = clean(session.view.consoles[index], 40)
     written = monitor.written()
-    live = LiveText()
+    live = LiveText(plain=monitor.plain)
     session.ends_idle = False
     try:
         session.run().result()
@@ -56,12 +56,14 @@ def attached(monitor: Monitor, index: int) -> None:
         session.ends_idle = True
         monitor.complain(str(error))
         return
-    out.write(f"the keys go to {name}; Ctrl-] takes them back\n")
+    leave = "Control and right bracket" if monitor.plain else "Ctrl-]"
+    out.write(f"the keys go to {name}; {leave} takes them back\n")
     try:
         with _raw():
             while session.running:
                 out.write(live.feed(session.drain(index, 64 << 10)))
                 out.flush()
+                monitor.hold(index)
                 session.nudge()
                 if not select.select([sys.stdin], [], [], WAIT_SECONDS)[0]:
                     continue
@@ -74,6 +76,6 @@ def attached(monitor: Monitor, index: int) -> None:
     finally:
         session.pause().result()
         session.ends_idle = True
-        out.write(live.feed(session.drain(index, 64 << 10)) + LiveText.RESET)
+        out.write(live.feed(session.drain(index, 64 << 10)) + live.end())
         out.flush()
     monitor.tell_stop(written)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-from typing import IO, Any
+
+from rvtui.colour import colours
+
+__all__ = ["colours", "painted", "styled"]
 
 _STYLES = {
     "symbol": "36", "mode": "35", "name": "1", "pc": "1;33", "bad": "31", "dim": "2", "number": "34", "comment": "2",
@@ -13,11 +15,6 @@ _TOKEN = re.compile(
     r"(?P<pc>^.?=> .*$)|(?P<symbol><[^<>]{1,200}>)|(?P<mode>(?<![\w.])(?:HS|VS|VU|M|U)(?![\w.]))"
     r"|(?P<dim>\b0{4,15}(?=[0-9a-f]))|(?P<bad>✗.*$)"
 )
-
-
-def colours(out: IO[Any]) -> bool:
-    """Whether `out` is a terminal that may be given colours (NO_COLOR, TERM=dumb)."""
-    return out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in (None, "", "dumb")
 
 
 def styled(text: str, style: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rvtui import commands
+from rvtui.colour import dumb
 from rvtui.monitor import paint
 from rvtui.monitor.script import is_comment
 
@@ -34,7 +35,7 @@ def lines(monitor: Monitor) -> Iterator[str]:
         for line in sys.stdin:
             yield line.rstrip("\r\n")
         return
-    ask = _plain if os.environ.get("TERM", "dumb") == "dumb" else _toolkit(monitor)
+    ask = _plain if dumb() else _linear(monitor) if monitor.plain else _toolkit(monitor)
     again: str | None = None
     while True:
         try:
@@ -65,6 +66,29 @@ def _plain() -> str:
         sys.stdout.write("\n")
         raise EOFError
     return text.rstrip("\r\n")
+
+
+def _linear(monitor: Monitor) -> Callable[[], str]:
+    """With history and completion, and nothing drawn again but what is typed: screen readers follow this best."""
+    try:
+        import readline
+    except ImportError:
+        return _plain
+    found: list[str] = []
+
+    def complete(text: str, state: int) -> str | None:
+        if not state:
+            line = readline.get_line_buffer()[: readline.get_endidx()].lstrip()
+            at = len(line) - len(text)
+            found[:] = dict.fromkeys(each.text[at:] for each in commands.candidates(monitor.context, line))
+        return found[state] if state < len(found) else None
+
+    readline.set_completer(complete)
+    readline.set_completer_delims(" \t")
+    for setting in ("tab: complete", "set enable-bracketed-paste off", "set page-completions off",
+                    "set completion-query-items 50", "set completion-display-width 0"):  # fmt: skip
+        readline.parse_and_bind(setting)
+    return lambda: input(PROMPT)
 
 
 def state_folder() -> Path:

@@ -13,6 +13,8 @@ import os
 import signal
 import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Unfinished
@@ -26,18 +28,25 @@ from rvtui import commands
 from rvtui.commands.code import Listed, listed
 from rvtui.commands.displays import values
 from rvtui.commands.machine import place_text
-from rvtui.commands.registry import DEEPEST, TOO_DEEP, CheckError, CommandError, Context, Report
+from rvtui.commands.registry import DEEPEST, TOO_DEEP, CheckError, CommandError, Context, Report, Told
 from rvtui.commands.source import source_text
 from rvtui.listing import listing
 from rvtui.monitor import paint
+from rvtui.monitor.announce import Moment, changes, moment
 from rvtui.monitor.script import Line, Script, is_comment
 from rvtui.plaintext import PlainText, safe
 from rvtui.session import Session
 from rvtui.spaces import Place
+from rvtui.spoken import linear
 from rvtui.subjects import by_name, console_names, consoles, hart_of, symbols_of
 from rvtui.text import clean
 
 POLL_SECONDS = 0.05
+QUIET_SECONDS = 1.0
+HELD = 500
+"""Lines of other consoles that are kept while the keys go to one."""
+PROGRESS_SECONDS = 5.0
+"""Between two lines about how far a long command is, where lines stay."""
 INTERRUPTED = 130
 CHECK_FAILED = 1
 USER_ERROR = 2
@@ -71,11 +80,15 @@ class _Port:
 
 class Monitor:
     """Commands on a machine that stands still between them. `as_json`: a line of JSON per command, see
-    rvtui/docs/commands.md."""
+    rvtui/docs/commands.md. `plain`: all in words, for screen readers: no sign, colour or column says anything, nothing
+    is written over, and what changed is said at each stop."""
 
-    def __init__(self, session: Session, *, as_json: bool = False, interactive: bool = False) -> None:
+    def __init__(
+        self, session: Session, *, as_json: bool = False, interactive: bool = False, plain: bool = False
+    ) -> None:
         self.session = session
         self.as_json = as_json
+        self.plain = plain
         self.interactive = interactive
         self.ended = False
         """`quit` was said."""
@@ -85,9 +98,14 @@ class Monitor:
         self.status = ""
         """Where the machine stands, for a prompt's toolbar."""
         self._out = sys.stdout
-        self._colours = paint.colours(self._out)
+        self._colours = paint.colours(self._out) and not plain
+        self._told_at = 0.0
+        self._heard = 0.0
+        """When a guest printed last."""
+        self._before: Moment | None = None
         self._told_progress = False
         self._consoles: dict[int, PlainText] = {}
+        self._held: deque[tuple[int, str]] = deque(maxlen=HELD)
         self._wake = threading.Event()
         self._shown: list[str] = []
         self._attach: int | None = None
@@ -196,7 +214,8 @@ class Monitor:
         while session.running:
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
-            self._pump()
+            # A prompt has no end of line: who listens is told of it once the guest has nothing to add.
+            self._pump(end=self.plain and self.interactive and time.monotonic() - self._heard > QUIET_SECONDS)
             session.nudge()
             if self.interrupted and not asked:
                 asked = True
@@ -230,7 +249,7 @@ class Monitor:
     def _print(self, answer: commands.Answer) -> None:
         if answer is None:
             return
-        for line in str(answer).split("\n"):
+        for line in answer.lines if isinstance(answer, Report) else answer.split("\n"):
             if self.interrupted:
                 break
             self.write(line)
@@ -238,6 +257,10 @@ class Monitor:
 
     def write(self, line: str) -> None:
         """A line of an answer; whatever guests or files have put into it, it is text."""
+        if self.plain:
+            said = line.said.split("\n") if isinstance(line, Told) else [linear(line)]
+            self._out.writelines(f"{safe(each)}\n" for each in said if each)
+            return
         line = safe(line)
         self._out.write((paint.painted(line) if self._colours else line) + "\n")
 
@@ -256,16 +279,26 @@ class Monitor:
         self._out.flush()
         text = safe(text)
         text = text if self.interactive else f"rvtui: {text}"
-        print(paint.styled(text, "bad") if paint.colours(sys.stderr) else text, file=sys.stderr, flush=True)
+        coloured = paint.colours(sys.stderr) and not self.plain
+        print(paint.styled(text, "bad") if coloured else text, file=sys.stderr, flush=True)
 
     def progress(self, text: str) -> None:
-        """How far a long command is: on a terminal alone, in one line that goes away."""
-        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        """How far a long command is: on a terminal alone, in one line that goes away; or now and then in one that
+        stays."""
+        if self.plain:
+            now = time.monotonic()
+            if not self._told_at or now - self._told_at > PROGRESS_SECONDS:
+                # The first only says that it takes longer than one would wait in silence.
+                if self._told_at and sys.stderr.isatty():
+                    print(linear(text), file=sys.stderr, flush=True)
+                self._told_at = now
+        elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
             self._told_progress = True
             sys.stderr.write(f"\r{text}\x1b[K")
             sys.stderr.flush()
 
     def _hush(self) -> None:
+        self._told_at = 0.0
         if self._told_progress:
             self._told_progress = False
             sys.stderr.write("\r\x1b[K")
@@ -277,13 +310,24 @@ class Monitor:
 
     # Guests' output.
 
+    def hold(self, but: int) -> None:
+        """Take what other consoles print, so that they need not wait, and keep the last of it for later."""
+        for index in range(len(self.session.view.consoles)):
+            text = self._consoles.setdefault(index, PlainText())
+            while index != but and (data := self.session.drain(index, 64 << 10)):
+                self._held += [(index, line) for line in text.feed(data)]
+
     def _pump(self, *, end: bool = False) -> None:
         """Print what guests printed, line by line after the console's name."""
         names = self.session.view.consoles
-        wrote = False
+        wrote = bool(self._held)
+        while self._held:
+            index, line = self._held.popleft()
+            self._guest_line(names[index], line)
         for index in range(len(names)):
             text = self._consoles.setdefault(index, PlainText())
             while data := self.session.drain(index, 64 << 10):
+                self._heard = time.monotonic()
                 for line in text.feed(data):
                     wrote |= self._guest_line(names[index], line)
             if end and text.line:
@@ -294,7 +338,7 @@ class Monitor:
     def _guest_line(self, name: str, line: str) -> bool:
         if self.as_json:
             return False
-        head = f"{clean(name, 40)} | "
+        head = f"{clean(name, 40)}: " if self.plain else f"{clean(name, 40)} | "
         self._out.write((paint.styled(head, "dim") if self._colours else head) + line + "\n")
         return True
 
@@ -325,7 +369,9 @@ class Monitor:
             }  # fmt: skip
 
         stop = self.session.call(read).result()
-        if not self.as_json:
+        if self.plain:
+            self._announce(stop)
+        elif not self.as_json:
             self.write(f"{stop['reason']} at instruction {stop['executed']:,}: {self._text(place_text)}")
             for line in self._text(_current).split("\n") if not stop["finished"] else ():
                 if line:
@@ -334,6 +380,22 @@ class Monitor:
                 self.write(line)
             self._out.flush()
         return stop
+
+    def _announce(self, stop: dict[str, Any]) -> None:
+        """Why it stands, where, what is different, and what comes next; what matters least is said last."""
+        now = self.session.call(lambda machine: moment(machine, self.session.subject)).result()
+        self.write(f"Stopped: {stop['reason']}. {self._text(place_text)}")
+        for line in changes(self._before, now):
+            self.write(line)
+        self._before = now
+        if not stop["finished"] and (line := self._text(lambda context: getattr(_current(context), "said", ""))):
+            self.write(f"Next: {line.split(': ', 2)[-1]}")
+        self.write(f"Instruction {stop['executed']:,}")
+        self._out.flush()
+
+    def begin(self) -> None:
+        """Look at the machine as it is before the first command."""
+        self._before = self.session.call(lambda machine: moment(machine, self.session.subject)).result()
 
     def _text(self, question: Any) -> str:
         try:
@@ -369,10 +431,10 @@ def _one_line(error: BaseException) -> str:
 
 def run(
     machine: Machine, scripts: Sequence[Script] = (), *, as_json: bool = False, interactive: bool = False,
-    path: str = "", folders: Sequence[str] = (),
+    path: str = "", folders: Sequence[str] = (), plain: bool = False, start: bool = False,
 ) -> int:  # fmt: skip
-    """The scripts in order, then, if there are none or `interactive` is asked for, lines of standard input. Returns the
-    exit code. `folders`: where sources are, as `SourceFiles.add` takes it."""
+    """The scripts in order, then, if there are none or `interactive` is asked for, lines of standard input. `folders`:
+    where sources are, as `SourceFiles.add` takes it; `start`: the machine runs before. Returns the exit code."""
     at_prompt = interactive or not scripts
     terminal = at_prompt and sys.stdin.isatty() and sys.stdout.isatty()
     if terminal:  # so that the prompt leaves the terminal as it was
@@ -384,9 +446,14 @@ def run(
         session.book.open()
     session.start()
     try:
-        monitor = Monitor(session, as_json=as_json, interactive=terminal)
+        monitor = Monitor(session, as_json=as_json, interactive=terminal, plain=plain)
         if terminal:
             monitor.context.attach = monitor.ask_attach
+        if plain:
+            monitor.begin()
+        if start:
+            monitor.write("Running. Control-C stops, help lists commands, quit leaves." if terminal else "Running.")
+            monitor.carry_out(Line("run", ""))
         if not monitor.scripts(scripts) and not interactive:
             return monitor.code
         if at_prompt and not monitor.ended:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
 
-from textual import events
 from textual.binding import Binding, BindingType
 
 from emulator.loader import Symbols
@@ -104,17 +103,17 @@ class CodePane(Pane):
     NAME = "code"
     TITLE = "Disassembly"
     KEY = "5"
+    TOLD_BY = "disassemble"
     CURSOR = True
     HELP = (
         "Instructions around pc, as the hart would fetch them through its own translation. ▶ marks pc, ● a"
-        " breakpoint, ◆ one with a condition, ○ one that is disabled. b, or a click in the first column, sets or clears"
-        " one at the cursor, u runs to an address, home returns to pc, m shows source lines between the instructions,"
-        " as far as the program has debugging information. The last line says what the"
-        " instruction at pc will do with the values that the registers have now."
+        " breakpoint, ◆ one with a condition, ○ one that is disabled. A click in the first column sets or clears one."
+        " Source lines stand between the instructions as far as the program has debugging information. The last line"
+        " says what the instruction at pc will do with the values that the registers have now."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("home,g", "follow", "pc", show=False),
-        Binding("m", "mix", "source lines", show=False),
+        Binding("home,g", "follow", "back to where pc is", show=False),
+        Binding("m", "mix", "source lines between the instructions, or none", show=False),
     ]
 
     def __init__(self) -> None:
@@ -170,10 +169,9 @@ class CodePane(Pane):
         elif self.cursor <= 0 and code.instructions[0].address >= 4:
             self.go(code.instructions[0].address - (2 if code.instructions[0].length == 2 else 4))
 
-    def on_click(self, event: events.Click) -> None:
-        super().on_click(event)
-        offset = event.get_content_offset(self)
-        if offset is not None and offset.x == 0 and self.selected is not None:
+    def clicked(self, x: int, row: int, times: int) -> None:
+        super().clicked(x, row, times)
+        if x == 0 and self.selected is not None:
             self.application.toggle_breakpoint(self.selected)
 
     def on_resize(self, event: object) -> None:

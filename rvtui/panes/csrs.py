@@ -53,6 +53,7 @@ class CsrsPane(Pane):
     NAME = "csrs"
     TITLE = "CSRs"
     KEY = "4"
+    TOLD_BY = "registers hypervisor supervisor"
     CURSOR = True
     HELP = (
         "CSRs by group. Supervisor registers stand beside their VS twins: with V=1 an access to the first reaches the"

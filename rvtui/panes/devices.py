@@ -29,6 +29,7 @@ class DevicesPane(Pane):
     TITLE = "Devices"
     KEY = "D"
     CURSOR = True
+    TOLD_BY = "devices"
     HELP = (
         "Each device of the machine, or of the VM that is looked at: where it is, its interrupt line, and whether that"
         " is high, how often guests have read and written it, what it is. Enter shows its registers in words, and on a"

@@ -52,6 +52,7 @@ class EventsPane(Pane):
     NAME = "events"
     TITLE = "Events"
     KEY = "9"
+    TOLD_BY = "events"
     HELP = (
         "The hart's last events with the instruction count at which they happened: traps and interrupts with cause and"
         " the modes they lead from and to, returns, fences, waits, and writes of hgatp. ▸ and ◂ are world switches: a"

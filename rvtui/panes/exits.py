@@ -43,6 +43,7 @@ class ExitsPane(Pane):
     KEY = "8"
     CURSOR = True
     HEAD = 1
+    TOLD_BY = "exits"
     HELP = (
         "How often each VM or guest left, and why, by the names and columns of perf kvm stat: samples, their share, and"
         " the time until it was entered again, its share, least, most and mean, in clocks of the hart: one per"

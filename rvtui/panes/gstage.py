@@ -180,6 +180,7 @@ class GStagePane(Pane):
     NAME = "gstage"
     TITLE = "G-stage tables"
     KEY = "6"
+    TOLD_BY = "map hgatp"
     CURSOR = True
     HELP = (
         "Guest-physical to physical, read from the tables in the machine's memory: one tree per VM, or on a bare"

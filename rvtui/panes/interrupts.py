@@ -48,6 +48,7 @@ class InterruptsPane(Pane):
     NAME = "interrupts"
     TITLE = "Interrupts"
     KEY = "I"
+    TOLD_BY = "interrupts"
     CURSOR = True
     HELP = (
         "Each interrupt of the hart by priority: its bits in mip (pending), mie (enabled), mideleg and hideleg, whose"
@@ -164,6 +165,18 @@ def sources(row: Standing, mode: str, width: int) -> list[Line]:
     for style, text in texts:
         for at, part in enumerate(textwrap.wrap(clean(text, 300), max(20, width - 8)) or [""]):
             lines.append((("      │ " if not at else "      │   ", "faint"), (part, style)))
+    return lines
+
+
+def sentences(board: Board) -> list[str]:
+    """Each interrupt in words, those that are pending first; the others of one kind together."""
+    lines = []
+    for row in sorted(board.standings, key=lambda row: not row.pending):
+        state = "pending" if row.pending else "not pending"
+        said = f"{row.name}: {state}, {'' if row.enabled else 'not '}enabled by {row.enable}, for {row.level.label}"
+        text = row.text if row.text != state else ""
+        why = "; ".join(filter(None, (text, "" if row.open else row.gate, *(each.text for each in row.sources))))
+        lines.append(f"{said}, {row.verdict.name.lower()}" + (f": {why}" if why else ""))
     return lines
 
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from typing import ClassVar, overload
 
-from textual import events
 from textual.binding import Binding, BindingType
 
 from emulator.addressspace import STAGES, Change, Run, Space, Tables
@@ -64,27 +63,27 @@ class MapPane(Pane):
     NAME = "map"
     TITLE = "Map"
     KEY = "M"
+    TOLD_BY = "map"
     CURSOR = True
     HEAD = 1
     HELP = (
         "What page tables map: satp's, vsatp's, hgatp's, or both stages of a guest merged (guest-virtual to"
-        " guest-physical to physical). v changes the stage, m joins neighbours (ranges, whatever A, D and page size;"
-        " equal; every leaf), o sorts by the other side, f filters (an address or range, to:RANGE, gpa:RANGE, bits as"
-        " rw, -x, u, g:w for the G-stage's, 4k 2m 1g, nc io n, hole), / finds an address. Enter tells who maps the page"
-        " of the line, in every hart and guest, w walks its address, c compares with a moment, another guest or a"
-        " snapshot, t marks this moment, Escape goes back. Bits are r w x u g a d, - where clear, + where only some"
-        " pages have them. In a difference + is new, - is gone, ~ leads elsewhere or may do else. While the machine"
-        " runs, the tables are read anew every second, a slice at a time, and may change meanwhile."
+        " guest-physical to physical). m joins neighbours to ranges (whatever A, D and page size), to"
+        " equal ones, or shows every leaf. A filter (l) is an address or range, to:RANGE, gpa:RANGE, bits as"
+        " rw, -x, u, g:w for the G-stage's, 4k 2m 1g, nc io n, hole. Enter tells who maps the page"
+        " of the line, in every hart and guest, w walks its address. Bits are r w x u g a d, - where clear, + where"
+        " only some pages have them. In a difference + is new, - is gone, ~ leads elsewhere or may do else. While the"
+        " machine runs, the tables are read anew every second, a slice at a time, and may change meanwhile."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("v", "stage", "stage", show=False),
-        Binding("m", "shape", "ranges or leaves", show=False),
-        Binding("o", "order", "sort", show=False),
-        Binding("f", "ask_filter", "filter", show=False),
-        Binding("slash", "ask_find", "find", show=False),
-        Binding("c", "ask_diff", "compare", show=False),
-        Binding("t", "ask_mark", "mark", show=False),
-        Binding("escape", "back", "back", show=False),
+        Binding("v", "stage", "the other stages: satp, vsatp, hgatp, merged", show=False),
+        Binding("m", "shape", "join neighbours: ranges, equal ones, or every leaf", show=False),
+        Binding("o", "order", "sort by the other side", show=False),
+        Binding("l", "ask_filter", "limit to a filter: a range, rw, 2m, hole ...", show=False, id="map.filter"),
+        Binding("slash", "ask_find", "find an address", show=False, id="map.find"),
+        Binding("c", "ask_diff", "compare with a moment, a guest or a snapshot", show=False, id="map.compare"),
+        Binding("t", "ask_mark", "mark this moment, to compare with later", show=False, id="map.mark"),
+        Binding("escape", "back", "back to the map", show=False),
     ]
 
     def __init__(self) -> None:
@@ -156,7 +155,7 @@ class MapPane(Pane):
         """On the application's thread: a slice is done."""
         if job is not self._job:  # something else is wanted by now
             return
-        if not self.display or not self.is_attached:
+        if not self.in_sight:
             self._job, self._made = None, None
             return
         error = future.exception()
@@ -303,7 +302,7 @@ class MapPane(Pane):
         else:
             self.application.action_calm()
 
-    def on_click(self, event: events.Click) -> None:
-        offset = event.get_content_offset(self)
-        if offset is not None and offset.y == 0 and self.wanted.kind == "map":
+    def clicked(self, x: int, row: int, times: int) -> None:
+        if row == 0 and self.wanted.kind == "map":
             self.action_order()  # the names of the columns
+        super().clicked(x, row, times)

@@ -123,6 +123,7 @@ def _watches(machine: Machine, place: Place, found: tuple[Part, ...]) -> Iterato
 
 class MemoryPane(Pane):
     NAME = "memory"
+    TOLD_BY = "hexdump pc 256"
     TITLE = "Memory"
     KEY = "X"
     HELP = (
@@ -138,19 +139,19 @@ class MemoryPane(Pane):
         " brings the address under their cursor here. w walks it. Looking changes nothing."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "shift(-1)", "left", show=False),
-        Binding("right,l", "shift(1)", "right", show=False),
-        Binding("home,g", "home", "to the address", show=False),
-        Binding("end,G", "end", "end of the row", show=False),
+        Binding("left,h", "shift(-1)", "the byte to the left", show=False, id="memory.left"),
+        Binding("right,l", "shift(1)", "the byte to the right", show=False, id="memory.right"),
+        Binding("home,g", "home", "back to the address", show=False),
+        Binding("end,G", "end", "to the end of the row", show=False),
         Binding("v", "view", "bytes, words or pointers", show=False),
-        Binding("p", "space", "virtual, guest-physical, physical", show=False),
-        Binding("a", "ask_address", "address", show=False),
+        Binding("p", "space", "by virtual, guest-physical or physical address", show=False),
+        Binding("a", "ask_address", "another address: an expression", show=False),
         Binding("o", "follow", "stay at the expression", show=False),
-        Binding("slash", "search", "search", show=False),
-        Binding("i", "edit", "write", show=False),
+        Binding("slash", "search", "find bytes, a text or a number", show=False),
+        Binding("i", "edit", "write over bytes or text", show=False),
         Binding("t", "column", "bytes or text", show=False),
-        Binding("y", "watch", "watch", show=False),
-        Binding("backspace", "back", "back", show=False),
+        Binding("y", "watch", "set or remove a watch on the word", show=False),
+        Binding("backspace", "back", "back from a pointer", show=False),
     ]
 
     def __init__(self) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import events
 from textual.binding import Binding, BindingType
 
 from emulator.isa import ABI_NAMES, FLOAT_NAMES
@@ -49,15 +48,16 @@ class RegistersPane(Pane):
     NAME = "registers"
     TITLE = "Registers"
     KEY = "3"
+    TOLD_BY = "registers"
     HELP = (
         "x0 to x31 by their ABI names, pc and mode. A value that changed since the last display is bold with a * after"
-        " it. f switches to the floating-point registers (raw bits). Arrows choose a register: e edits it (NAME=VALUE,"
-        " where VALUE may be an expression over registers, CSRs and symbols), p shows the memory that it points to."
+        " it. Floating-point registers (v) are raw bits. Arrows choose a register: e edits it (NAME=VALUE, where VALUE"
+        " may be an expression over registers, CSRs and symbols), p shows the memory that it points to."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f", "floating", "floating point", show=False),
-        Binding("left,h", "across(-1)", "left", show=False),
-        Binding("right,l", "across(1)", "right", show=False),
+        Binding("v", "floating", "floating-point registers, and back", show=False),
+        Binding("left,h", "across(-1)", "the register to the left", show=False, id="registers.left"),
+        Binding("right,l", "across(1)", "the register to the right", show=False, id="registers.right"),
     ]
 
     def __init__(self) -> None:
@@ -108,12 +108,8 @@ class RegistersPane(Pane):
     def on_blur(self) -> None:
         self.redraw()
 
-    def on_click(self, event: events.Click) -> None:
-        offset = event.get_content_offset(self)
-        if offset is None:
-            return
-        row = self.top + offset.y
-        column = min(offset.x * self._columns // max(1, self.columns), self._columns - 1)
+    def clicked(self, x: int, row: int, times: int) -> None:
+        column = min(x * self._columns // max(1, self.columns), self._columns - 1)
         if row <= 32 // self._columns:
             self._at = column * (32 // self._columns) + row if row else 0
             self.redraw()

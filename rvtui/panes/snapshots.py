@@ -35,6 +35,7 @@ class SnapshotsPane(Pane):
     KEY = "H"
     CURSOR = True
     HEAD = 1
+    TOLD_BY = "snapshots"
     HELP = (
         "The snapshot files beside the one in use, or in the present folder, and those that were saved here, the newest"
         " first: how many instructions the machine had executed, how far that is from now, its guests, the note. ▶ is"

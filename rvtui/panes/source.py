@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, overload
 
-from textual import events
 from textual.binding import Binding, BindingType
 
 from emulator.dwarf import LocationError
@@ -147,6 +146,7 @@ class _Rows(Sequence[Line]):
 
 class SourcePane(Pane):
     NAME = "source"
+    TOLD_BY = "list"
     TITLE = "Source"
     KEY = "C"
     CURSOR = True
@@ -319,10 +319,9 @@ class SourcePane(Pane):
 
         application.session.call(find).add_done_callback(then)
 
-    def on_click(self, event: events.Click) -> None:
-        super().on_click(event)
-        offset = event.get_content_offset(self)
-        if offset is not None and offset.x == 0 and self.selected:
+    def clicked(self, x: int, row: int, times: int) -> None:
+        super().clicked(x, row, times)
+        if x == 0 and self.selected:
             self.action_breakpoint_here()
 
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar
 
-from textual import events
 from textual.binding import Binding, BindingType
 
 from emulator.machine import Machine
@@ -30,17 +29,18 @@ class StopsPane(Pane):
     NAME = "stops"
     TITLE = "Stops"
     KEY = "B"
+    TOLD_BY = "stops"
     CURSOR = True
     HELP = (
         "Breakpoints (break), watches (watch, rwatch, awatch) and events (catch trap, exit, csr, mode, console):"
         " number, what they wait for, how often they were hit; one that never was says so, and if nothing maps its"
         " address. ● acts, ◆ acts if its condition holds, ○ is disabled. Enter, or a click on the sign, enables and"
-        " disables; x or Delete, or a click on ✕, removes; a asks for a new one, c for a condition."
+        " disables; a click on ✕ removes."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x,delete", "remove", "remove", show=False),
-        Binding("a", "ask('break ')", "new", show=False),
-        Binding("c", "condition", "condition", show=False),
+        Binding("x,delete", "remove", "remove the stop", show=False),
+        Binding("a", "ask('break ')", "a new one: break, watch or catch", show=False, id="stops.add"),
+        Binding("c", "condition", "stop only if something holds", show=False),
     ]
 
     def __init__(self) -> None:
@@ -75,16 +75,15 @@ class StopsPane(Pane):
             row = self.selected
             self.application.ask("stop only if which is not 0?", f"condition {row.number} ", row.condition)
 
-    def on_click(self, event: events.Click) -> None:
-        offset = event.get_content_offset(self)
-        if offset is None or not self.top + offset.y < len(self._rows):
+    def clicked(self, x: int, row: int, times: int) -> None:
+        sign = x < _CROSS + 6
+        super().clicked(x, row, 1 if sign else times)
+        if row >= len(self._rows) or not sign:
             return
-        self.cursor = self.top + offset.y
-        self._refresh_rows()
-        if offset.x < _CROSS:
+        if x < _CROSS:
             self.action_remove()
-        elif offset.x < _CROSS + 6:
-            self.choose(self.cursor)
+        else:
+            self.choose(row)
 
     def draw(self, view: View) -> list[Line] | None:
         found = view.get("stops")

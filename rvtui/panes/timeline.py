@@ -31,6 +31,7 @@ TALL = 18
 
 class TimelinePane(Pane):
     NAME = "timeline"
+    TOLD_BY = "timeline"
     TITLE = "Timeline"
     KEY = "0"
     HEAD = 2

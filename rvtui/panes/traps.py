@@ -106,19 +106,20 @@ class TrapsPane(Pane):
     NAME = "traps"
     TITLE = "Why did it trap"
     KEY = "T"
+    TOLD_BY = "traps"
     CURSOR = True
     HELP = (
         "The hart's last 256 traps, newest first; those alike are one row with their number. Enter shows the way that"
         " a trap took: each delegation bit as it was then, who took it and why, and what every CSR received by which"
-        " rule of the manual. In a tall pane that of the selected trap stands below. f shows faults only (accesses that"
-        " failed, illegal instructions), o only what is looked at. w walks the address that failed, with its access and"
+        " rule of the manual. In a tall pane that of the selected trap stands below. Faults (l) are accesses that"
+        " failed, and illegal instructions. w walks the address that failed, with its access and"
         " mode; where the selected trap is none, that of the last fault. t takes the last trap back, so that its"
         " instruction is tried again. b stops at traps like it from now on, and b again no more."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f", "faults", "faults only, or all", show=False),
-        Binding("o", "own", "of what is looked at only, or of all", show=False),
-        Binding("t", "take_back", "take the last trap back", show=False),
+        Binding("l", "faults", "limit to faults, or all", show=False),
+        Binding("o", "own", "traps of what is looked at only, or of all", show=False),
+        Binding("t", "take_back", "take the last trap back: its instruction is tried again", show=False),
     ]
 
     def __init__(self) -> None:
@@ -190,7 +191,7 @@ class TrapsPane(Pane):
         self._entries = rows
         self.pinned = []
         entry = self.selected
-        height = int(self.content_size.height)
+        height = int(self.extent.height)
         if entry is not None and height >= PREVIEW and entry.key not in self._opened:
             below = explained(entry, width)[: height - 6]
             self.pinned = [(("─" * width, "faint"),), *below]

@@ -134,6 +134,7 @@ class VmsPane(Pane):
     NAME = "vms"
     TITLE = "VMs and harts"
     KEY = "1"
+    TOLD_BY = "vms"
     CURSOR = True
     HELP = (
         "One row per virtual CPU (or per hart of a bare machine): state, mode, instructions, speed over the last"
@@ -238,6 +239,14 @@ class VmsPane(Pane):
             ]
         spans.append((f"   {guest_time(view.clock)}" + (f"   {state}" if state else ""), "dim"))
         return tuple(spans)
+
+    @property
+    def subjects(self) -> list[Subject]:
+        """What the rows below the first stand for."""
+        return [runner.subject for runner in self._runners]
+
+    def clicked(self, x: int, row: int, times: int) -> None:
+        super().clicked(x, row, 2)  # one click selects
 
     def choose(self, row: int) -> None:
         if 1 <= row <= len(self._runners):

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import ClassVar
 
-from textual import events
 from textual.binding import Binding, BindingType
 
 from emulator.errors import EmulatorError, TranslationError
@@ -74,29 +73,29 @@ class WalkPane(Pane):
     NAME = "walk"
     TITLE = "Walk"
     KEY = "7"
+    TOLD_BY = "pagewalk pc fetch"
     HELP = (
         "How one address is translated now. Downwards the levels of the first stage, across each the G-stage walk that"
         " finds its entry, last the walk of the guest-physical address: ● points on, ■ is a leaf with its size and"
         " bits, ✗ fails. Then where it leads, or which bit refuses, who takes the trap by which delegation bit, and"
         " what it writes. Then every entry with address, value and bits; N is one of 64 KiB (Svnapot), NC and IO the"
-        " memory type (Svpbmt). Arrows or a click choose an entry and explain its bits, Enter shows its table. a"
-        " changes the access (fetch, load, store, HLVX), m the mode, U SUM, x MXR, Y the MXR of sstatus that the"
-        " G-stage sees, d all back. e changes the chosen entry, and offers what would mend it. w asks for another"
-        " address (or: walk ADDRESS store VU); without one the pane"
+        " memory type (Svpbmt). Arrows or a click choose an entry and explain its bits, Enter shows its table. e"
+        " changes the chosen entry, and offers what would mend it. w asks for another address (or: walk ADDRESS store"
+        " VU); without one the pane"
         " follows pc. Looking never sets A or D. A guest inside is walked as it stood at its last exit; once no hart"
         " has its hgatp, by its G-stage alone, from guest-physical addresses."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "step(-1)", "entry before", show=False),
-        Binding("right,l", "step(1)", "next entry", show=False),
-        Binding("a", "access", "access", show=False),
-        Binding("m", "mode", "mode", show=False),
-        Binding("U", "bit('sum')", "SUM", show=False),
-        Binding("x", "bit('mxr')", "MXR", show=False),
-        Binding("Y", "bit('gmxr')", "MXR of sstatus", show=False),
-        Binding("d", "default", "as the hart has it", show=False),
-        Binding("e", "change", "change the entry", show=False),
-        Binding("escape", "back", "back", show=False),
+        Binding("left,h", "step(-1)", "the entry before", show=False, id="walk.previous"),
+        Binding("right,l", "step(1)", "the next entry", show=False, id="walk.next"),
+        Binding("a", "access", "another access: fetch, load, store, HLVX", show=False),
+        Binding("m", "mode", "another mode", show=False),
+        Binding("U", "bit('sum')", "SUM the other way", show=False, id="walk.sum"),
+        Binding("x", "bit('mxr')", "MXR the other way", show=False, id="walk.mxr"),
+        Binding("v", "bit('gmxr')", "the MXR of sstatus, that the G-stage sees", show=False, id="walk.gmxr"),
+        Binding("d", "default", "all bits and the mode as the hart has them", show=False),
+        Binding("e", "change", "change the entry, or mend it", show=False),
+        Binding("escape", "back", "back from a table", show=False),
     ]
 
     def __init__(self) -> None:
@@ -230,13 +229,10 @@ class WalkPane(Pane):
         else:
             self.application.action_calm()
 
-    def on_click(self, event: events.Click) -> None:
-        offset = event.get_content_offset(self)
-        if offset is None:
-            return
+    def clicked(self, x: int, row: int, times: int) -> None:
         for line, low, high, index in self._places:
-            if line == self.top + offset.y and low <= offset.x < high:
-                if index == self._at and event.chain > 1:
+            if line == row and low <= x < high:
+                if index == self._at and times > 1:
                     self._open(True)
                 else:
                     self._choose_step(index)

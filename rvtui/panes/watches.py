@@ -16,6 +16,7 @@ from rvtui.text import Line, Span, clean
 
 class WatchesPane(Pane):
     NAME = "watches"
+    TOLD_BY = "display"
     TITLE = "Watches"
     KEY = "E"
     CURSOR = True
@@ -26,8 +27,8 @@ class WatchesPane(Pane):
         " x or Delete removes, Enter or p shows the memory that it points to."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x,delete", "remove", "remove", show=False),
-        Binding("a", "ask_new", "new", show=False),
+        Binding("x,delete", "remove", "remove the expression", show=False),
+        Binding("a", "ask_new", "a new expression", show=False),
     ]
 
     def __init__(self) -> None:

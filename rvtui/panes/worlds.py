@@ -64,15 +64,18 @@ class WorldsPane(Pane):
     NAME = "worlds"
     TITLE = "Worlds"
     KEY = "W"
+    TOLD_BY = "worlds"
     CURSOR = True
     HELP = (
         "The supervisor's registers twice: HS-mode's own, and the VS bank that takes their names while V=1; ▶ marks the"
         " bank that sstatus, stvec and so on reach now, ≠ registers that differ. Enter shows a register's fields in"
         " both. Above, the five modes, the present one marked ▶, and each way that was taken between them, how often"
-        " and by what; * are those since the view before. x counts anew. Enter folds and unfolds. b stops at the next"
+        " and by what; * are those since the view before. Enter folds and unfolds. b stops at the next"
         " switch between the worlds, and b again no more."
     )
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("x", "count_anew", "count anew", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("x", "count_anew", "count transitions anew, from now on", show=False)
+    ]
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,7 +106,7 @@ class WorldsPane(Pane):
         moves, since = self._since(now)
         before = self._before.moves if self._before is not None else now.moves
         fresh = {(a, b) for (a, b, by), n in now.moves.items() if before.get((a, b, by), 0) != n}
-        folded = self._folded if self._folded is not None else int(self.content_size.height) < TALL
+        folded = self._folded if self._folded is not None else int(self.extent.height) < TALL
         self.entitle(f"hart {now.hart}")
         lines: list[Line] = [modes(now.mode, moves, width)]
         rows = ["modes"]
@@ -138,7 +141,7 @@ class WorldsPane(Pane):
     def choose(self, row: int) -> None:
         name = self._rows_of[row] if row < len(self._rows_of) else ""
         if name in ("modes", "moves"):
-            folded = self._folded if self._folded is not None else int(self.content_size.height) < TALL
+            folded = self._folded if self._folded is not None else int(self.extent.height) < TALL
             self._folded = not folded
         elif name:
             self._fields ^= {name}
@@ -273,6 +276,25 @@ def _fields(own: Csr, left: int, right: int | None, width: int) -> list[Line]:
                 (fit(field.doc, max(0, width - 53)).rstrip(), "dim"),
             )
         )  # fmt: skip
+    return lines
+
+
+def sentences(now: Worlds) -> list[str]:
+    """The same in words: the ways taken, then each register in its banks."""
+    v = now.mode.virtual
+    lines = [f"Mode {now.mode.label}: the names reach the {'VS' if v else 'HS'} bank", *filter(None, [now.note])]
+    for (origin, target, by), n in sorted(now.moves.items()):
+        lines.append(f"{origin.label} to {target.label}: {by.label}, {n:,} time{'s' * (n > 1)}")
+    for own, twin, above in PAIRS:
+        if own.name not in now.values:
+            continue
+        left, right = now.values[own.name], now.values.get(twin.name)
+        parts = [f"HS {left:#x}"]
+        if right is not None:
+            parts.append(f"VS {right:#x}" if right != left else "VS the same")
+        if above is not None and above.name in now.values:
+            parts.append(f"M {now.values[above.name]:#x}")
+        lines.append(f"{own.name}: {', '.join(parts)}")
     return lines
 
 

@@ -243,13 +243,13 @@ class Desk:
 
 @contextlib.asynccontextmanager
 async def opened(
-    guests: list[str] | Machine, size: tuple[int, int] = (120, 40), *, running: bool = True
+    guests: list[str] | Machine, size: tuple[int, int] = (120, 40), *, running: bool = True, **more: Any
 ) -> AsyncIterator[Desk]:
-    """The application on these guests under the built-in hypervisor, or on a machine."""
+    """The application on these guests under the built-in hypervisor, or on a machine. `more` is for Application."""
     machine = guests if isinstance(guests, Machine) else machines.with_guests(guests)
     session = Session(machine)
     session.start(run=running)
-    application = Application(session, title="test")
+    application = Application(session, title="test", **more)
     try:
         async with application.run_test(size=size) as pilot:
             desk = Desk(application, pilot, session)

@@ -77,7 +77,7 @@ async def test_keys_reach_the_echo_guest_and_ctrl_bracket_leaves() -> None:
         await desk.press("tab", "ctrl+p", "escape")
         assert isinstance(desk.application.focused, ConsolePane)
         await desk.press("ctrl+right_square_bracket")
-        assert not isinstance(desk.application.focused, ConsolePane)
+        assert "Ctrl-]" not in desk.screen()[-1] and "Enter types" in desk.text()
         await desk.press("q")
     assert desk.application.return_value == 0
 
@@ -167,7 +167,7 @@ async def test_floating_point_registers() -> None:
     async with opened(DEMONSTRATION) as desk:
         await desk.pause()
         desk.machine.host.vms[0].vcpus[0].set_reg("f10", 0xFFFF_FFFF_1234_5678)
-        await desk.press("3", "f")
+        await desk.press("3", "v")
         desk.session.subscribe("registers", *desk.pane("registers").readers()["registers"][:1])
         await desk.settled()
         assert any("fa0" in line and "ffffffff12345678" in line for line in desk.lines("registers"))

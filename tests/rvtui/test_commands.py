@@ -617,7 +617,7 @@ def test_the_reference_page_is_up_to_date() -> None:
 
 @pytest.mark.parametrize("name", sorted(commands.COMMANDS))
 def test_every_example_works_on_the_bundled_guests(name: str) -> None:
-    if name in ("goto", "zoom", "attach"):
+    if name in ("goto", "zoom", "attach", "layout", "theme"):
         return  # of a screen
     Path("System.map").write_text("80000000 T _boot_entry\n")
     Path("checks.rv").write_text("step\nassert pc != 0\n")
@@ -635,7 +635,7 @@ def test_looking_changes_nothing(bench: Bench) -> None:
     before = bench.ask(Machine.state_hash)
     Path("checks.rv").write_text("assert pc != 0\n")
     others = ("repeat", "goto", "zoom", "quit", "save", "overwrite", "break", "delete", "dump", "remove", "snapshots")
-    others += ("differs", "up", "down", "value")
+    others += ("differs", "up", "down", "value", "layout", "theme", "console-copy", "log")
     bench.give("save here.snap")
     for command in commands.COMMANDS.values():
         for line in command.example.split("\n") if not command.changes and command.name not in others else ():

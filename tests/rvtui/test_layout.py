@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 from textual.geometry import Region, Size
 
-from rvtui.layout import MINIMUM, PLANS, SLOT, arrange, names, plan_for
+from rvtui import panes
+from rvtui.layout import LEAST_TILE, MINIMUM, PLANS, SLOT, arrange, names, plan_for, tile
 
-PANES = ("vms", "console", "registers", "csrs", "code", "gstage", "walk", "exits", "events")
+PANES = tuple(pane.NAME for pane in panes.every() if pane.KEY)
 
 
 def test_every_size_is_filled_without_gaps_or_overlaps() -> None:
@@ -21,8 +22,38 @@ def test_every_size_is_filled_without_gaps_or_overlaps() -> None:
                     assert place.width >= 30 and place.height >= 3, (width, height, name, place)
 
 
+def test_tiles_fill_every_size_and_have_room() -> None:
+    for width in range(MINIMUM[0], 260, 17):
+        for height in range(MINIMUM[1] - 2, 90, 9):
+            for count in range(1, 13):
+                for wanted in (PANES[1], PANES[-1], "vms"):
+                    for head in ((), ("vms",)):
+                        panes = (*head, *PANES[1 : count + 1])
+                        places = tile(Size(width, height), wanted, 6, panes)
+                        assert wanted in places and set(places) <= {*panes, wanted}
+                        assert sum(place.area for place in places.values()) == width * height
+                        tiled = [place for name, place in places.items() if name != "vms"] or list(places.values())
+                        assert all(each.width >= LEAST_TILE[0] and each.height >= LEAST_TILE[1] for each in tiled)
+                        widths = [each.width for each in tiled]
+                        assert max(widths) - min(widths) <= 1, "evenly"
+
+
+def test_tiles_come_in_the_order_in_which_they_were_asked_for() -> None:
+    places = tile(Size(200, 48), "walk", 6, ["walk", "code", "map", "csrs"])
+    assert places["walk"].offset == (0, 0) and places["walk"].size == (100, 24)
+    assert list(places) == ["walk", "code", "map", "csrs"]
+    assert list(tile(Size(80, 22), "walk", 6, ["walk", "code", "map", "csrs"])) == ["walk", "code", "map"]
+    assert list(tile(Size(80, 22), "exits", 6, ["walk", "code", "map", "csrs"])) == ["walk", "code", "exits"]
+
+
+def test_more_room_shows_more() -> None:
+    counts = [len(arrange(Size(w, h - 2), "walk", None, 6, 2)) for w, h in ((80, 24), (120, 40), (200, 50), (240, 60))]
+    assert counts == sorted(counts) and counts[2:] == [9, 12]
+
+
 @pytest.mark.parametrize(
-    ("size", "plan"), [((80, 22), "small"), ((120, 38), "medium"), ((200, 48), "large"), ((200, 22), "wide")]
+    ("size", "plan"),
+    [((240, 58), "huge"), ((80, 22), "small"), ((120, 38), "medium"), ((200, 48), "large"), ((200, 22), "wide")],
 )
 def test_plans(size: tuple[int, int], plan: str) -> None:
     assert plan_for(Size(*size)).name == plan

@@ -16,8 +16,9 @@ from desk import NOP, RAM, Desk, elf, jump, opened, with_page_features
 
 from emulator.hart import Access, Mode
 from emulator.machine import Machine
-from rvtui import machines, stops
+from rvtui import machines
 from rvtui.commands.memory import DUMPED
+from rvtui.keeping import program_key
 from rvtui.monitor.script import Line
 from rvtui.monitor.shell import Monitor
 from rvtui.session import Session
@@ -329,7 +330,7 @@ def test_files_with_and_without_expressions(tmp_path: Path, displays: Any, good:
     machine = program(tmp_path / "one.elf")
     entry = {"text": "break main", "condition": "", "home": "", "enabled": True, "ignore": 0}
     whole = {"format": 1, "stops": [entry]} | ({} if displays is None else {"displays": displays})
-    file = tmp_path / "stops" / f"{stops.program_key(machine)}.json"
+    file = tmp_path / "stops" / f"{program_key(machine)}.json"
     file.parent.mkdir()
     file.write_text(json.dumps(whole))
     book = Book(machine)
@@ -650,7 +651,7 @@ async def test_registers_have_a_cursor() -> None:
         await desk.type("0x123")
         await desk.press("enter")
         await desk.until(lambda: desk.ask(lambda m: hart_of(m, desk.session.subject).x[1]) == 0x123)
-        await desk.press("f")
+        await desk.press("v")
         assert pane.selected == "ft1"
 
 

@@ -325,7 +325,7 @@ def test_the_prompt_completes_keeps_history_and_says_where_the_hart_is(
 ) -> None:
     screen = terminal("monitor", "hello")
     screen.wait(lambda text: "rvtui>" in text and "hello VS 0x80000000" in text)
-    screen.type("unt\t")
+    screen.type("unti\t")
     screen.wait(lambda text: "until" in text)
     screen.type(" mai\t")
     screen.wait(lambda text: "main" in text)

@@ -28,7 +28,7 @@ async def test_a_newcomer_finds_the_fault_and_mends_it() -> None:
     async with opened(["ticker", "faulty"], (80, 24)) as desk:
         await desk.shows("faulty")
         await desk.until(lambda: desk.ask(lambda machine: b"refused" in machine.host.vms[1].console.output))
-        await desk.press("T", "f", "w")
+        await desk.press("T", "l", "w")
         await desk.shows("W=0: not writable")
         assert f"{LEDGER:#x}" in desk.text() and desk.session.subject.vm == 1
         await desk.press("e")

@@ -24,6 +24,7 @@ from emulator.machine import Machine
 from emulator.stops import At, Change, CsrAccess, Printed, Scope, Space, Touch, Trap
 from rvtui import commands, machines, stops
 from rvtui.frames import FrameError, frame_of
+from rvtui.keeping import program_key
 from rvtui.session import Session
 from rvtui.stops import Book
 from rvtui.subjects import Subject, hart_of
@@ -414,7 +415,7 @@ def test_stops_are_kept_by_program(tmp_path: Path) -> None:
 def test_a_broken_file_is_told_and_not_lost(tmp_path: Path, text: str) -> None:
     machine = bare(tmp_path / "one.elf")
     book = Book(machine)
-    file = tmp_path / "stops" / f"{stops.program_key(machine)}.json"
+    file = tmp_path / "stops" / f"{program_key(machine)}.json"
     file.parent.mkdir()
     file.write_text(text, encoding="latin-1")
     book.open(tmp_path)
@@ -429,7 +430,7 @@ def test_a_broken_file_is_told_and_not_lost(tmp_path: Path, text: str) -> None:
 def test_names_that_mean_nothing_here_wait(tmp_path: Path) -> None:
     machine = bare(tmp_path / "one.elf")
     book = Book(machine)
-    file = tmp_path / "stops" / f"{stops.program_key(machine)}.json"
+    file = tmp_path / "stops" / f"{program_key(machine)}.json"
     file.parent.mkdir()
     entry = {"text": "break later", "condition": "", "home": "", "enabled": True, "ignore": 0}
     file.write_text(json.dumps({"format": 1, "stops": [entry, {**entry, "text": "break 4", "home": "gone"}]}))
@@ -526,7 +527,7 @@ async def test_b_stops_for_what_is_under_the_cursor_and_again_no_more() -> None:
             await desk.settled()
             assert desk.ask(lambda machine: desk.session.book.stops) == []
 
-        assert await toggled("T", "f", "b") == "trap 15 from VS to VS in faulty"
+        assert await toggled("T", "l", "b") == "trap 15 from VS to VS in faulty"
         await desk.press("space")
         await desk.until(lambda: desk.session.stops == 2)
         assert "store/AMO page fault, VS of faulty to VS" in desk.session.reason

@@ -159,7 +159,7 @@ async def test_harts_without_guests_are_not_asked_for_them() -> None:
     machine = Machine(memory=4 << 20, isa="max,h=off")
     machine.boot(RAM)
     async with opened(machine, (120, 40), running=False) as desk:
-        await desk.press("7", "a", "a", "a", "m", "m", "m", "U", "x", "Y", "left", "enter")
+        await desk.press("7", "a", "a", "a", "m", "m", "m", "U", "x", "v", "left", "enter")
         await desk.settled()
         assert any("no translation in this mode" in line for line in desk.lines("walk"))
 
@@ -341,7 +341,7 @@ async def test_the_map_by_keys(size: tuple[int, int]) -> None:
         await desk.press("m", "m")
         await desk.until(lambda: pane.shown.wanted.shape == "leaves" and pane._job is None)
         assert sum(row.start >> 16 == 0x4000 for row in pane.shown.rows) == 16
-        await desk.press("f")
+        await desk.press("l")
         await desk.type("nc")
         await desk.press("enter")
         await desk.until(lambda: pane.wanted.filter == "nc" and pane._job is None and pane.shown.wanted == pane.wanted)
@@ -404,7 +404,7 @@ async def test_the_mouse_sorts_chooses_and_asks() -> None:
         await desk.until(lambda: pane.shown.wanted.order == "output" and pane._job is None)
         await desk.pilot.click(pane, offset=(5, 3))
         assert pane.cursor == 2
-        await desk.pilot.click(pane, offset=(5, 3))
+        await desk.pilot.click(pane, offset=(5, 3), times=2)
         await desk.until(lambda: pane.shown.wanted.kind == "who")
 
 

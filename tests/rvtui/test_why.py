@@ -116,9 +116,9 @@ async def test_in_a_tall_pane_the_selected_trap_stands_below_and_a_click_selects
         await desk.pilot.click(pane, offset=(10, 1 + 4))
         await desk.settled()
         assert pane.cursor == 4 and "taken in HS because hedeleg.10=0" in desk.text()
-        await desk.pilot.click(pane, offset=(10, 1 + 4))
+        await desk.pilot.click(pane, offset=(10, 1 + 4), times=2)
         await desk.settled()
-        assert any(line.startswith("▾") for line in desk.lines("traps")), "again: it opens"
+        assert any(line.startswith("▾") for line in desk.lines("traps")), "twice: it opens"
         await desk.press("home")
         await desk.settled()
         assert pane.pinned and pane.rows < 43 < len(pane.lines)
@@ -185,7 +185,7 @@ async def test_the_guest_that_faulted_is_named_and_faults_stand_alone() -> None:
         await desk.until(lambda: desk.session.stops)
         await zoomed(desk, "T")
         assert len({row.split()[3] for row in desk.lines("traps")}) > 1
-        await desk.press("f")
+        await desk.press("l")
         rows = desk.lines("traps")
         (own,) = (row for row in rows if "VS→VS" in row)
         assert "faulty" in own and "store/AMO page fault" in own and "0x140000010" in own
@@ -194,7 +194,7 @@ async def test_the_guest_that_faulted_is_named_and_faults_stand_alone() -> None:
         await desk.press("right_square_bracket", "o")
         await desk.settled()
         assert all("faulty" in row for row in desk.lines("traps"))
-        await desk.press("f", "o")
+        await desk.press("l", "o")
         assert any("environment call" in row for row in desk.lines("traps"))
 
 

@@ -26,6 +26,8 @@ class Device(Stateful):
     """
 
     name = "device"
+    title = ""
+    """What it is, in a few words."""
     size = 0x1000
     """Bytes of address space."""
     widths: tuple[int, ...] = (1, 2, 4, 8)
@@ -35,6 +37,8 @@ class Device(Stateful):
 
     def __init__(self) -> None:
         self.interrupt: Callable[[bool], None] = lambda level: None
+        self.reads = self.writes = 0
+        """Accesses by the bus since the device was made; no part of its state."""
 
     def read(self, offset: int, size: int) -> int:
         """The `size` bytes at `offset`, as an unsigned little-endian number."""
@@ -97,6 +101,7 @@ class Bus:
             return None
         base, device = found
         offset = address - base
+        device.reads += 1
         try:
             if size in device.widths and not offset % size:
                 return device.read(offset, size) & ((1 << 8 * size) - 1)
@@ -116,6 +121,7 @@ class Bus:
             return False
         base, device = found
         offset = address - base
+        device.writes += 1
         value &= (1 << 8 * size) - 1
         try:
             if size in device.widths and not offset % size:

@@ -36,7 +36,7 @@ from .isa import MAX, Isa
 from .isa.csrs import MAX_GEILEN
 from .loader import Image, Symbols
 from .memory import Memory, Region
-from .stops import Breakpoints, Places, Stops
+from .stops import Breakpoints, Places, Printed, Stop, Stops
 from .worlds import Guest, guests_of
 
 if TYPE_CHECKING:
@@ -69,15 +69,23 @@ class Host(Protocol):
     exit, or an Exit for the caller of `Machine.run`.
     """
 
-    def schedule(self, remaining: int, until: int) -> int: ...
-    def ran(self, executed: int, exit: Exit) -> Exit | None: ...
+    def schedule(self, remaining: int, until: int) -> int:
+        """How many instructions may run now, of at most `remaining` and not past clock `until`; 0: nothing can."""
+        ...
+    def ran(self, executed: int, exit: Exit) -> Exit | None:
+        """Called after `executed` instructions: deals with `exit`; None where the run goes on, else how it ends."""
+        ...
     @property
     def finished(self) -> Exit | None:
         """Why nothing runs any more, when all that ran has ended."""
         ...
 
-    def state(self) -> dict[str, Any]: ...
-    def restore(self, state: Mapping[str, Any]) -> None: ...
+    def state(self) -> dict[str, Any]:
+        """All that decides what it does next, as plain values."""
+        ...
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` gave. StateError where it does not fit."""
+        ...
 
 
 class Machine:
@@ -165,13 +173,15 @@ class Machine:
 
     def _add_devices(self) -> None:
         self.plic = Plic(self.harts)
+        self.aclint = Aclint(self.harts, lambda: self.time, self.set_time)
+        self.aclint.until = self.until_timer
         self.rtc = Rtc(lambda: self.time)
         self.uart = Uart(self.console)
         self.fw_cfg = FwCfg(self.memory, len(self.harts), self.device_wrote, self.warnings.append)
         for base, device in (
             (FINISHER, Finisher(self.halt, self.restart)),
             (RTC, self.rtc),
-            (ACLINT, Aclint(self.harts, lambda: self.time, self.set_time)),
+            (ACLINT, self.aclint),
             (PLIC, self.plic),
             (UART, self.uart),
             (FW_CFG, self.fw_cfg),
@@ -200,6 +210,17 @@ class Machine:
     def attach(self, function: Function, slot: int | None = None) -> Transport:
         """Put a virtio device behind transport number `slot`, or the first that is free; before the machine runs."""
         return self.virtio.attach(function, slot)
+
+    def expect(self, text: str | bytes, most: int, console: str = "") -> Exit:
+        """Run until a console prints `text` (1 to 256 bytes) from now on, or for `most` steps: `Exit.hits` is empty
+        where it has not. `console`: the name of a VM, "console" for the machine's own; "": any. Whatever else ends a
+        run ends this one. ConfigurationError for a text that cannot be waited for."""
+        stop = Stop(Printed(text.encode() if isinstance(text, str) else text, console))
+        self.stops.add(stop, hidden=True)
+        try:
+            return self.run(most)
+        finally:
+            self.stops.remove(stop)
 
     def add_drive(self, path: str | os.PathLike[str], *, readonly: bool = False, writable: bool = False) -> Drive:
         """A disk on a file. Unless `writable` the file is only read, and changes are part of the machine's state."""
@@ -251,6 +272,12 @@ class Machine:
         hart = self.harts[turn]
         return min((hart.clock // ticks + max(0, time - hart.time)) * ticks, CLOCK_LIMIT)
 
+    def until_timer(self, hart: int) -> int:
+        """Instructions of a hart's clock, run or slept, until its `time` has come to its mtimecmp; 0 where it has."""
+        face, ticks = self.harts[hart], self._schedule()[3]
+        left = face.mtimecmp - face.time
+        return max(0, (face.clock // ticks + left) * ticks - face.clock) if left > 0 else 0
+
     @property
     def turn(self) -> int:
         """Which hart goes on first."""
@@ -292,9 +319,11 @@ class Machine:
         return image
 
     def load_elf(self, path: str | os.PathLike[str]) -> Image:
+        """Place an ELF file at its physical addresses; its symbols are added. LoadError."""
         return self.load(loader.read_elf(path))
 
     def load_raw(self, path: str | os.PathLike[str], address: int) -> Image:
+        """Place the bytes of a file at a physical address. LoadError."""
         return self.load(loader.read_raw(path, address))
 
     def _attach_htif(self, tohost: int, fromhost: int | None) -> None:

@@ -321,6 +321,11 @@ class Stops:
         self._last = max(self._last, stop.number)
         return stop
 
+    def hear(self, stop: Stop, console: str, data: bytes) -> None:
+        """What a console printed just before a stop for `Printed` was set: the text may begin in it."""
+        assert isinstance(stop.what, Printed)
+        self._tails[stop, console] = data[-(len(stop.what.text) - 1) :] if len(stop.what.text) > 1 else b""
+
     def remove(self, stop: Stop) -> None:
         if stop in self._stops:
             self._stops.remove(stop)

@@ -87,10 +87,12 @@ class Guest:
 
     @property
     def identity(self) -> int:
+        """What tells guests apart: MODE and PPN of hgatp, in place."""
         return identity(self.hgatp)
 
     @property
     def vmid(self) -> int:
+        """The VMID field of hgatp."""
         return vmid_of(self.hgatp)
 
     @property
@@ -100,6 +102,7 @@ class Guest:
 
     @property
     def instructions(self) -> int:
+        """Retired in its VS- and VU-mode, over all harts."""
         return sum(self.retired)
 
     @property

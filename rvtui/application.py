@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from rvtui.actions import EVERYWHERE, VIM
 from rvtui.bars import Bar, KeyBar, Prompt, TopBar, key_line, top_line
 from rvtui.colour import colourless
 from rvtui.commands.memory import Look
+from rvtui.commands.registry import DEEPEST, TOO_DEEP
 from rvtui.configuration import Settings, checked_layout
 from rvtui.gdb import Listener, serving
 from rvtui.helpscreen import HelpScreen
@@ -171,8 +172,8 @@ class _ScreenPort:
     def help(self) -> None:
         self._post(self._application.action_help)
 
-    def quit(self) -> None:
-        self._post(self._application.action_quit_now)
+    def quit(self, code: int | None) -> None:
+        self._post(partial(self._application.exit, return_code=code or 0))
 
     def progress(self, text: str) -> None:
         self._post(partial(self._application.say, text))
@@ -308,7 +309,12 @@ class Application(App[int]):
         self._subject: Subject | None = None
         self._vms_height = 5
         self._screen_port = _ScreenPort(self)
-        self._commanding = commands.Context(session, self._screen_port, NAMES)
+        self._commanding = commands.Context(session, self._screen_port, NAMES, follow=self._follow)
+        self._scripts: list[Iterator[tuple[str, str]]] = []
+        """What is left of scripts, within each other."""
+        self._scripted: Future[Any] | None = None
+        """What they wait for."""
+        self._where = ""
 
     # Typing.
 
@@ -736,7 +742,7 @@ class Application(App[int]):
         future.add_done_callback(lambda done: self.post_message(self.Finished(line, done)))
         if quits:
             future.add_done_callback(
-                lambda done: None if done.exception() else self._screen_port.quit()
+                lambda done: None if done.exception() else self._screen_port.quit(None)
             )
 
     def perform(self, name: str) -> None:
@@ -746,6 +752,30 @@ class Application(App[int]):
         here = action.where != EVERYWHERE and focused is not None
         self.call_later(self.run_action, action.call, focused if here else self)
 
+    def _follow(self, lines: Iterable[tuple[str, str]]) -> None:
+        """On the worker: a command has lines that come next."""
+        if len(self._scripts) == DEEPEST:
+            raise commands.CommandError(TOO_DEEP)
+        self._scripts.append(iter(lines))
+
+    def _go_on(self) -> None:
+        """The next line of a script, once the machine stands."""
+        self._scripted = future = self.session.when_standing(lambda machine: None)
+        future.add_done_callback(lambda done: self.post_message(self.Asked(self._next_line)))
+
+    def _next_line(self) -> None:
+        while self._scripts:
+            line = next(self._scripts[-1], None)
+            if line is None:
+                self._scripts.pop()
+                continue
+            text, where = line
+            self._where = where or self._where
+            self._scripted = future = commands.invoke(self._commanding, text)
+            self._watch(future, text)
+            return
+        self._scripted, self._where = None, ""
+
     def on_application_asked(self, message: Asked) -> None:
         action = message.action
         if callable(action):
@@ -753,10 +783,20 @@ class Application(App[int]):
 
     def on_application_finished(self, message: Finished) -> None:
         error = message.future.exception()
+        scripted = message.future is self._scripted
+        if scripted and error is not None:
+            self._scripts.clear()
+            where, self._where, self._scripted = self._where, "", None
+            self.say(f"{where}: {error}" if where else str(error), error=True)
+            return
+        if self._scripts and (scripted or self._scripted is None):
+            self._go_on()
+        elif scripted:
+            self._scripted = None
         if error is None:
             answer = message.future.result()
             lines = str(answer).split("\n") if answer is not None else []
-            if len(lines) > 1:
+            if len(lines) > 1 and not scripted:
                 self.push_screen(ReportScreen(message.line, lines))
             elif lines:
                 self.say(lines[0] or "nothing")
@@ -765,17 +805,19 @@ class Application(App[int]):
         else:
             self.say(f"{message.line}: {type(error).__name__}: {error}", error=True)
 
-    def _watch(self, future: Future[None], line: str) -> None:
-        future.add_done_callback(lambda done: self.post_message(self.Finished(line, done)))  # type: ignore[arg-type]
+    def _watch(self, future: Future[Any], line: str) -> None:
+        future.add_done_callback(lambda done: self.post_message(self.Finished(line, done)))
 
     def ask(
-        self, label: str, prefix: str = "", value: str = "", *, then: Callable[[str], None] | None = None
-    ) -> None:
-        """A line from the user, that completes the command `prefix`; or that `then` gets, also an empty one."""
+        self, label: str, prefix: str = "", value: str = "", *, title: str = "",
+        then: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
+        """A line from the user, that completes the command `prefix`; or that `then` gets, also an empty one. `label`
+        says what, until something is typed; `title` stands before it all the time, instead of the command."""
         self._then = then
         self._left_console = self._away or self._focus_below
         self._keys.display = False
-        self._label.update(prefix.strip() or ":")
+        self._label.update(title or prefix.strip() or ":")
         self._asking.display = True
         self._prompt.ask(label, prefix, value, whole=then is None)
 
@@ -823,6 +865,7 @@ class Application(App[int]):
         self._watch(self.session.toggle(), "run")
 
     def action_interrupt(self) -> None:
+        self._scripts.clear()
         self._commanding.cancelled.set()  # of a long command, which the pause would wait for
         if self.session.running:
             self._watch(self.session.pause(), "pause")

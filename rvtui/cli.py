@@ -17,6 +17,7 @@ from rvtui import colour
 
 if TYPE_CHECKING:
     from rvtui.gdb import Listener
+    from rvtui.monitor import Script
 
 USER_ERROR = 2
 STOPPED = 3
@@ -160,7 +161,8 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(
         prog="rvtui",
         description="A monitor for RISC-V guest virtual machines. Without a command it opens the demonstration.",
-        epilog="Exit codes: 0 done; the guest's own; 2 what the user got wrong; 3 the guest was stopped.",
+        epilog="Exit codes: 0 done; the guest's own; 1 a script's check failed; 2 what the user got wrong;"
+        " 3 the guest was stopped.",
         allow_abbrev=False,
     )
     _colour_option(top)
@@ -200,10 +202,7 @@ def _monitor_options(commands: argparse._SubParsersAction[_Parser]) -> None:
         description="Commands on a machine: on a terminal, from a pipe, from scripts. The same machines as for run.",
         epilog="`rvtui commands` says which commands there are, and what --json prints.",
     )  # fmt: skip
-    monitor.add_argument(
-        "-c", dest="scripts", action=_Script, metavar="COMMAND", help="carry out COMMAND; in order with -x, then end"
-    )
-    monitor.add_argument("-x", dest="scripts", action=_Script, metavar="FILE", help="the commands in FILE, or -")
+    _script_options(monitor, "carry out COMMAND; in order with -x, then end")
     monitor.add_argument("-i", "--interactive", action="store_true", help="stay after -c and -x")
     monitor.add_argument("--json", action="store_true", help="a line of JSON for each command")
     _plain_option(monitor)
@@ -216,6 +215,9 @@ def _monitor_options(commands: argparse._SubParsersAction[_Parser]) -> None:
     commands.add_parser(
         "commands", help="the reference of all commands", description="Prints the reference of all commands."
     )
+    text = "Prints a page of the manual, or says which there are."
+    docs = commands.add_parser("docs", help="pages of the manual", description=text)
+    docs.add_argument("page", nargs="?", metavar="PAGE", help="api, commands, scripts, ...")
     config = commands.add_parser(
         "config", help="keys, colours and layouts that count, and where each comes from", allow_abbrev=False,
         description="Prints the settings and keys that count, with where each comes from, as a config file; exit code 2"
@@ -223,6 +225,11 @@ def _monitor_options(commands: argparse._SubParsersAction[_Parser]) -> None:
     )  # fmt: skip
     config.add_argument("--example", action="store_true", help="a config file to begin with: all is commented out")
     _look_options(config, fresh=False)
+
+
+def _script_options(to: argparse.ArgumentParser, help: str) -> None:
+    to.add_argument("-c", dest="scripts", action=_Script, metavar="COMMAND", help=help)
+    to.add_argument("-x", dest="scripts", action=_Script, metavar="FILE", help="the commands in FILE, or -")
 
 
 class _Script(argparse.Action):
@@ -360,6 +367,10 @@ def _look_options(to: argparse.ArgumentParser, *, fresh: bool = True) -> None:
 def _run_options(to: argparse.ArgumentParser) -> None:
     _look_options(to)
     to.add_argument("--headless", action="store_true", help="no screen: consoles go to standard output")
+    _script_options(to, "with --headless: carry out COMMAND; these and -x in order drive the machine, then it ends")
+    to.add_argument(
+        "--json", action="store_true", help="with --headless: a line of JSON for each command; without any, for run"
+    )
     to.add_argument("--instructions", type=number, metavar="N", help="stop after N instructions")
     to.add_argument("--save", metavar="FILE", help="with --headless: save the machine where it stopped")
     to.add_argument(
@@ -451,6 +462,8 @@ def _main(arguments: list[str]) -> int:
 
             print(reference.markdown(), end="")
             return 0
+        case "docs":
+            return _docs(options.page)
         case "config":
             return _config(options)
         case "snapshot":
@@ -578,20 +591,26 @@ def _monitor(options: argparse.Namespace) -> int:
 def _prompted(machine: object, options: argparse.Namespace, path: str = "") -> int:
     """The line monitor on a machine."""
     from rvtui import headless, monitor
-    from rvtui.monitor.script import of_command
 
+    scripts = _scripts(options)
     if options.plain and options.json:
         raise UsageError("--plain is for people, --json for programs: one of them")
     plain = not options.json and (bool(options.plain) or _plain_always())
-    scripts = [
-        of_command(text) if option == "-c" else monitor.read_script(text) for option, text in options.scripts or ()
-    ]
     if options.instructions is not None:
         headless.advance(machine, options.instructions)  # type: ignore[arg-type]
     return monitor.run(
         machine, scripts, as_json=options.json, interactive=options.interactive, path=path,  # type: ignore[arg-type]
         folders=options.source_path or (), plain=plain,
     )  # fmt: skip
+
+
+def _scripts(options: argparse.Namespace) -> list[Script]:
+    """What -c and -x say."""
+    from rvtui import monitor
+    from rvtui.monitor.script import of_command
+
+    given = options.scripts or ()
+    return [of_command(text) if option == "-c" else monitor.read_script(text) for option, text in given]
 
 
 def _go(machine: object, options: argparse.Namespace, title: str, *, start: bool, path: str = "") -> int:
@@ -603,8 +622,13 @@ def _go(machine: object, options: argparse.Namespace, title: str, *, start: bool
         return _prompted(machine, options)
     from rvtui.profile import profiling
 
+    for option in ("-c and -x", "--json"):
+        if (options.json if option == "--json" else options.scripts) and not options.headless:
+            raise UsageError(f"{option}: with --headless; `rvtui monitor` takes scripts too")
     gdb = None
     if options.gdb is not None:
+        if options.scripts or options.json:
+            raise UsageError("--gdb: a debugger or a script drives the machine, not both")
         from rvtui.gdb import Listener
 
         gdb = Listener(options.gdb)
@@ -657,6 +681,11 @@ def _headless(machine: object, options: argparse.Namespace, gdb: Listener | None
     if options.save is not None:
         machines.check_writable(options.save)
     signature = getattr(options, "signature", None)
+    if options.scripts or options.json:
+        return headless.scripted(
+            machine, _scripts(options), as_json=options.json, limit=options.instructions, save=options.save,  # type: ignore[arg-type]
+            signature=signature,
+        )  # fmt: skip
     return headless.run(
         machine, limit=options.instructions, save=options.save, signature=signature, gdb=gdb, start=start  # type: ignore[arg-type]
     )  # fmt: skip
@@ -691,6 +720,41 @@ def _snapshot(options: argparse.Namespace) -> int:
             return headless.run(machine, limit=options.instructions, save=options.file)
         case later:
             return _complain(f"snapshot {later}: not available yet")
+
+
+def _docs(wanted: str | None) -> int:
+    """A page of rvtui/docs, as it stands there; on a terminal laid out."""
+    from importlib.resources import files
+
+    folder = files("rvtui") / "docs"
+    pages = {entry.name.removesuffix(".md"): entry for entry in folder.iterdir() if entry.name.endswith(".md")}
+    titles = {name: entry.read_text("utf-8").partition("\n")[0].lstrip("# ") for name, entry in pages.items()}
+    titles |= {"fidelity": "What of the H extension the hart keeps (rvtui conformance)",
+               "schema": "What --json prints, as JSON Schema"}  # fmt: skip
+    if wanted is None:
+        for name in sorted(titles):
+            print(f"{name:<9} {titles[name]}")
+        return 0
+    matches = [name for name in sorted(titles) if name.startswith(wanted)]
+    if wanted not in titles and len(matches) != 1:
+        raise UsageError(f"no page {wanted!r}: there is {', '.join(sorted(titles))}")
+    name = wanted if wanted in titles else matches[0]
+    if name == "fidelity":
+        from rvtui import conformance
+
+        conformance.show([], rows=False, as_json=False)
+    elif name == "schema":
+        print((folder / "commands.schema.json").read_text("utf-8"), end="")
+    else:
+        text = pages[name].read_text("utf-8")
+        if sys.stdout.isatty():
+            from rich.console import Console
+            from rich.markdown import Markdown
+
+            Console().print(Markdown(text))
+        else:
+            print(text, end="")
+    return 0
 
 
 def _conformance(options: argparse.Namespace) -> int:

@@ -42,13 +42,15 @@ def register_number(name: str) -> int | None:
 
 
 def evaluate(
-    text: str, resolve: Callable[[str], int | None], memory: Callable[[int], int] | None = None
-) -> int:
+    text: str, resolve: Callable[[str], int | None], memory: Callable[[int], int] | None = None,
+    compared: list[tuple[int, str, int]] | None = None,
+) -> int:  # fmt: skip
     """The value of `text` modulo 2**64. `resolve` gives a name's value or None, `memory` the 8 bytes at an address.
-    Raises ExpressionError, and whatever those two raise."""
+    Comparisons that are made on the way are added to `compared`: left, operator, right. Raises ExpressionError, and
+    whatever `resolve` and `memory` raise."""
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"expression of {len(text)} characters: at most {MAX_LENGTH}")
-    parser = _Parser(text, resolve, memory)
+    parser = _Parser(text, resolve, memory, compared)
     value = parser.level(0, 0)
     if parser.token:
         raise ExpressionError(f"unexpected {parser.token!r} in {text!r}")
@@ -57,9 +59,11 @@ def evaluate(
 
 class _Parser:
     def __init__(
-        self, text: str, resolve: Callable[[str], int | None], memory: Callable[[int], int] | None = None
+        self, text: str, resolve: Callable[[str], int | None], memory: Callable[[int], int] | None = None,
+        compared: list[tuple[int, str, int]] | None = None,
     ) -> None:
         self.text = text
+        self.compared = [] if compared is None else compared
         self.resolve = resolve
         self.memory = memory
         self.tokens = self._split()
@@ -95,6 +99,8 @@ class _Parser:
     def apply(self, operator: str, a: int, b: int) -> int:
         if operator in "/%" and b == 0:
             raise ExpressionError(f"division by zero in {self.text!r}")
+        if operator in ("==", "!=", "<", "<=", ">", ">="):
+            self.compared.append((a, operator, b))
         match operator:
             case "||":
                 return int(bool(a or b))

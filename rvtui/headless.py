@@ -10,8 +10,8 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from emulator.hart import Exit, ExitReason
 from emulator.machine import Machine
@@ -22,6 +22,9 @@ from rvtui.session import Session
 from rvtui.signature import Signature
 from rvtui.subjects import console_names, consoles
 from rvtui.text import clean
+
+if TYPE_CHECKING:
+    from rvtui.monitor import Script
 
 LONGEST_LINE = 4096
 """With several guests: a line is printed at the latest when it has so many bytes."""
@@ -172,6 +175,41 @@ def run(
     if signature is not None and exit is not None and exit.reason is ExitReason.HALTED:
         signature.write(machine.memory)
     if save is not None:
+        import snapshots
+
+        snapshots.save(machine, save)
+    _warn(machine)
+    if reason:
+        print(f"rvtui: {clean(reason, 300)}", file=sys.stderr, flush=True)
+    return code
+
+
+def scripted(
+    machine: Machine, scripts: Sequence[Script], *, as_json: bool, limit: int | None, save: str | None,
+    signature: Signature | None,
+) -> int:  # fmt: skip
+    """The scripts drive the machine; without any it runs to its end. Returns what `quit` said, 1 or 2 where a line went
+    wrong, else the guest's own code where it has ended."""
+    from rvtui.monitor import Monitor
+    from rvtui.monitor.script import of_command
+
+    session = Session(machine, pace=False, limit=None if limit is None else machine.executed + limit)
+    session.start()
+    try:
+        monitor = Monitor(session, as_json=as_json)
+        good = monitor.scripts(scripts or [of_command("run")])
+    finally:
+        session.close()
+    machine, exit = session.machine, session.exit
+    code, reason = monitor.code, ""
+    if good and not monitor.ended:
+        if session.finished and exit is not None:
+            code, reason = _verdict(exit)
+        elif not scripts:
+            code, reason = (STOPPED, session.reason) if save is None or exit is not None else (0, "")
+    if signature is not None and session.finished:
+        signature.write(machine.memory)
+    if save is not None and good:
         import snapshots
 
         snapshots.save(machine, save)

@@ -108,6 +108,8 @@ class _Goal:
     reason: str = ""
     most: int | None = None
     """Instructions that the machine has executed when the run is over."""
+    over: str = ""
+    """The reason then, if it is another."""
     marks: tuple[Stop, ...] = ()
     """More of the kind of `stop`."""
     then: Callable[[], None] | None = None
@@ -147,6 +149,14 @@ class Debugger(Protocol):
         """Whether to stop there; a breakpoint knows no worlds."""
         ...
 
+    def owns(self, address: int) -> bool:
+        """Whether it alone has a plain breakpoint there."""
+        ...
+
+    def takes_over(self, address: int) -> bool:
+        """The user gives up a plain breakpoint: whether it has one there too, which is its own from now on."""
+        ...
+
     def lifted(self) -> contextlib.AbstractContextManager[None]:
         """Without what it has set."""
         ...
@@ -177,6 +187,10 @@ class Session:
         """How the last chunk or step ended; None where none did: paused, restored."""
         self.subject = default_subject(machine)
         self.view = View(0, False, False, "not started", 0, 0, 0.0, False, self.subject, console_names(machine))
+        self.unsaved = False
+        """What it is now stands in no snapshot file, as far as that is known."""
+        self.saved: list[str] = []
+        """Snapshot files that were saved here, whole paths."""
         self.files = SourceFiles()
         self.reading = Reading(self._read_more)
         """Debugging information and sources that panes wait for."""
@@ -208,6 +222,9 @@ class Session:
         self._input: deque[tuple[int, bytes]] = deque()
         self._output: dict[int, deque[_Printed]] = {}
         self._pending: dict[int, int] = {}
+        self.begun: dict[int, int] = {}
+        """By console, how much the machine had printed when it came here."""
+        self._standing: list[tuple[Callable[[Machine], Any], Future[Any]]] = []
         self._old_output = self._take_old()
         self._urgent_until = 0.0
         self._published = 0.0
@@ -237,6 +254,8 @@ class Session:
         self.machine.stop()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
+        for _, future in self._standing:
+            future.set_exception(EmulatorError("the session is closed"))
         while self.logs:
             self.logs.popitem()[1].close()
 
@@ -254,6 +273,23 @@ class Session:
             self._commands.append((function, future))
             self._condition.notify_all()
         self._runner.interrupt()
+        return future
+
+    def when_standing(self, function: Callable[[Machine], T]) -> Future[T]:
+        """The same once the machine stands still: at the next safe point, if it does then."""
+        future: Future[T] = Future()
+
+        def ask(machine: Machine) -> None:
+            if self._running:
+                self._standing.append((function, future))
+            else:
+                self._do(function, future)
+
+        def refused(asked: Future[None]) -> None:
+            if (error := asked.exception()) is not None:
+                future.set_exception(error)
+
+        self.call(ask).add_done_callback(refused)
         return future
 
     def subscribe(self, key: str, reader: Reader, *, every: float = 0.0) -> None:
@@ -301,6 +337,7 @@ class Session:
             data = bytes(console.output[-OLD_OUTPUT:])
             shift = len(data) - len(taken)
             old[index] = data, tuple((at + shift, clock) for at, clock in begun if at + shift >= 0)
+            self.begun[index] = console.written
         return old
 
     def drain(self, console: int, limit: int) -> bytes:
@@ -371,6 +408,15 @@ class Session:
 
         return self.call(begin)
 
+    def expect(self, stop: Stop, most: int, before: Mapping[str, bytes]) -> None:
+        """On the worker: run until `stop`, for a text that is printed, is reached, and for `most` instructions at most.
+        `before`: what consoles have printed already that the text may begin in, by their names. Raises EmulatorError
+        where the machine cannot go on."""
+        over = f"not printed within {most:,} instructions"
+        self._begin(_Goal(stop, "as expected", self.machine.executed + most, over))
+        for console, data in before.items():
+            self.machine.stops.hear(stop, console, data)
+
     def pause(self) -> Future[None]:
         return self.call(lambda machine: self._halt("paused") if self._running else None)
 
@@ -405,15 +451,26 @@ class Session:
 
         def change(machine: Machine) -> bool:
             there = breaks(machine, self.subject).get(address, [])
-            if not there and address not in machine.breakpoints:
+            if not self.drop_breakpoint(address) and not there:
                 self.book.set(self.subject, f"break {address:#x}")
                 return True
-            machine.breakpoints.discard(address)
             for stop in there:
                 self.book.remove(stop)
             return False
 
         return self.call(change)
+
+    def is_debuggers(self, address: int) -> bool:
+        """On the worker: a debugger alone has the plain breakpoint there."""
+        return self.debugger is not None and self.debugger.owns(address)
+
+    def drop_breakpoint(self, address: int) -> bool:
+        """On the worker: remove a plain breakpoint, one in the machine's list; where a debugger has one too, that
+        stays. False where there is none, or a debugger's alone."""
+        there = address in self.machine.breakpoints and not self.is_debuggers(address)
+        if there and not (self.debugger is not None and self.debugger.takes_over(address)):
+            self.machine.breakpoints.discard(address)
+        return there
 
     def toggle_stop(self, line: str) -> Future[str]:
         """Set the stop that a line asks for, or remove it where it is set; says which. Raises what `Book.set` does."""
@@ -487,6 +544,7 @@ class Session:
             self.book.move(machine)
             self.machine = machine
             self.path = path
+            self.unsaved = False
             old = self._take_old()
             with self._condition:
                 self.subject = default_subject(machine)
@@ -563,6 +621,7 @@ class Session:
 
     def _feed(self) -> None:
         while self._input:
+            self.unsaved = True
             index, data = self._input.popleft()
             faces = consoles(self.machine)
             if index < len(faces):
@@ -606,6 +665,7 @@ class Session:
         goal = self._goal
         if goal is not None and goal.most is not None:
             most = goal.most - self.machine.executed if most is None else min(most, goal.most - self.machine.executed)
+        self.unsaved = True
         exit = self._runner.run(most, share=URGENT_SHARE if self._urgent else 1.0, leave_breakpoint=leave)
         self.exit = exit
         if exit.reason is ExitReason.IDLE and self.pace:
@@ -620,7 +680,7 @@ class Session:
         idle = reason is ExitReason.IDLE and self.ends_idle
         if reason in (ExitReason.BUDGET, ExitReason.STOPPED, ExitReason.IDLE) and not idle:
             if goal is not None and goal.most is not None and self.machine.executed >= goal.most:
-                self._halt(goal.reason)
+                self._halt(goal.over or goal.reason)
             return
         if goal is not None and any(hit.stop in goal.every for hit in exit.hits):
             if goal.then is not None and not any(hit.stop.number for hit in exit.hits):
@@ -671,6 +731,9 @@ class Session:
         self._dirty = True
         if self.debugger is not None:
             self.debugger.stopped()
+        standing, self._standing = self._standing, []
+        for function, future in standing:
+            self._do(function, future)
 
     def _drop_goal(self) -> None:
         goal, self._goal = self._goal, None
@@ -690,7 +753,7 @@ class Session:
         if self._finished:
             raise EmulatorError(f"the machine cannot go on: {self._reason}; restore a snapshot or start again")
         self._halt("")
-        self._passed = False
+        self._passed, self.unsaved = False, True
         self._feed()
         deadline = time.monotonic() + STEP_SECONDS
         reason = "stepped" if count == 1 else f"stepped {count:,}"

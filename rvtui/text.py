@@ -43,6 +43,11 @@ def hex64(value: int, style: str = "", zeros: str = "faint") -> tuple[Span, Span
     return ("0" * (16 - len(digits)), zeros), (digits, style)
 
 
+def digits(value: int | None) -> str | None:
+    """An address or a register's contents as JSON has them: many readers keep no 64 bits of a number."""
+    return None if value is None else hex(value)
+
+
 def guest_time(clock: int) -> str:
     """A clock in instructions as time at one instruction per nanosecond."""
     seconds = clock / 1e9

@@ -12,7 +12,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snapshots.errors import SnapshotError
 from snapshots.files import Path, reading, replacing, shown
@@ -34,15 +34,21 @@ from snapshots.snapshot import (
 
 if TYPE_CHECKING:
     from emulator.machine import Machine
+    from snapshots.folder import Difference, Entry, difference, listing, remove
 
 __all__ = [
+    "Difference",
+    "Entry",
     "Snapshot",
     "SnapshotError",
     "SnapshotInfo",
     "Summary",
     "capture",
+    "difference",
     "info",
+    "listing",
     "load",
+    "remove",
     "restore",
     "save",
     "verify",
@@ -213,6 +219,15 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except SnapshotError as error:
         raise SnapshotError(f"{shown(path)}: {error}") from error
+
+
+def __getattr__(name: str) -> Any:
+    """What is about several files is loaded when it is used."""
+    if name in ("Difference", "Entry", "difference", "listing", "remove"):
+        from snapshots import folder
+
+        return getattr(folder, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ DIGEST = 32
 """Bytes of a SHA-256 digest."""
 
 _MISFIT = "it is damaged or from another version of rvtui"
-_ZERO = hashlib.sha256(bytes(PAGE)).digest()
+ZERO_PAGE = hashlib.sha256(bytes(PAGE)).digest()
 
 
 class MachineLike(Protocol):
@@ -67,6 +67,7 @@ class Summary:
 
     @classmethod
     def of(cls, machine: MachineLike) -> Summary:
+        """Of a machine, or of what can be saved as one."""
         vms = getattr(getattr(machine, "host", None), "vms", ())
         return cls(len(machine.harts), tuple(vm.name for vm in vms), machine.clock, machine.executed)
 
@@ -173,7 +174,7 @@ class Scan:
 
     def chunks(self, meter: Meter) -> Iterator[bytes]:
         """The page contents, each once, in chunks. A zero page, or one seen before, costs its digest only."""
-        known = {_ZERO: -1}
+        known = {ZERO_PAGE: -1}
         fresh: list[memoryview] = []
         passed = 0
         sha256, digests = hashlib.sha256, self.image.digests

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from emulator.bus import Device
-from emulator.devices.fields import Number, Numbers
+from emulator.devices.fields import Number, Numbers, Shown
 from emulator.devicetree import Node, Tree, quads
 
 MTIMECMP, MTIME = 0x4000, 0xBFF8
@@ -30,6 +30,7 @@ class Aclint(Device):
     The comparators are part of the hart's state and the counter of the machine's: they are not saved here.
     """
 
+    title = "ACLINT: timer and software interrupts"
     size = 0x10000
     widths = (4, 8)
 
@@ -43,6 +44,8 @@ class Aclint(Device):
         """`time()` and `set_time(ticks)` read and write the machine's 64-bit counter."""
         super().__init__()
         self.name, self.harts, self.time, self.set_time = name, harts[:MAX_HARTS], time, set_time
+        self.until: Callable[[int], int] | None = None
+        """By a hart's number: how many instructions of its clock are left to its mtimecmp; the machine sets it."""
         self.msip = [0] * len(self.harts)
         self.fields = {"msip": Numbers(len(self.harts), Number(1))}
 
@@ -82,6 +85,20 @@ class Aclint(Device):
             return self.time()
         index = (offset - MTIMECMP) // 8
         return self.harts[index].mtimecmp if index < len(self.harts) else 0
+
+    def shown(self) -> tuple[Shown, ...]:
+        now, rows = self.time(), []
+        for index, (hart, msip) in enumerate(zip(self.harts, self.msip, strict=True)):
+            if hart.mtimecmp == NEVER:
+                words = "never"
+            elif hart.mtimecmp <= now:
+                words = f"due for {now - hart.mtimecmp:,} ticks: MTIP is set"
+            else:
+                ticks = hart.mtimecmp - now
+                words = f"in {ticks:,} ticks" + (f", {self.until(index):,} instructions" if self.until else "")
+            rows.append(Shown(f"mtimecmp {index}", hart.mtimecmp, words, bits=64))
+            rows.append(Shown(f"msip {index}", msip, "MSIP is set" if msip else "", bits=1))
+        return (Shown("mtime", now, f"{now:,} ticks", bits=64), *rows)
 
     def describe(self, tree: Tree, base: int) -> None:
         tree.soc.add(Node(f"clint@{base:x}", {

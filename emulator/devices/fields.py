@@ -1,4 +1,4 @@
-"""What may stand in a saved state: shapes that check values which come from outside."""
+"""What may stand in a saved state: shapes that check values which come from outside, and say what they mean."""
 
 from __future__ import annotations
 
@@ -16,6 +16,59 @@ class Shape(Protocol):
 
 
 @dataclass(frozen=True)
+class Part:
+    """Bits of a register, from `low` on, by the data sheet's name. `values`: what each value means, "" nothing worth a
+    word; without them a part that is not 0 is told by its name."""
+
+    name: str
+    low: int
+    width: int = 1
+    values: Mapping[int, str] | None = None
+
+    def of(self, value: int) -> int:
+        return value >> self.low & ((1 << self.width) - 1)
+
+
+Parts = tuple[Part, ...]
+
+
+def flags(*names: str, low: int = 0) -> Parts:
+    """Single bits, ascending from bit `low`; "" for one without a name."""
+    return tuple(Part(name, low + bit) for bit, name in enumerate(names) if name)
+
+
+def in_words(value: int, parts: Parts) -> str:
+    """What a register's value means: "8 bits, no parity, DLAB"; "" where there is nothing to say."""
+    words = []
+    for part in parts:
+        bits = part.of(value)
+        if part.values is not None:
+            words.append(part.values.get(bits, f"{part.name} {bits:#x}"))
+        elif bits:
+            words.append(part.name if part.width == 1 else f"{part.name} {bits:#x}")
+    return ", ".join(filter(None, words))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A register or a piece of a device's state, for people and programs: `value` is what is in it, None where it is no
+    number; `words` what that means, one line; `parts` the bits that have a name; `rows` what belongs to it."""
+
+    name: str
+    value: int | None = None
+    words: str = ""
+    parts: Parts = ()
+    rows: tuple[Shown, ...] = ()
+    bits: int = 32
+    """How wide `value` is."""
+
+
+def register(name: str, value: int, parts: Parts = (), words: str = "", bits: int = 32) -> Shown:
+    """A register, decoded by its parts; `words` go before."""
+    return Shown(name, value, ", ".join(filter(None, (words, in_words(value, parts)))), parts, bits=bits)
+
+
+@dataclass(frozen=True)
 class Number:
     """An integer 0..maximum."""
 
@@ -29,9 +82,10 @@ class Number:
 
 @dataclass(frozen=True)
 class Bits:
-    """An integer with no bit set outside of `mask`."""
+    """An integer with no bit set outside of `mask`; what `parts` of it mean."""
 
     mask: int
+    parts: Parts = ()
 
     def take(self, value: Any) -> int:
         if type(value) is not int or value < 0 or value & ~self.mask:
@@ -125,8 +179,35 @@ class Stateful:
             setattr(self, name, value)
         self.refresh()
 
+    def shown(self) -> tuple[Shown, ...]:
+        """What it holds, register by register. Looking changes nothing, as no guest's read would."""
+        return tuple(_shown(name, shape, getattr(self, name)) for name, shape in self.fields.items())
+
     def refresh(self) -> None:
         """Bring whatever depends on the state (interrupt wires) up to date, changing no state."""
+
+
+def text_of(data: bytes | bytearray, most: int = 64) -> str:
+    """Bytes as a text in quotes: 3 bytes: "a\\r\\n"."""
+    quoted = ascii(bytes(data[:most]).decode("latin-1"))
+    return f"{len(data)} byte{'s' * (len(data) != 1)}" + (f": {quoted}" + "..." * (len(data) > most) if data else "")
+
+
+def _shown(name: str, shape: Shape, value: Any) -> Shown:
+    match shape:
+        case Bits(mask, parts):
+            return register(name, value, parts, bits=mask.bit_length())
+        case Number(maximum):
+            return Shown(name, value, bits=maximum.bit_length())
+        case Flag():
+            return Shown(name, int(value), "yes" if value else "no", bits=1)
+        case Numbers():
+            return Shown(name, words=" ".join(f"{each:#x}" if each > 9 else str(each) for each in value))
+        case Octets() | Exactly():
+            return Shown(name, words=text_of(value))
+        case Text():
+            return Shown(name, words=str(value))
+    return Shown(name, words=f"{len(value)} entries")
 
 
 def _plain(value: Any) -> Any:

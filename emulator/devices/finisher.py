@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from emulator.bus import Device
+from emulator.devices.fields import Shown
 from emulator.devicetree import Node, Tree, quads
 
 FAIL, PASS, RESET = 0x3333, 0x5555, 0x7777
@@ -16,6 +17,7 @@ EXIT_FAILED: Final = 1
 class Finisher(Device):
     """A write to offset 0: bits 15..0 say what happens, bits 31..16 are the exit code of a failure."""
 
+    title = "test finisher: ends the machine"
     widths = (2, 4)
 
     def __init__(
@@ -41,6 +43,12 @@ class Finisher(Device):
                 self.restart()
             case 0x7777:
                 self.halt(0, "the guest asked for a reset")
+
+    def shown(self) -> tuple[Shown, ...]:
+        """It holds nothing: what a write does."""
+        reset = "starts anew" if self.restart is not None else "ends the machine"
+        words = f"{PASS:#x} powers off, code * 65536 + {FAIL:#x} ends with a code, {RESET:#x} {reset}"
+        return (Shown("finish", words=words),)
 
     def describe(self, tree: Tree, base: int) -> None:
         handle = tree.phandle(self.name)

@@ -16,7 +16,7 @@ from enum import IntEnum
 from typing import Any, Final
 
 from emulator.bus import Device
-from emulator.devices.fields import Exactly, Flag, Number, Shape
+from emulator.devices.fields import Exactly, Flag, Number, Shape, Shown, flags, register
 from emulator.devices.virtio.block import MODES, file_and_mode
 from emulator.devicetree import Node, Tree, quads
 from emulator.errors import ConfigurationError
@@ -38,6 +38,7 @@ PIECE: Final = 1 << 20
 
 READY, ERASE_FAILED, PROGRAM_FAILED, LOCKED = 1 << 7, 1 << 5, 1 << 4, 1 << 1
 """Bits of the status register. There is nothing to wait for: READY is always set."""
+_STATUS: Final = flags("", "block locked", "", "", "program failed", "erase failed", "", "ready")
 MANUFACTURER, DEVICE = 0x89, 0x18
 
 
@@ -108,6 +109,7 @@ class Flash(Device):
     accesses and wider ones, each is a cycle of its own.
     """
 
+    title = "CFI flash"
     size = SIZE
     widths = (1, 2, 4)
     fields: Mapping[str, Shape] = {
@@ -298,6 +300,20 @@ class Flash(Device):
             self._complained = True
             reason = (error.strerror or str(error)).lower()
             self.warn(f"flash {shown(self.path or '')}: {reason}; the guest sees errors")
+
+    def shown(self) -> tuple[Shown, ...]:
+        """What the bank answers with, and how far a command has come."""
+        known = {int(each): each.name.lower().replace("_", " ") for each in Command}
+        under_way = known.get(self.command, "unknown")
+        locked = sum(map(bool, self.locks))
+        return (
+            Shown("reads find", self.shows, Shows(self.shows).name.lower(), bits=2),
+            register("status", self.status, _STATUS, bits=8),
+            Shown("command", self.command, under_way if self.command else "none under way", bits=8),
+            Shown("buffer", self.left, f"{self.left} words to come" if self.left else "empty", bits=16),
+            Shown("locks", words=f"{locked} of {BLOCKS} blocks of {BLOCK >> 10} KiB are locked"),
+            Shown("file", words=f"{self.path}, {self.mode}" if self.path else "none: erased at first"),
+        )
 
     def describe(self, tree: Tree, base: int) -> None:
         """Both banks are one node: whoever comes second adds to it."""

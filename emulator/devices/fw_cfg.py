@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from emulator.bus import Device
-from emulator.devices.fields import Number, Shape
+from emulator.devices.fields import Number, Shape, Shown
 from emulator.devicetree import Node, Tree, quads
 from emulator.errors import ConfigurationError, LoadError
 from emulator.loader import FILE_LIMIT, GZIP, decompress, read_file, shown
@@ -23,6 +23,11 @@ from emulator.memory import Memory
 SIGNATURE, ID, NB_CPUS, KERNEL_SIZE, INITRD_SIZE, KERNEL_DATA, INITRD_DATA = 0x00, 0x01, 0x05, 0x08, 0x0B, 0x11, 0x12
 CMDLINE_SIZE, CMDLINE_DATA, FILE_DIR, FILE_FIRST = 0x14, 0x15, 0x19, 0x20
 """Keys of items."""
+KEYS: Final = {
+    SIGNATURE: "signature", ID: "features", NB_CPUS: "number of harts", KERNEL_SIZE: "kernel size",
+    INITRD_SIZE: "initrd size", KERNEL_DATA: "kernel", INITRD_DATA: "initrd", CMDLINE_SIZE: "command line size",
+    CMDLINE_DATA: "command line", FILE_DIR: "directory of files",
+}  # fmt: skip
 FILES_LIMIT: Final = 32
 NAME_LIMIT: Final = 55
 """Characters of a file's name."""
@@ -81,6 +86,7 @@ class FwCfg(Device):
     """Registers are big-endian: the item to select, 2 bytes; the address of a DMA request, 8 bytes or two halves, the
     high one first. Data is a stream. Items cannot be written."""
 
+    title = "QEMU firmware configuration"
     name, size = "fw_cfg", SIZE
     fields: Mapping[str, Shape] = {
         "selected": Number(0xFFFF),
@@ -226,6 +232,21 @@ class FwCfg(Device):
         self.memory.write(address, data)
         self.memory.fill(address + len(data), length - len(data))
         return True
+
+    def shown(self) -> tuple[Shown, ...]:
+        rows = tuple(
+            Shown(item.name or KEYS.get(key, f"item {key:#x}"), key, f"{item.size:,} bytes"
+                  + (f" of {item.path}" if item.path else ""), bits=16)
+            for key, item in sorted(self.items.items())
+        )  # fmt: skip
+        known = self.items.get(self.selected)
+        name = (known.name if known else "") or KEYS.get(self.selected, "no item")
+        return (
+            Shown("selector", self.selected, name, bits=16),
+            Shown("offset", self.offset, f"{self.offset:,} bytes read of it"),
+            Shown("DMA address, high half", self.high),
+            Shown("items", words=str(len(rows)), rows=rows),
+        )
 
     def describe(self, tree: Tree, base: int) -> None:
         tree.root.add(Node(f"fw-cfg@{base:x}", {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from emulator.bus import Device
-from emulator.devices.fields import Bits, Number, Numbers
+from emulator.devices.fields import Bits, Number, Numbers, Shown
 from emulator.devicetree import Node, Tree, quads
 
 SOURCES: Final = 96
@@ -21,6 +21,10 @@ LINES: Final = (11, 9)
 """mip bits of a hart's contexts: MEIP, SEIP."""
 PENDING, ENABLE, ENABLE_STRIDE, CONTEXT, CONTEXT_STRIDE = 0x1000, 0x2000, 0x80, 0x20_0000, 0x1000
 _ALL: Final = (1 << SOURCES) - 2
+
+
+def _listed(sources: int) -> str:
+    return ", ".join(str(source) for source in range(SOURCES) if sources >> source & 1) or "none"
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class InterruptHart(Protocol):
 class Plic(Device):
     """Bit n of `pending`, `levels`, `claimed` and `enables[context]` stands for source n. Registers are 4 bytes."""
 
+    title = "PLIC: interrupts of devices to harts"
     size = 0x60_0000
     widths = (4,)
 
@@ -142,6 +147,39 @@ class Plic(Device):
         if priority <= self.threshold[context]:
             return f"masked by PLIC threshold {self.threshold[context]} >= priority {priority}"
         return "" if source == best else f"behind source {best}"
+
+    def shown(self) -> tuple[Shown, ...]:
+        """Sources that have a priority, a request or a level; then each context, with what it gets to see."""
+        rows = []
+        for source in range(1, SOURCES):
+            priority, bit = self.priority[source], 1 << source
+            words = [word for word, bits in (("level high", self.levels), ("pending", self.pending),
+                                             ("claimed, not completed", self.claimed)) if bits & bit]  # fmt: skip
+            by = [self.context_name(each) for each, enabled in enumerate(self.enables) if enabled & bit]
+            if priority or words or by:
+                words.append(f"enabled for {', '.join(by)}" if by else "enabled nowhere")
+                words.insert(0, f"priority {priority}")
+                rows.append(Shown(f"source {source}", priority, ", ".join(words), bits=3))
+        contexts = []
+        for context, enabled in enumerate(self.enables):
+            best = self._best(context)
+            if self._notifies(context):
+                says = f"notifies: source {best}"
+            else:
+                says = f"source {best} is masked by the threshold" if best else "nothing to notify of"
+            words_ = f"threshold {self.threshold[context]}, enables {_listed(enabled)}; {says}"
+            contexts.append(Shown(self.context_name(context), self.threshold[context], words_, bits=3))
+        return (
+            Shown("pending", self.pending, _listed(self.pending), bits=SOURCES),
+            Shown("claimed", self.claimed, _listed(self.claimed), bits=SOURCES),
+            Shown("sources", words=f"{len(rows)} in use", rows=tuple(rows)),
+            Shown("contexts", words=str(len(contexts)), rows=tuple(contexts)),
+        )
+
+    def context_name(self, context: int) -> str:
+        """ "hart 0 S"."""
+        hart, line = divmod(context, len(self.lines))
+        return f"hart {hart} {'M' if self.lines[line] == LINES[0] else 'S'}"
 
     def describe(self, tree: Tree, base: int) -> None:
         tree.soc.add(Node(f"plic@{base:x}", {

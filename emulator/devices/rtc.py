@@ -5,19 +5,30 @@ No host clock: the machine starts at `EPOCH`, and nanoseconds pass with its time
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from emulator.bus import Device
-from emulator.devices.fields import Flag, Number, Shape
+from emulator.devices.fields import Flag, Number, Shape, Shown
 from emulator.devicetree import Node, Tree, quads
 
 EPOCH: Final = 1_704_067_200 * 10**9
 """Nanoseconds of Unix time when the machine's timer stands at 0: 2024-01-01 00:00 UTC."""
 NANOSECONDS_PER_TICK: Final = 100
 TIME_LOW, TIME_HIGH, ALARM_LOW, ALARM_HIGH, IRQ_ENABLED, CLEAR_ALARM, ALARM_STATUS, CLEAR_INTERRUPT = range(0, 32, 4)
+YEAR_9999: Final = 253_370_764_800
+"""Its beginning, in seconds since 1970: as far as dates go here."""
 _MASK: Final = (1 << 64) - 1
 _WORD: Final = (1 << 32) - 1
+
+
+def _date(nanoseconds: int) -> str:
+    seconds, rest = divmod(nanoseconds, 10**9)
+    if seconds >= YEAR_9999:
+        return "after the year 9998"
+    day = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)
+    return f"{day:%Y-%m-%d %H:%M:%S}.{rest // 10**6:03} UTC"
 
 
 class Rtc(Device):
@@ -26,6 +37,7 @@ class Rtc(Device):
     An alarm needs the machine's help: `due()` is the time at which to call `tick()`. Any access looks too.
     """
 
+    title = "goldfish real-time clock"
     widths = (4,)
     fields: Mapping[str, Shape] = {
         "offset": Number(_MASK),
@@ -109,6 +121,18 @@ class Rtc(Device):
     def set(self, nanoseconds: int) -> None:
         """From here on it is `nanoseconds` since 1970."""
         self.offset = self.offset + nanoseconds - self.now & _MASK
+
+    def shown(self) -> tuple[Shown, ...]:
+        due = self.due()
+        alarm = _date(self.alarm) if self.armed else "none set"
+        if due is not None:
+            alarm += f", in {due - self.time():,} ticks"
+        return (
+            Shown("TIME", self.now, _date(self.now), bits=64),
+            Shown("ALARM", self.alarm, alarm, bits=64),
+            Shown("IRQ_ENABLED", int(self.enabled), "yes" if self.enabled else "no", bits=1),
+            Shown("pending", int(self.pending), "the alarm has gone off" if self.pending else "no", bits=1),
+        )
 
     def describe(self, tree: Tree, base: int) -> None:
         tree.soc.add(Node(f"rtc@{base:x}", {

@@ -12,7 +12,7 @@ from typing import Final
 
 from emulator.bus import Device
 from emulator.console import Console
-from emulator.devices.fields import Bits, Flag, Octets, Shape
+from emulator.devices.fields import Bits, Flag, Octets, Part, Shape, Shown, flags, register, text_of
 from emulator.devicetree import Node, Tree, quads
 
 FIFO: Final = 16
@@ -29,17 +29,42 @@ ACTIVE: Final = (0, 1, 2)
 """RBR and THR, IER, IIR and FCR: after an access to them an interrupt that is left makes a new edge, so that none is
 lost between them and the completion at the interrupt controller."""
 
+_LCR: Final = (
+    Part("word length", 0, 2, {bits: f"{5 + bits} data bits" for bits in range(4)}),
+    Part("parity", 3, 3, {0: "no parity", 1: "odd parity", 3: "even parity", 5: "parity 1", 7: "parity 0",
+                          2: "no parity", 4: "no parity", 6: "no parity"}),
+    Part("stop bits", 2, 1, {0: "1 stop bit", 1: "2 stop bits"}),
+    Part("break", 6),
+    Part("DLAB: divisor at 0 and 1", 7),
+)  # fmt: skip
+_IER: Final = flags("received data", "transmitter empty", "receiver line status", "modem status")
+_FCR: Final = (
+    Part("FIFO", 0, 1, {0: "FIFO off", 1: "FIFO on"}),
+    Part("DMA mode", 3),
+    Part("trigger", 6, 2, {bits: f"interrupt at {most} byte{'s' * (most > 1)}" for bits, most in enumerate(TRIGGERS)}),
+)
+_MCR: Final = flags("DTR", "RTS", "OUT1", "OUT2", "loopback")
+_DELTA: Final = flags("delta CTS", "delta DSR", "trailing RI", "delta DCD")
+_LSR: Final = flags("data ready", "overrun", "parity error", "framing error", "break", "THR empty", "transmitter empty")
+_MSR: Final = (*_DELTA, *flags("CTS", "DSR", "RI", "DCD", low=4))
+_CAUSES: Final = {
+    IIR_NONE: "no interrupt", IIR_MSI: "modem status", IIR_THRI: "transmitter empty", IIR_RDI: "received data",
+    IIR_RLSI: "receiver line status", IIR_TIMEOUT: "received data, below the trigger",
+}  # fmt: skip
+_IIR: Final = (Part("cause", 0, 4, _CAUSES), Part("FIFO", 6, 2, {0: "FIFO off", 3: "FIFO on"}))
 REGISTERS: Final = {
-    "ier": 0x0F, "fcr": 0xC9, "lcr": 0xFF, "mcr": 0x1F, "scr": 0xFF, "dll": 0xFF, "dlm": 0xFF, "delta": 0x0F,
+    "ier": Bits(0x0F, _IER), "fcr": Bits(0xC9, _FCR), "lcr": Bits(0xFF, _LCR), "mcr": Bits(0x1F, _MCR),
+    "scr": Bits(0xFF), "dll": Bits(0xFF), "dlm": Bits(0xFF), "delta": Bits(0x0F, _DELTA),
 }  # fmt: skip
 
 
 class Uart(Device):
     """A 16550A on a console. Only the addressed register takes part in a wide access, as in QEMU."""
 
+    title = "16550A serial port"
     size = 0x100
     fields: Mapping[str, Shape] = {
-        **{name: Bits(mask) for name, mask in REGISTERS.items()},
+        **REGISTERS,
         "rx": Octets(FIFO),
         "overrun": Flag(),
         "thr_empty": Flag(),
@@ -134,6 +159,27 @@ class Uart(Device):
     def refresh(self) -> None:
         self._level = self._cause() != IIR_NONE
         self.interrupt(self._level)
+
+    def shown(self) -> tuple[Shown, ...]:
+        """By the names of the data sheet. What waits at the console is no longer, or not yet, in the FIFO."""
+        lsr = LSR_THRE | LSR_TEMT | (LSR_DR if self.rx else 0) | (LSR_OE if self.overrun else 0)
+        iir = self._cause() | (0xC0 if self.fcr & FCR_ENABLE else 0)
+        divisor = self.dlm << 8 | self.dll
+        baud = f"{self.clock // (16 * divisor):,} baud, by the clock of the device tree" if divisor else "no baud rate"
+        waiting = self.console.input
+        return (
+            Shown("RBR", words=f"{len(self.rx)} of {self._depth()} in the FIFO, {text_of(self.rx)}", bits=8),
+            register("IER", self.ier, _IER, bits=8),
+            register("IIR", iir, _IIR, bits=8),
+            register("FCR", self.fcr, _FCR, bits=8),
+            register("LCR", self.lcr, _LCR, bits=8),
+            register("MCR", self.mcr, _MCR, bits=8),
+            register("LSR", lsr, _LSR, bits=8),
+            register("MSR", self._modem() | self.delta, _MSR, bits=8),
+            Shown("SCR", self.scr, bits=8),
+            Shown("divisor", divisor, baud, bits=16),
+            Shown("console", words=f"{self.console.written:,} bytes printed, {text_of(waiting)} not read yet"),
+        )
 
     def describe(self, tree: Tree, base: int) -> None:
         node = tree.soc.add(Node(f"serial@{base:x}", {

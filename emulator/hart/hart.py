@@ -41,10 +41,12 @@ class Mode(IntEnum):
 
     @property
     def label(self) -> str:
+        """As people write it: "VS"."""
         return self.name
 
     @property
     def virtual(self) -> bool:
+        """V=1: VS or VU."""
         return self >= Mode.VS
 
     @property
@@ -54,6 +56,7 @@ class Mode(IntEnum):
 
     @classmethod
     def of(cls, privilege: int, virtual: bool) -> Mode:
+        """The mode of a privilege (0 U, 1 S, 3 M) and V, which in M-mode means nothing."""
         if privilege == 3:
             return cls.M
         if virtual:
@@ -614,6 +617,7 @@ class Hart:
 
     @property
     def pc(self) -> int:
+        """Address of the next instruction, 64 bits. Written, it loses the low bits that no such address has."""
         return int(self._h.pc)
 
     @pc.setter
@@ -622,6 +626,7 @@ class Hart:
 
     @property
     def mode(self) -> Mode:
+        """Privilege and V. ConfigurationError for a virtual mode without the H extension."""
         return Mode.of(self._h.prv, bool(self._h.v))
 
     @mode.setter
@@ -688,10 +693,12 @@ class Hart:
 
     @property
     def idle(self) -> int:
+        """Instructions slept: time passed while the hart waited."""
         return int(self._h.idle)
 
     @property
     def instret(self) -> int:
+        """Instructions retired in all modes: `clock` without `idle`."""
         return int(self._h.clock - self._h.idle)
 
     @property
@@ -849,6 +856,7 @@ class Hart:
 
     @property
     def event_count(self) -> int:
+        """Events that ever happened: `events` has the last of them."""
         return int(self._h.events)
 
     # --- state that others drive ---
@@ -864,6 +872,7 @@ class Hart:
 
     @property
     def halted(self) -> bool:
+        """It does not run until `reset`, as by SBI HSM."""
         return bool(self._h.halted)
 
     @halted.setter
@@ -872,6 +881,7 @@ class Hart:
 
     @property
     def mtimecmp(self) -> int:
+        """In ticks of `time`, 64 bits: MTIP is set from there on (ACLINT, "MTIMER")."""
         return int(self._h.mtimecmp)
 
     @mtimecmp.setter
@@ -1023,6 +1033,7 @@ class Hart:
     # --- saving ---
 
     def reset(self, pc: int) -> None:
+        """As at power-on ("Reset"): M-mode, at `pc`."""
         lib.hart_reset(self._h, pc)
 
     def lose_reservation(self) -> None:

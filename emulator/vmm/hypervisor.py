@@ -447,6 +447,7 @@ class Hypervisor:
     # Snapshots
 
     def state(self) -> dict[str, Any]:
+        """Host: the VMs and whose turn it is, as plain values."""
         return {
             "vms": [vm.state() for vm in self.vms],
             "free": self.allocator.state(),

@@ -144,6 +144,7 @@ class Vcpu:
 
     @property
     def pc(self) -> int:
+        """Address of its next instruction, wherever its registers are now."""
         return self.hart.pc if self.hart is not None and self.inside else self._pc
 
     @pc.setter
@@ -154,6 +155,7 @@ class Vcpu:
 
     @property
     def mode(self) -> Mode:
+        """VS or VU."""
         return self.hart.mode if self.hart is not None and self.inside else self._mode
 
     @mode.setter
@@ -171,6 +173,7 @@ class Vcpu:
 
     @property
     def f(self) -> Registers | list[int]:
+        """The floating-point registers, as raw 64-bit patterns."""
         return self.hart.f if self.hart else self._f
 
     def get_reg(self, name: str) -> int:
@@ -226,13 +229,16 @@ class Vcpu:
 
     @property
     def domain(self) -> Vm:
+        """For SBI: whose harts it can reach, its VM."""
         return self.vm
 
     @property
     def hsm_state(self) -> int:
+        """As SBI HSM numbers states ("Hart State Management Extension")."""
         return sbi.STOPPED if self.status == "stopped" else sbi.SUSPENDED if self.suspended else sbi.STARTED
 
     def set_timer(self, time: int) -> None:
+        """SBI TIME: the timer interrupt comes when `time` has come to this many ticks."""
         self.set_reg("vstimecmp", time)
         self.until_timer()
 
@@ -249,12 +255,15 @@ class Vcpu:
         return hart.clock_at_time(hart.time + compare - now) - hart.clock
 
     def set_software_interrupt(self, level: bool) -> None:
+        """SBI IPI: raise or lower VSSI."""
         self.interrupt(VSSI, level)
 
     def start(self, pc: int, opaque: int) -> None:
+        """SBI HSM: run from `pc` on, with `opaque` in a1."""
         self.reset(pc, opaque)
 
     def resume_at(self, pc: int, opaque: int) -> None:
+        """SBI HSM: after a non-retentive suspend, at `pc` with `opaque` in a1."""
         self.set_reg("vsatp", 0)
         self.set_reg("vsstatus", self.get_reg("vsstatus") & ~SSTATUS_SIE)
         self.mode = Mode.VS
@@ -263,15 +272,18 @@ class Vcpu:
         self.set_reg("x11", opaque)
 
     def stop(self) -> None:
+        """SBI HSM: stand still until somebody starts it."""
         self.status = "stopped"
         if all(each.status == "stopped" for each in self.vm.vcpus):
             self.vm.stop("its last running vCPU stopped itself by SBI hart_stop: nothing can start one again")
 
     def suspend(self) -> None:
+        """SBI HSM: wait until an interrupt wakes it."""
         self.vm.hypervisor.wait(self)
         self.suspended = self.status == "idle"
 
     def read_virtual(self, address: int, length: int) -> bytes:
+        """Memory at a virtual address, in its mode; it must be the one on the hart. TranslationError."""
         return self.vm.hypervisor.read_virtual(self, address, length)
 
     # World switch
@@ -365,6 +377,7 @@ class Vcpu:
     # Snapshots
 
     def snapshot(self) -> dict[str, Any]:
+        """Its whole state as plain values; without registers where they are on the hart."""
         kept = {"x": self._x, "f": self._f, "csrs": [self._csrs[name] for name in CSRS]}
         return {
             "status": self.status,

@@ -104,6 +104,7 @@ class Vm:
 
     @property
     def ended(self) -> bool:
+        """No virtual CPU of it will run again."""
         return self.exit_code is not None or self.stopped is not None
 
     @property
@@ -122,10 +123,12 @@ class Vm:
 
     @property
     def last_exit(self) -> GuestExit | None:
+        """The last of `events`, or None."""
         return self.events[-1] if self.events else None
 
     @property
     def hgatp(self) -> int:
+        """The CSR's value while it runs: mode, VMID, root table."""
         return self.tables.hgatp(self.vmid)
 
     # Starting and ending
@@ -206,6 +209,7 @@ class Vm:
             vcpu.status = "ended"
 
     def reboot(self, code: int) -> None:
+        """The guest asked for a reset: it ends, with an exit code."""
         self.end(code, "asked for a reboot: start it anew")
 
     def stop(self, reason: str) -> None:
@@ -216,12 +220,14 @@ class Vm:
                 vcpu.status = "ended"
 
     def record(self, vcpu: Vcpu, name: str, cause: int, pc: int, address: int, detail: str) -> None:
+        """Keep an exit in `events`."""
         self.events.append(GuestExit(self.hypervisor.hart.clock, vcpu.index, name, cause, pc, address, detail))
 
     # Memory
 
     @property
     def slots(self) -> list[Slot]:
+        """Its memory, by guest-physical address (KVM's memory slots)."""
         return self.memory.slots
 
     def add_slot(self, gpa: int, size: int) -> Slot:
@@ -255,6 +261,7 @@ class Vm:
         return allocate(size)
 
     def has_memory(self, gpa: int, length: int) -> bool:
+        """Whether slots hold all `length` bytes from `gpa` on."""
         return self.memory.find(gpa, length) is not None
 
     def fault(self, gpa: int, write: bool = False) -> bool:
@@ -342,6 +349,7 @@ class Vm:
         return pages
 
     def stop_dirty_log(self, slot: Slot) -> None:
+        """Writes to `slot` are no longer noted."""
         slot.dirty = None
         changed = False
         for leaf in list(self.tables.leaves(slot.gpa, slot.size)):
@@ -357,12 +365,15 @@ class Vm:
 
     @property
     def callers(self) -> list[Vcpu]:
+        """For SBI: its virtual CPUs, by number."""
         return self.vcpus
 
     def machine_csr(self, name: str) -> int:
+        """For SBI: mvendorid, marchid and mimpid are those of the hart."""
         return self.hypervisor.hart.csr(name)
 
     def fence(self, targets: Sequence[object]) -> None:
+        """For SBI RFENCE: translations of `targets` are looked up again."""
         self.hypervisor.fence()  # all vCPUs share one hart
 
     def receive(self, limit: int) -> bytes:
@@ -377,6 +388,7 @@ class Vm:
     # Snapshots
 
     def state(self) -> dict[str, Any]:
+        """All of it as plain values, memory apart."""
         return {
             "name": self.name,
             "vmid": self.vmid,

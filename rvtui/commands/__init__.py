@@ -13,6 +13,7 @@ from rvtui.commands.registry import (
     Answer,
     Argument,
     Candidate,
+    CheckError,
     Command,
     CommandError,
     Context,
@@ -29,8 +30,8 @@ from rvtui.commands.registry import (
 from rvtui.commands.values import value_of
 
 __all__ = [
-    "COMMANDS", "Answer", "Argument", "Candidate", "Command", "CommandError", "Context", "Report", "Screen",
-    "candidates", "command", "complete", "find", "invoke", "named", "parse", "value_of",
+    "COMMANDS", "Answer", "Argument", "Candidate", "CheckError", "Command", "CommandError", "Context", "Report",
+    "Screen", "candidates", "command", "complete", "find", "invoke", "named", "parse", "value_of",
 ]  # fmt: skip
 
 for _module in sorted(each.name for each in iter_modules(__path__)):

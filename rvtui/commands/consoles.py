@@ -139,9 +139,10 @@ def _log(context: Context, name: str = "", path: str = "", how: str = "text") ->
     return f"what {clean(name, 40)} prints is appended to {path}"
 
 
-def _feed(context: Context, data: bytes) -> str:
+def feed(context: Context, data: bytes, name: str = "") -> str:
+    """Have a console receive bytes, that of `name` or of what is looked at. CommandError where it has no room."""
     machine = context.session.machine
-    index = _index(context, "")
+    index = _index(context, name)
     name = clean(console_names(machine)[index], 40)
     console = consoles(machine)[index]
     if len(console.input) + len(data) > 64 << 10:
@@ -158,7 +159,7 @@ def _feed(context: Context, data: bytes) -> str:
     changes=True,
 )
 def _type(context: Context, text: str = "") -> str:
-    return _feed(context, text.encode("utf-8", "surrogateescape") + b"\r")
+    return feed(context, text.encode("utf-8", "surrogateescape") + b"\r")
 
 
 @command(
@@ -170,7 +171,7 @@ def _type(context: Context, text: str = "") -> str:
     aliases=("sendkey",),
 )
 def _keys(context: Context, text: str) -> str:
-    return _feed(context, unescaped(text))
+    return feed(context, unescaped(text))
 
 
 @command("attach", "give the keyboard to a console; Ctrl-] takes it back", NAME, aliases=("at",), changes=True)

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from emulator.bus import Bus, Device
-from emulator.devices.virtio import Transport
-from rvtui.commands.formats import escaped
 from rvtui.commands.registry import Argument, Candidate, CommandError, Context, Report, Told, command, kind
+from rvtui.devices import bus_of, data_of, lines_of, read_devices
 from rvtui.spoken import row as spoken_row
 from rvtui.subjects import hart_of, selected_vcpu, symbols_of, virtual_machines
 from rvtui.text import MODE_NAMES, clean, guest_time, size
 
 PLAIN = 1024
 """Bytes, or items of a list, that data has of a device's state."""
-ITEMS = 16
-"""Items of a list, or bytes of a text, that one line of a device's state shows."""
 
 
 def place_text(context: Context) -> str:
@@ -118,98 +114,55 @@ def _memory_map(context: Context) -> Report:
     return Report(tuple(lines), {"ranges": data})
 
 
-def _bus(context: Context) -> tuple[str, Bus]:
-    vm, _ = selected_vcpu(context.session.machine, context.session.subject)
-    return ("the machine", context.session.machine.bus) if vm is None else (vm.name, vm.bus)
-
-
 @kind("device")
 def _devices_of(context: Context, stem: str) -> Iterator[Candidate]:
-    _, bus = _bus(context)
+    _, bus, _ = bus_of(context.session.machine, context.session.subject)
     return (Candidate(device.name, f"at {base:#x}") for base, device in bus)
 
 
 @command(
     "devices",
-    "the devices of what is looked at; the whole state of one",
+    "the devices of what is looked at; the registers of one in words",
     Argument("NAME", "device", "a device: uart, plic, virtio0", True),
     example="devices\ndevices uart",
     aliases=("info qtree", "info pic", "info irq", "info devices"),
 )
 def _devices(context: Context, name: str = "") -> Report:
-    owner, bus = _bus(context)
+    machine, subject = context.session.machine, context.session.subject
+    found = read_devices(machine, subject, (name,))
+    owner = clean(found.owner, 40)
+    data = [
+        {"name": each.name, "base": hex(each.base), "size": each.size, "irq": each.irq or None, "level": each.level,
+         "reads": each.reads, "writes": each.writes, "what": each.what}
+        for each in found.devices
+    ]  # fmt: skip
     if not name:
-        rows = [["device", "from", "to", "irq", "what"]]
-        data = []
-        for base, device in bus:
-            rows.append([device.name, f"{base:#x}", f"{base + device.size - 1:#x}", str(device.irq or "-"),
-                         _brief(device)])  # fmt: skip
-            data.append({"name": device.name, "base": hex(base), "size": device.size, "irq": device.irq or None,
-                         "what": _brief(device)})  # fmt: skip
-        return Report((f"devices of {clean(owner, 40)}:", *table(rows, right={1, 2, 3})), {"devices": data})
-    for base, device in bus:
-        if device.name == name:
-            state = device.state()
-            lines = [f"{name} of {clean(owner, 40)} at {base:#x}: {_brief(device)}", *_state(state, 1)]
-            return Report(tuple(lines), {"name": name, "base": hex(base), "state": _plain(state)})
-    known = ", ".join(device.name for _, device in bus)
-    raise CommandError(f"{owner} has no device {name!r}: there is {known}")
-
-
-_STATUS = {1: "acknowledge", 2: "driver", 4: "driver ok", 8: "features ok", 64: "needs reset", 128: "failed"}
-""""Device Status Field" of virtio 1.2."""
-
-
-def _brief(device: Device) -> str:
-    """A line about a device: for virtio what is behind the transport and how far its driver is."""
-    if isinstance(device, Transport):
-        if device.function is None:
-            return "empty"
-        status = ", ".join(word for bit, word in _STATUS.items() if device.status & bit) or "reset"
-        problem = f": {clean(device.problem, 100)}" if device.problem else ""
-        return f"virtio {device.function.kind} ({status}{problem})"
-    text = (type(device).__doc__ or "").strip().partition("\n")[0].partition(". ")[0].rstrip(".")
-    return clean(text, 70)
-
-
-def _state(value: Mapping[str, Any], depth: int) -> list[str]:
-    """The state of a device, a line for each of its parts."""
-    lines = []
-    width = max(map(len, map(str, value)), default=0)
-    for name, each in value.items():
-        head = "  " * depth + f"{name:<{width}}  "
-        if isinstance(each, Mapping):
-            lines += [head.rstrip(), *_state(each, depth + 1)]
-        elif isinstance(each, list | tuple) and any(isinstance(item, Mapping) for item in each):
-            for index, item in enumerate(each):
-                lines.append("  " * depth + f"{name} {index}")
-                lines += _state(item, depth + 1) if isinstance(item, Mapping) else [_text(item)]
-        else:
-            lines.append((head + _text(each)).rstrip())
-    return lines
-
-
-def _text(value: Any) -> str:
-    match value:
-        case bool() | None:
-            return {True: "yes", False: "no", None: "none"}[value]
-        case int():
-            return f"{value:#x}" if value > 9 else str(value)
-        case bytes() | bytearray():
-            more = f"... ({len(value)} bytes)" if len(value) > 4 * ITEMS else ""
-            return f'"{escaped(bytes(value[: 4 * ITEMS]))}"{more}'
-        case list() | tuple():
-            if value and not any(value):
-                return f"{len(value)} of 0"
-            more = f" ... ({len(value)} in all)" if len(value) > ITEMS else ""
-            return " ".join(map(_text, value[:ITEMS])) + more if value else "none"
-    return clean(str(value), 200)
+        rows = [["device", "from", "to", "irq", "level", "reads", "writes", "what"]]
+        for each in found.devices:
+            level = "-" if each.level is None else "high" if each.level else "low"
+            rows.append([each.name, f"{each.base:#x}", f"{each.base + each.size - 1:#x}", str(each.irq or "-"), level,
+                         f"{each.reads:,}", f"{each.writes:,}", each.what])  # fmt: skip
+        return Report((f"devices of {owner}:", *table(rows, right={1, 2, 3, 5, 6})), {"devices": data})
+    for each, row in zip(found.devices, data, strict=True):
+        if each.name == name:
+            line = "no interrupt" if each.level is None else f"irq {each.irq} {'high' if each.level else 'low'}"
+            head = f"{name} of {owner} at {each.base:#x}: {each.what}; {line}"
+            counts = f"  read {each.reads:,} times, written {each.writes:,} times by guests"
+            device = next(device for _, device in bus_of(machine, subject)[1] if device.name == name)
+            more = {"registers": data_of(each.shown), "state": _plain(device.state())}
+            return Report((head, counts, *lines_of(each.shown)), row | more)
+    known = ", ".join(each.name for each in found.devices)
+    raise CommandError(f"{found.owner} has no device {name!r}: there is {known}")
 
 
 def _plain(value: Any) -> Any:
-    """As JSON can say it: bytes as hexadecimal digits. A disk's changes may be large: of texts and lists the first
-    `PLAIN`."""
+    """As JSON can say it: bytes as hexadecimal digits, numbers as what they are, contents. A disk's changes may be
+    large: of texts and lists the first `PLAIN`."""
     match value:
+        case bool():
+            return value
+        case int():
+            return hex(value)
         case bytes() | bytearray():
             return bytes(value[:PLAIN]).hex()
         case Mapping():

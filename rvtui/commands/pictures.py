@@ -8,7 +8,18 @@ import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from rvtui.commands.registry import Answer, Argument, Candidate, CommandError, Context, Report, command, kind, parse
+from rvtui.commands.registry import (
+    Answer,
+    Argument,
+    Candidate,
+    CommandError,
+    Context,
+    Later,
+    Report,
+    command,
+    kind,
+    parse,
+)
 
 if TYPE_CHECKING:
     from textual.geometry import Size
@@ -60,7 +71,7 @@ def _panes(context: Context, stem: str) -> Iterator[Candidate]:
     Argument("PANE", "any pane", "its name, or a beginning", True),
     example="show exits",
 )
-def _show(context: Context, name: str = "") -> Answer:
+def _show(context: Context, name: str = "") -> Answer | Later:
     from rvtui import picture
 
     if not name:

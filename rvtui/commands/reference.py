@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rvtui.commands import registry
 from rvtui.commands.registry import COMMANDS, Command, Report
@@ -32,29 +32,33 @@ takes the rest of the line.
 ## JSON
 
 With `--json`, `rvtui monitor` answers each command with one line, an object: `command`, `ok`, and `data`, or where `ok`
-is false `error`, a line for people. After a command that let the machine run there is also `stop`: `reason`, `executed`
-and `clock` (both in instructions), `finished` (the machine cannot go on), `pc`, `mode`, `console`, by name what was
-printed meanwhile (of each the last 256 KiB), and `displays`, what `display` shows. Addresses and contents of registers
-and memory are strings, `"0x80000000"`, because many readers of JSON keep no 64 bits; counts, sizes and times are
-numbers. Keys only ever grow in number.
+is false `error`, a line for people, and `check`, whether it was a check (`expect`, `assert`). After a command that let
+the machine run there is also `stop`: `reason`, `executed` and `clock` (both in instructions), `finished` (the machine
+cannot go on), `pc`, `mode`, `console`, by name what was printed meanwhile (of each the last 256 KiB), and `displays`,
+what `display` shows.
+
+Addresses and contents of registers and memory are strings, `"0x80000000"`, because many readers of JSON keep no 64
+bits; counts, sizes and times are numbers. Keys only ever grow in number.
 """
 
 
-def by_subject() -> dict[str, list[Command]]:
-    """All commands under what they are about."""
+def by_subject(commands: Iterable[Command] | None = None) -> dict[str, list[Command]]:
+    """All commands, or these, under what they are about."""
     found: dict[str, list[Command]] = {}
-    for each in sorted(COMMANDS.values(), key=lambda each: (each.subject, each.name)):
+    given = COMMANDS.values() if commands is None else commands
+    for each in sorted(given, key=lambda each: (each.subject, each.name)):
         found.setdefault(each.subject, []).append(each)
     return found
 
 
-def overview() -> Report:
-    """A line for each command."""
+def overview(commands: Iterable[Command] | None = None) -> Report:
+    """A line for each command, or for each of these."""
     lines: list[str] = []
-    width = min(34, max(len(each.usage) for each in COMMANDS.values()))
-    for subject, commands in by_subject().items():
+    known = list(COMMANDS.values() if commands is None else commands)
+    width = min(34, max(len(each.usage) for each in known))
+    for subject, rows in by_subject(known).items():
         lines += ["", subject] if lines else [subject]
-        for each in commands:
+        for each in rows:
             text = textwrap.wrap(each.help, WIDTH - width - 4)
             first = f"  {each.usage:<{width}}  "
             if len(each.usage) > width:
@@ -63,7 +67,7 @@ def overview() -> Report:
             lines.append(first + text[0])
             lines += [" " * (width + 4) + more for more in text[1:]]
     lines += ["", "help COMMAND says more; Tab completes."]
-    return Report(tuple(lines), {"commands": [_data(each) for each in COMMANDS.values()]})
+    return Report(tuple(lines), {"commands": [_data(each) for each in known]})
 
 
 def page(command: Command) -> Report:

@@ -20,9 +20,16 @@ from emulator.errors import EmulatorError
 from emulator.hart import Access, Mode
 from rvtui.session import Session
 
+DEEPEST = 16
+TOO_DEEP = f"scripts within scripts: at most {DEEPEST} deep"
+
 
 class CommandError(EmulatorError):
     """A command that does not exist, or arguments it cannot take."""
+
+
+class CheckError(CommandError):
+    """What a script checks is not so: no fault of the script."""
 
 
 class Told(str):
@@ -56,6 +63,13 @@ class Report:
         return "\n".join(self.lines)
 
 
+@dataclass(frozen=True)
+class Later:
+    """The answer of a command that has let the machine run: `answer` is called on the worker when it stands again."""
+
+    answer: Callable[[], str | Report | None]
+
+
 Answer = str | Report | None
 
 
@@ -66,7 +80,7 @@ class Screen(Protocol):
     def walk(self, address: int, access: Access, mode: Mode | None) -> None: ...
     def zoom(self) -> None: ...
     def help(self) -> None: ...
-    def quit(self) -> None: ...
+    def quit(self, code: int | None) -> None: ...
     def progress(self, text: str) -> None: ...
 
 
@@ -82,6 +96,13 @@ class Context:
     """Have the keys go to a console, by number, once the command is done; None where there are no keys."""
     cancelled: threading.Event = field(default_factory=threading.Event)
     """Set by whoever wants a long command to end."""
+    follow: Callable[[Iterable[tuple[str, str]]], None] | None = None
+    """Have lines carried out after this command, each once the machine stands: the text, and where it is from
+    ("boot.rv:3"; "": from this very line). CommandError where that goes too deep. None where nobody would."""
+    variables: dict[str, int] = field(default_factory=dict)
+    """Of scripts, by name, without the $."""
+    read: tuple[Any, dict[int, int]] = (None, {})
+    """How far `expect` has read: of which machine, and by console of the bytes that it has printed in all."""
     continued: str = ""
     """Where the last look at memory ended, for one that goes on."""
     source: tuple[str, int, int, object] | None = None
@@ -109,7 +130,7 @@ class Argument:
 class Command:
     name: str
     help: str
-    function: Callable[..., Answer]
+    function: Callable[..., Answer | Later]
     arguments: tuple[Argument, ...] = ()
     example: str = ""
     """One line, or several that belong together."""
@@ -118,6 +139,8 @@ class Command:
     aliases: tuple[str, ...] = field(default=())
     again: str | None = None
     """The line that an empty one after it stands for, as in GDB; "" the same line."""
+    gdb: str = ""
+    """What GDB has in its place: it must know itself where the machine is."""
 
     @property
     def formatted(self) -> bool:
@@ -169,7 +192,7 @@ def kind(name: str) -> Callable[[Kind], Kind]:
     return register
 
 
-Carrier = TypeVar("Carrier", bound=Callable[..., Answer])
+Carrier = TypeVar("Carrier", bound=Callable[..., Answer | Later])
 """What carries out a command."""
 
 
@@ -181,11 +204,12 @@ def command(
     changes: bool = False,
     aliases: tuple[str, ...] = (),
     again: str | None = None,
+    gdb: str = "",
 ) -> Callable[[Carrier], Carrier]:
     """Register the decorated function."""
 
     def register(function: Carrier) -> Carrier:
-        COMMANDS[name] = Command(name, help, function, arguments, example or name, changes, aliases, again)
+        COMMANDS[name] = Command(name, help, function, arguments, example or name, changes, aliases, again, gdb)
         for alias in aliases:
             _ALIASES[alias] = name
         return function
@@ -309,15 +333,32 @@ def parse(line: str) -> tuple[Command, list[str]]:
 
 def invoke(context: Context, line: str) -> Future[Answer]:
     """Carry out a line on the worker. The future's exception is an EmulatorError for what the user got wrong."""
-    future: Future[Answer]
+    future: Future[Answer] = Future()
     try:
         found, words = parse(line)
     except CommandError as error:
-        future = Future()
         future.set_exception(error)
         return future
     context.cancelled.clear()
-    return context.session.call(lambda machine: found.function(context, *words))
+
+    def done(asked: Future[Answer | Later]) -> None:
+        error = asked.exception()
+        if error is not None:
+            future.set_exception(error)
+        elif isinstance(answer := asked.result(), Later):
+            later: Future[Answer | Later] = context.session.when_standing(lambda machine: answer.answer())
+            later.add_done_callback(done)
+        else:
+            future.set_result(answer)
+
+    def carry_out(machine: Any) -> Answer | Later:
+        answer = found.function(context, *words)
+        if found.changes and context.session.machine is machine:
+            context.session.unsaved = True
+        return answer
+
+    context.session.call(carry_out).add_done_callback(done)
+    return future
 
 
 def complete(context: Context, line: str) -> list[str]:

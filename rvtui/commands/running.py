@@ -15,12 +15,13 @@ from rvtui.commands.values import ADDRESS, count_of, number_of, value_of
     example="run 100000",
     changes=True,
     aliases=("continue", "c", "cont"),
+    gdb="continue",
 )
 def _run(context: Context, count: str = "") -> None:
     context.session.run(number_of(count) if count else None).result()
 
 
-@command("pause", "stop the machine at the next instruction", changes=True, aliases=("stop",))
+@command("pause", "stop the machine at the next instruction", changes=True, aliases=("stop",), gdb="Ctrl-C")
 def _pause(context: Context) -> None:
     context.session.pause().result()
 
@@ -33,12 +34,13 @@ def _pause(context: Context) -> None:
     changes=True,
     aliases=("s", "stepi", "si"),
     again="",
+    gdb="stepi",
 )
 def _step(context: Context, count: str = "1") -> None:
     context.session.step(count_of(count)).result()
 
 
-@command("next", "one instruction, calls as one", changes=True, aliases=("n", "nexti", "ni"), again="")
+@command("next", "one instruction, calls as one", changes=True, aliases=("n", "nexti", "ni"), again="", gdb="nexti")
 def _next(context: Context) -> None:
     context.session.step_over().result()
 
@@ -50,6 +52,7 @@ def _next(context: Context) -> None:
     example="until main",
     changes=True,
     aliases=("u", "advance"),
+    gdb="advance",
 )
 def _until(context: Context, address: str = "") -> None:
     context.session.until(value_of(context, address) if address else None, address).result()

@@ -17,7 +17,7 @@ from rvtui.commands.registry import (
     find,
     kind,
 )
-from rvtui.commands.values import subject_named
+from rvtui.commands.values import subject_named, value_of
 
 
 @runtime_checkable
@@ -177,6 +177,14 @@ def _help(context: Context, name: str = "") -> Answer:
     return reference.overview()
 
 
-@command("quit", "leave rvtui", aliases=("q", "exit"))
-def _quit(context: Context) -> None:
-    context.screen.quit()
+@command(
+    "quit",
+    "leave rvtui",
+    Argument("CODE", "count", "the exit code, 0 to 255; if not given 0, where nothing failed", True),
+    aliases=("q", "exit"),
+)
+def _quit(context: Context, code: str = "") -> None:
+    value = value_of(context, code) if code else None
+    if value is not None and value > 255:
+        raise CommandError(f"exit code {code} = {value}: 0 to 255")
+    context.screen.quit(value)

@@ -195,7 +195,7 @@ def _directory(context: Context, folder: str = "") -> str:
 @command(
     "sstep", "to another source line, into functions that have lines",
     Argument("COUNT", "count", "how many lines", True),
-    example="until main\nsstep", changes=True, aliases=("ss",), again="",
+    example="until main\nsstep", changes=True, aliases=("ss",), again="", gdb="step",
 )  # fmt: skip
 def _sstep(context: Context, count: str = "1") -> None:
     context.session.step_line(into=True, count=count_of(count)).result()
@@ -204,7 +204,7 @@ def _sstep(context: Context, count: str = "1") -> None:
 @command(
     "snext", "to the next source line of this function, calls as one",
     Argument("COUNT", "count", "how many lines", True),
-    example="until main\nsnext", changes=True, aliases=("sn",), again="",
+    example="until main\nsnext", changes=True, aliases=("sn",), again="", gdb="next",
 )  # fmt: skip
 def _snext(context: Context, count: str = "1") -> None:
     context.session.step_line(into=False, count=count_of(count)).result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 
 from emulator.isa import ABI_NAMES, FLOAT_NAMES, csrs
 from rvtui.commands.formats import shown
@@ -35,13 +36,16 @@ def _print(context: Context, form: str, expression: str) -> Report:
 
 @command(
     "set",
-    "write a register, pc, CSR, or a field of one",
+    "write a register, pc, CSR, or a field of one; or a script's variable",
     Argument("NAME=VALUE", "assignment", "what to write, and an expression, or what a field's value is called"),
-    example="set a0=sp+8\nset vsstatus.SUM=1\nset fa0=0x3ff0000000000000",
+    example="set a0=sp+8\nset vsstatus.SUM=1\nset fa0=0x3ff0000000000000\nset $before=sp",
     changes=True,
 )
 def _set(context: Context, assignment: str) -> str:
     name, equals, text = assignment.partition("=")
+    if (variable := variable_of(name)) and equals:
+        context.variables[variable] = value = value_of(context, text)
+        return f"${variable} = {value:#x}"
     name = name.strip().removeprefix("$")
     csr, dot, part = name.partition(".")
     csr = csr.lower()
@@ -72,6 +76,16 @@ def _set(context: Context, assignment: str) -> str:
     hart.set_csr(name, value)
     stored = hart.csr(name)
     return f"{name} = {stored:#x}" + ("" if stored == value else f" (of {value:#x}: the rest is not writable)")
+
+
+def variable_of(name: str) -> str:
+    """Whose name it is, where a script's variable is named: $ before a name that no register has. Else ""."""
+    found = re.fullmatch(r"\s*\$([A-Za-z_]\w*)\s*", name)
+    if found is None:
+        return ""
+    word = found[1].lower()
+    taken = word == "pc" or register_number(word) is not None or word in csrs.BY_NAME or word in FLOAT_NAMES
+    return "" if taken else found[1]
 
 
 def _set_field(context: Context, csr: str, field: csrs.Field, text: str) -> str:

@@ -169,9 +169,9 @@ def _delete(context: Context, which: str = "") -> str:
     if which and not all(word.isdecimal() for word in which.replace(",", " ").split()):
         value = value_of(context, which)
         chosen = stops.breaks(machine, context.session.subject).get(value, [])
-        if not chosen and value not in machine.breakpoints:
-            raise CommandError(f"no breakpoint at {value:#x}")
-        machine.breakpoints.discard(value)
+        if not context.session.drop_breakpoint(value) and not chosen:
+            gdbs = ", but GDB's" * context.session.is_debuggers(value)
+            raise CommandError(f"no breakpoint at {value:#x}{gdbs}")
         for stop in chosen:
             book.remove(stop)
         return f"breakpoint at {value:#x} removed"
@@ -180,7 +180,7 @@ def _delete(context: Context, which: str = "") -> str:
         book.remove(stop)
     if not which:
         for address in machine.breakpoints:
-            machine.breakpoints.discard(address)
+            context.session.drop_breakpoint(address)
     return _said(chosen, "removed")
 
 
@@ -188,16 +188,17 @@ def _delete(context: Context, which: str = "") -> str:
 def _stops(context: Context) -> Report:
     machine = context.session.machine
     rows = stops.rows(machine)
-    plain = [where(context, address) for address in machine.breakpoints]
+    plain = [(where(context, each), "GDB's" if context.session.is_debuggers(each) else "kept in the machine itself")
+             for each in machine.breakpoints]  # fmt: skip
     count = len(rows) + len(plain)
-    lines = [row.text for row in rows] + [f"  - ● break    {text}: kept in the machine itself" for text in plain]
+    lines = [row.text for row in rows] + [f"  - ● break    {text}: {whose}" for text, whose in plain]
     head = "no breakpoints, watches or other stops" if not count else f"{count} stop{'s' * (count != 1)}"
-    data = [row.data for row in rows] + [{"kind": "break", "where": text} for text in plain]
+    data = [row.data for row in rows] + [{"kind": "break", "where": text} for text, _ in plain]
     return Report((head, *lines), data)
 
 
 @command(
-    "finish", "run until the function at pc returns", changes=True,
+    "finish", "run until the function at pc returns", changes=True, gdb="finish",
     example="tbreak print\nrun\nfinish", aliases=("fin",),
 )  # fmt: skip
 def _finish(context: Context) -> str:

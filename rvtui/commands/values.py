@@ -30,8 +30,11 @@ OFFERED = 200
 _SIZES = {"b": 1, "h": 2, "w": 4, "g": 8}
 
 
-def value_of(context: Context, text: str, subject: Subject | None = None) -> int:
-    """Evaluate over a hart's registers, CSRs and their fields, symbols, and memory; on the worker only."""
+def value_of(
+    context: Context, text: str, subject: Subject | None = None, compared: list[tuple[int, str, int]] | None = None
+) -> int:
+    """Evaluate over a hart's registers, CSRs and their fields, variables, symbols and memory; on the worker only.
+    `compared`: see `evaluate`."""
     machine = context.session.machine
     subject = context.session.subject if subject is None else subject
     hart = hart_of(machine, subject)
@@ -42,8 +45,11 @@ def value_of(context: Context, text: str, subject: Subject | None = None) -> int
         number = register_number(name)
         if number is not None:
             return register_of(context, number, subject)
+        variable = context.variables.get(name[1:]) if name.startswith("$") else None
         name = name.removeprefix("$")
         lower = name.lower()
+        if variable is not None:
+            return variable
         if lower == "pc":
             return int(level.pc if (level := level_of(context.session, subject)) else hart.pc)
         if lower in csrs.BY_NAME:
@@ -61,9 +67,10 @@ def value_of(context: Context, text: str, subject: Subject | None = None) -> int
             raise CommandError(f"unknown name {name!r}: no register, CSR or symbol is called that{hint}")
         return found
 
-    return evaluate(
-        text, resolve, lambda at: int.from_bytes(Place(machine, subject, "va", at).read(8), "little")
-    )
+    def memory(address: int) -> int:
+        return int.from_bytes(Place(machine, subject, "va", address).read(8), "little")
+
+    return evaluate(text, resolve, memory, compared)
 
 
 def _hint(context: Context, name: str) -> str:

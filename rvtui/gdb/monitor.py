@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from emulator.errors import EmulatorError
 from emulator.hart import Access, Mode
 from emulator.machine import Machine
 from rvtui import commands
+from rvtui.commands import reference
 from rvtui.gdb import points
 from rvtui.gdb.memory import Space
 from rvtui.gdb.packets import Refusal
@@ -18,8 +18,6 @@ from rvtui.subjects import Subject
 if TYPE_CHECKING:
     from rvtui.gdb.stub import Stub
 
-GDBS_OWN = {"run": "continue", "step": "stepi", "next": "nexti", "until": "advance", "pause": "Ctrl-C"}
-"""Commands after which GDB would not know where the machine is, and what it has for them."""
 PIECE = 4096
 """Characters of an answer in one packet."""
 
@@ -50,18 +48,16 @@ class _Paper:
     def help(self) -> None:
         self.goto("help")
 
-    def quit(self) -> None:
+    def quit(self, code: int | None) -> None:
         raise commands.CommandError("detach and kill are GDB's: what they do to rvtui is in its README")
 
     def progress(self, text: str) -> None:
         """GDB waits for the answer alone."""
 
 
-def _help() -> list[str]:
-    rows = [(each.usage, each.help) for name, each in sorted(commands.COMMANDS.items()) if name not in GDBS_OWN]
-    rows = [(usage, text) for usage, text, _ in OWN.values()] + rows
-    width = max(len(usage) for usage, _ in rows)
-    return [f"{usage:<{width}}  {text}" for usage, text in rows]
+def _known() -> list[commands.Command]:
+    """The commands that there are here: those about GDB, and of all others those that it has none of its own for."""
+    return [*OWN.values(), *(each for each in commands.COMMANDS.values() if not each.gdb)]
 
 
 def carry_out(stub: Stub, line: str) -> list[str]:
@@ -69,9 +65,9 @@ def carry_out(stub: Stub, line: str) -> list[str]:
     name, *words = line.split(None, 2) or ["help"]
     own = OWN.get(name)
     if own is not None:
-        text = stub.ask(lambda machine: own[2](stub, machine, words))
-    elif name == "help" and not words:
-        text = "\n".join(_help())
+        text = stub.ask(lambda machine: str(own.function(stub, machine, words)))
+    elif name == "help" and (not words or words[0] in OWN):
+        text = str(reference.page(OWN[words[0]]) if words else reference.overview(_known()))
     else:
         text = _command(stub, line)
     text = text.rstrip("\n") + "\n" if text else ""
@@ -81,8 +77,8 @@ def carry_out(stub: Stub, line: str) -> list[str]:
 def _command(stub: Stub, line: str) -> str:
     """A command of rvtui, about the thread that GDB has chosen."""
     found, _ = commands.parse(line)
-    if found.name in GDBS_OWN:
-        raise commands.CommandError(f"{found.name} is GDB's own here: {GDBS_OWN[found.name]}")
+    if found.gdb:
+        raise commands.CommandError(f"{found.name} is GDB's own here: {found.gdb}")
     session = cast(Session, _Looking(stub.session, stub.ask(stub.chosen)))
     try:
         future = commands.invoke(commands.Context(session, _Paper()), line)
@@ -125,8 +121,14 @@ def _world(stub: Stub, machine: Machine, words: list[str]) -> str:
     return f"a breakpoint at {address:#x} stops in {world.name}"
 
 
-OWN: dict[str, tuple[str, str, Callable[[Stub, Machine, list[str]], str]]] = {
-    "space": ("space [virtual|physical|guest-physical]", "what addresses of memory are", _space),
-    "world": ("world [any|host|guest|NAME] [ADDRESS]", "where new breakpoints stop, or the one at ADDRESS", _world),
-}
-"""Usage, help, and what it does."""
+_SPACE = commands.Argument("|".join(each.value for each in Space), "choice", "those of the thread; else", True)
+_WORLD = commands.Argument("any|host|guest|NAME", "vm", "a VM's name, or VMID 1; the present one is told", True)
+_ADDRESS = commands.Argument("ADDRESS", "expression", "0x and digits", True)
+OWN = {
+    "space": commands.Command("space", "what addresses of memory are", _space, (_SPACE,), "space physical"),
+    "world": commands.Command(
+        "world", "where new breakpoints stop, or the one at ADDRESS", _world, (_WORLD, _ADDRESS),
+        "world guest 0x80000000",
+    ),
+}  # fmt: skip
+"""Commands about GDB itself."""

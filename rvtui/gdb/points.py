@@ -134,6 +134,18 @@ class Points:
             if found.own:
                 self.machine.breakpoints.discard(address)
 
+    def owns(self, address: int) -> bool:
+        """Nobody else has one there."""
+        found = self.breakpoints.get(address)
+        return found is not None and found.own
+
+    def takes_over(self, address: int) -> bool:
+        """Nobody else has one there any more; False where we have none."""
+        found = self.breakpoints.get(address)
+        if found is not None:
+            found.own = True
+        return found is not None
+
     def wants(self, exit: Exit) -> bool:
         """Whether the machine is to stop there, as far as a debugger has a say."""
         found = self.breakpoints.get(exit.address) if exit.reason is ExitReason.BREAKPOINT else None

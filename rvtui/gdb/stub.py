@@ -89,6 +89,12 @@ class Stub:
     def wants(self, exit: Exit) -> bool:
         return self.points.wants(exit)
 
+    def owns(self, address: int) -> bool:
+        return self.points.owns(address)
+
+    def takes_over(self, address: int) -> bool:
+        return self.points.takes_over(address)
+
     def lifted(self) -> contextlib.AbstractContextManager[None]:
         return self.points.lifted()
 

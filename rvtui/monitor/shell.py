@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Unfinished
 from types import FrameType
@@ -28,7 +28,7 @@ from rvtui import commands
 from rvtui.commands.code import Listed, listed
 from rvtui.commands.displays import values
 from rvtui.commands.machine import place_text
-from rvtui.commands.registry import CommandError, Context, Report, Told
+from rvtui.commands.registry import DEEPEST, TOO_DEEP, CheckError, CommandError, Context, Report, Told
 from rvtui.commands.source import source_text
 from rvtui.listing import listing
 from rvtui.monitor import paint
@@ -48,6 +48,7 @@ HELD = 500
 PROGRESS_SECONDS = 5.0
 """Between two lines about how far a long command is, where lines stay."""
 INTERRUPTED = 130
+CHECK_FAILED = 1
 USER_ERROR = 2
 
 
@@ -68,8 +69,10 @@ class _Port:
 
     def help(self) -> None: ...
 
-    def quit(self) -> None:
+    def quit(self, code: int | None) -> None:
         self._monitor.ended = True
+        if code is not None:
+            self._monitor.code = code
 
     def progress(self, text: str) -> None:
         self._monitor.progress(text)
@@ -89,9 +92,9 @@ class Monitor:
         self.interactive = interactive
         self.ended = False
         """`quit` was said."""
+        self.code = 0
+        """That it was said with; or what came of lines: 1 where a check failed, 2 where something else went wrong."""
         self.interrupted = False
-        self.failed = False
-        """Some line went wrong."""
         self.status = ""
         """Where the machine stands, for a prompt's toolbar."""
         self._out = sys.stdout
@@ -106,7 +109,10 @@ class Monitor:
         self._wake = threading.Event()
         self._shown: list[str] = []
         self._attach: int | None = None
-        self.context = Context(session, _Port(self))
+        self._line = Line("", "")
+        self._followed: Iterable[Line] = ()
+        self._depth = 0
+        self.context = Context(session, _Port(self), follow=self._follow)
         session.ends_idle = True
         session.on_view = self._wake.set
         session.subscribe("names", lambda machine, subject: tuple(by_name(machine)))
@@ -116,31 +122,35 @@ class Monitor:
     def carry_out(self, line: Line) -> bool:
         """A line, to its end: where it makes the machine run, until that stops. False where it went wrong."""
         self.interrupted = False
+        self._line, self._followed = line, ()
         written, session = self.written(), self.session
         machine, stops = session.machine, session.stops
         with self._interrupts():
             future = commands.invoke(self.context, line.text)
+            failure, failed = "", 0
             try:
                 answer = self._wait(future)
             except (EmulatorError, OSError) as error:
-                self._hush()
-                self._fail(line, _one_line(error))
-                return False
+                failure, failed = _one_line(error), CHECK_FAILED if isinstance(error, CheckError) else USER_ERROR
             except Exception as error:
-                self._hush()
-                self._fail(line, f"internal error: {type(error).__name__}: {error}")
-                return False
+                failure, failed = f"internal error: {type(error).__name__}: {error}", USER_ERROR
             self._hush()
             stop = None
-            if not self.as_json:
+            if session.stops != stops and not session.running:  # what guests printed comes before what came of it
+                self._wait_for_stop()
+                self._pump(end=True)
+            if not self.as_json and not failed:
                 self._print(answer)
             self._wait_for_stop()
             self._pump()
             if session.stops != stops and session.machine is machine:
                 stop = self.tell_stop(written)
+            more = {"stop": stop} if stop else {}
+            if failed:
+                self._fail(line, failure, failed, more)
+                return False
             if self.as_json:
-                said = {"command": line.text, "ok": True, "data": _data(answer)}
-                self._object(said | {"stop": stop} if stop else said)
+                self._object({"command": line.text, "ok": True, "data": _data(answer), **more})
             self._warn()
             attach, self._attach = self._attach, None
         if attach is not None:
@@ -148,9 +158,34 @@ class Monitor:
 
             attached(self, attach)
         self.look()
+        followed, self._followed = self._followed, ()
+        return not followed or self._within(followed)
+
+    def scripts(self, scripts: Iterable[Script]) -> bool:
+        """One after the other, to the first that goes wrong or says quit; False, and `code`, where one goes wrong."""
+        for script in scripts:
+            if self.ended:
+                break
+            if not self.script(script):
+                self.code = INTERRUPTED if self.interrupted else self.code
+                return False
         return True
 
-    def script(self, script: Script) -> bool:
+    def _follow(self, lines: Iterable[tuple[str, str]]) -> None:
+        """The command has lines that come next; on the worker."""
+        if self._depth == DEEPEST:
+            raise CommandError(TOO_DEEP)
+        here = self._line.where
+        self._followed = (Line(text, where or here) for text, where in lines)
+
+    def _within(self, lines: Iterable[Line]) -> bool:
+        self._depth += 1
+        try:
+            return self.script(lines)
+        finally:
+            self._depth -= 1
+
+    def script(self, script: Iterable[Line]) -> bool:
         """Line by line; False at the first that goes wrong, and after an interrupt."""
         for line in script:
             if not self.carry_out(line) or self.interrupted:
@@ -160,11 +195,18 @@ class Monitor:
         return True
 
     def _wait(self, future: Future[Any]) -> Any:
+        """What a command answers. It may have let the machine run, and answer when that stands."""
+        asked = False
         while True:
             with contextlib.suppress(Unfinished):
                 return future.result(POLL_SECONDS)
             if future.done():
                 return future.result()
+            self._pump()
+            self.session.nudge()
+            if self.interrupted and self.session.running and not asked:
+                asked = True
+                self.session.pause()
 
     def _wait_for_stop(self) -> None:
         session = self.session
@@ -226,11 +268,11 @@ class Monitor:
         self._out.write(json.dumps(data, ensure_ascii=True) + "\n")
         self._out.flush()
 
-    def _fail(self, line: Line, text: str) -> None:
-        self.failed = True
+    def _fail(self, line: Line, text: str, code: int, more: dict[str, Any]) -> None:
+        self.code = max(self.code, code)
         self._pump()
         if self.as_json:
-            self._object({"command": line.text, "ok": False, "error": text})
+            self._object({"command": line.text, "ok": False, "error": text, "check": code == CHECK_FAILED, **more})
         self.complain(f"{line.where}: {text}" if line.where else text)
 
     def complain(self, text: str) -> None:
@@ -412,23 +454,19 @@ def run(
         if start:
             monitor.write("Running. Control-C stops, help lists commands, quit leaves." if terminal else "Running.")
             monitor.carry_out(Line("run", ""))
-        for script in scripts:
-            if monitor.ended:
-                break
-            if not monitor.script(script):
-                if not interactive:
-                    return INTERRUPTED if monitor.interrupted else USER_ERROR
-                break
+        if not monitor.scripts(scripts) and not interactive:
+            return monitor.code
         if at_prompt and not monitor.ended:
             from rvtui.monitor.prompt import lines
 
-            monitor.failed = False
+            monitor.code = 0
             for text in lines(monitor):
                 if not is_comment(text):
                     monitor.carry_out(Line(text.strip(), ""))
                 if monitor.ended:
                     break
-            return USER_ERROR if monitor.failed and not terminal else 0
-        return 0
+            if terminal and not monitor.ended:
+                return 0
+        return monitor.code
     finally:
         session.close()

@@ -14,7 +14,7 @@ from emulator.machine import Machine
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
 from rvtui.subjects import Subject, hart_index, selected_vcpu
-from rvtui.text import Line, Span, clean, fit
+from rvtui.text import Line, Span, clean, digits, fit
 
 MARKS = {
     Verdict.TAKEN: ("▶", "good bold"),
@@ -187,8 +187,9 @@ def told(board: Board) -> dict[str, Any]:
         "interrupts": [
             {
                 "name": row.name, "bit": row.code, "pending": row.pending, "enabled": row.enabled, "enable": row.enable,
-                "mideleg": row.delegated[0], "hideleg": row.delegated[1], "level": row.level.label, "seen": row.seen,
-                "open": row.open, "gate": row.gate, "verdict": row.verdict.name.lower(), "text": row.text,
+                "mideleg": digits(row.delegated[0]), "hideleg": digits(row.delegated[1]),
+                "level": row.level.label, "seen": row.seen, "open": row.open, "gate": row.gate,
+                "verdict": row.verdict.name.lower(), "text": row.text,
                 "sources": [
                     {"active": each.active, "held": each.blocked, "ticks": each.ticks, "text": each.text}
                     for each in row.sources

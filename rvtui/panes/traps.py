@@ -16,7 +16,7 @@ from emulator.machine import Machine
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
 from rvtui.subjects import Subject, hart_index, inner_guests, virtual_machines
-from rvtui.text import Line, Span, clean, fit, hex64
+from rvtui.text import Line, Span, clean, digits, fit, hex64
 
 MOST = 256
 SECTIONS = 112
@@ -325,18 +325,18 @@ def told(entry: Entry) -> dict[str, Any]:
     trap = entry.trap
     return {
         "cause": trap.cause, "interrupt": trap.interrupt, "name": trap.name, "from": trap.from_mode.label,
-        "to": trap.to_mode.label, "guest": entry.owner or None, "pc": trap.pc,
-        "symbol": entry.names.get(trap.pc, ""), "source": entry.lines.get(trap.pc), "tval": trap.tval,
+        "to": trap.to_mode.label, "guest": entry.owner or None, "pc": hex(trap.pc),
+        "symbol": entry.names.get(trap.pc, ""), "source": entry.lines.get(trap.pc), "tval": hex(trap.tval),
         "clock": trap.clock, "vmid": trap.vmid, "times": entry.times, "reason": traps.reason(trap),
-        "handler": None if trap.entry is None else trap.entry.handler,
+        "handler": None if trap.entry is None else hex(trap.entry.handler),
         "route": [
-            {"asked": stop.what, "value": stop.value, "says": stop.says, "section": stop.section}
+            {"asked": stop.what, "value": digits(stop.value), "says": stop.says, "section": stop.section}
             for stop in traps.route(trap)
         ],
         "received": [
             {
-                "name": change.name, "before": change.before, "after": change.after, "meaning": change.meaning,
-                "rule": change.rule, "section": change.section,
+                "name": change.name, "before": digits(change.before), "after": digits(change.after),
+                "meaning": change.meaning, "rule": change.rule, "section": change.section,
             }
             for change in traps.changes(trap, entry.hypervisor)
         ],

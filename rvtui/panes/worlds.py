@@ -16,7 +16,7 @@ from emulator.machine import Machine
 from rvtui.panes.base import Pane
 from rvtui.session import Reader, View
 from rvtui.subjects import Subject, hart_index, hart_of, selected_vcpu
-from rvtui.text import Line, Span, clean, count, fit, hex64
+from rvtui.text import Line, Span, clean, count, digits, fit, hex64
 
 MACHINE_BANK = 76
 """Columns from which on M-mode's registers stand beside."""
@@ -305,8 +305,8 @@ def told(now: Worlds) -> dict[str, Any]:
         "hart": now.hart, "mode": now.mode.label, "v": int(v), "note": now.note,
         "banks": [
             {
-                "name": own.name, "reaches": twin.name if v else own.name, "hs": now.values[own.name],
-                "vs": now.values.get(twin.name), "m": now.values.get(above.name) if above else None,
+                "name": own.name, "reaches": twin.name if v else own.name, "hs": digits(now.values[own.name]),
+                "vs": digits(now.values.get(twin.name)), "m": digits(now.values.get(above.name)) if above else None,
             }
             for own, twin, above in PAIRS
             if own.name in now.values

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from emulator.errors import EmulatorError
@@ -35,7 +35,7 @@ class NoScreen:
     def help(self) -> None:
         self.asked.append(("help",))
 
-    def quit(self) -> None:
+    def quit(self, code: int | None) -> None:
         self.asked.append(("quit",))
 
     def progress(self, text: str) -> None:
@@ -54,7 +54,8 @@ class Bench:
         self.session.on_view = self._stood.set
         self.session.start()
         self.screen = NoScreen()
-        self.context = commands.Context(self.session, self.screen)
+        self.context = commands.Context(self.session, self.screen, follow=self._follow)
+        self._followed: list[tuple[str, str]] = []
 
     @property
     def machine(self) -> Machine:
@@ -68,7 +69,13 @@ class Bench:
             assert time.monotonic() < deadline, f"{line} does not end"
             self._stood.wait(0.5)
             self._stood.clear()
+        followed, self._followed = self._followed, []
+        for each, _ in followed:
+            self.give(each)
         return answer
+
+    def _follow(self, lines: Iterable[tuple[str, str]]) -> None:
+        self._followed = list(lines)
 
     def say(self, line: str) -> str:
         return str(self.give(line))

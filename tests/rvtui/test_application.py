@@ -364,7 +364,7 @@ async def test_editing_the_csr_under_the_cursor_keeps_to_its_rules() -> None:
         ("save nowhere/x.snap", "nowhere/x.snap"),
         ("goto nowhere", "no pane"),
         ("select nobody", "nothing is called"),
-        ("quit now", "no arguments"),
+        ("pause now", "no arguments"),
         ("print (1", "missing )"),
         ("x" * 300, "no command"),
     ],

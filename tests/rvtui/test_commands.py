@@ -459,7 +459,7 @@ def test_the_state_of_each_device_can_be_read(bench: Bench) -> None:
     assert len(_plain([0] * 5000)) == 1024
     bench.ask(lambda machine: setattr(bus.find(0x1000_0000)[1], "rx", bytearray()))
     uart = bench.data("devices uart")["state"]
-    assert uart["lcr"] == bus.find(0x1000_0000)[1].lcr
+    assert uart["lcr"] == hex(bus.find(0x1000_0000)[1].lcr)
     assert "net" in bench.say("devices") and "queue" in bench.say("devices virtio6").lower()
     assert "hello has no device 'vga': there is plic, uart, virtio0" in bench.fails("devices vga")
 
@@ -620,6 +620,7 @@ def test_every_example_works_on_the_bundled_guests(name: str) -> None:
     if name in ("goto", "zoom", "attach", "layout", "theme"):
         return  # of a screen
     Path("System.map").write_text("80000000 T _boot_entry\n")
+    Path("checks.rv").write_text("step\nassert pc != 0\n")
     with commanded(["hello", "ticker"]) as bench:
         for line in commands.COMMANDS[name].example.split("\n"):
             assert commands.named(line)[0].name in commands.COMMANDS
@@ -632,14 +633,19 @@ def test_every_example_works_on_the_bundled_guests(name: str) -> None:
 def test_looking_changes_nothing(bench: Bench) -> None:
     bench.give("run 50000")
     before = bench.ask(Machine.state_hash)
-    others = ("goto", "zoom", "layout", "theme", "quit", "save", "overwrite", "break", "delete", "dump")
-    others += ("up", "down", "value", "console-copy", "log")
+    Path("checks.rv").write_text("assert pc != 0\n")
+    others = ("repeat", "goto", "zoom", "quit", "save", "overwrite", "break", "delete", "dump", "remove", "snapshots")
+    others += ("differs", "up", "down", "value", "layout", "theme", "console-copy", "log")
+    bench.give("save here.snap")
     for command in commands.COMMANDS.values():
         for line in command.example.split("\n") if not command.changes and command.name not in others else ():
             if not commands.named(line)[0].changes:
                 for vm in ("hello", "ticker"):
                     bench.give(f"select {vm}")
                     bench.give(line.replace("x/8gx sp", "x/8gx main"))
+    bench.give("snapshots")
+    bench.give("select hello")
+    assert bench.say("differs here.snap") == "the same, bit for bit"
     assert bench.ask(Machine.state_hash) == before
 
 

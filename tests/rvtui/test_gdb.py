@@ -243,6 +243,40 @@ def test_breakpoints_of_the_user_stay_and_stop_gdb_too() -> None:
         assert bench.ask(lambda machine: [stop.what.address for stop in machine.stops]) == [LOAD]  # type: ignore[union-attr]
 
 
+def test_a_breakpoint_that_was_there_before_gdb_stays() -> None:
+    with served(counting()) as bench:
+        bench.ask(lambda machine: machine.breakpoints.add(LOAD))
+        client = bench.attached()
+        client.ok(f"Z0,{LOAD:x},4")
+        client.ok(f"z0,{LOAD:x},4")
+        assert bench.ask(lambda machine: list(machine.breakpoints)) == [LOAD]
+        client.ok(f"Z0,{LOAD:x},4")
+        client.ok("D")
+        assert bench.ask(lambda machine: list(machine.breakpoints)) == [LOAD]
+
+
+def test_what_the_user_removes_is_the_users_alone() -> None:
+    """GDB believes its breakpoints to be set until it takes them away."""
+    with served(counting()) as bench:
+        client = bench.attached()
+        client.ok(f"Z0,{LOAD:x},4")
+        listed = client.monitor("stops")
+        assert f"{LOAD:#x}: GDB's" in listed
+        assert "but GDB's" in client.monitor(f"delete {LOAD:#x}")
+        client.monitor("delete")
+        assert bench.session.toggle_breakpoint(LOAD).result(SECONDS)  # one of the user's as well
+        assert not bench.session.toggle_breakpoint(LOAD).result(SECONDS)
+        assert "swbreak" in client.go()
+        # One that was there before: removed, it stays for GDB, and goes with GDB's.
+        bench.ask(lambda machine: machine.breakpoints.add(LOOP))
+        client.ok(f"Z0,{LOOP:x},4")
+        assert "removed" in client.monitor(f"delete {LOOP:#x}")
+        assert "swbreak" in client.go("vCont;c")
+        client.ok(f"z0,{LOOP:x},4")
+        client.ok(f"z0,{LOAD:x},4")
+        assert bench.ask(lambda machine: list(machine.breakpoints)) == []
+
+
 @pytest.mark.parametrize(
     ("kind", "address", "said", "behind"),
     [(2, CELL, "watch", LOAD), (3, CELL + 8, "rwatch", LOOP), (4, CELL, "awatch", LOAD), (4, CELL + 8, "awatch", LOOP)],
@@ -266,6 +300,20 @@ def test_a_watchpoint_of_writes_does_not_mind_reads_and_the_other_way_round() ->
         client.ok(f"Z3,{CELL:x},8")
         client.ok(f"Z0,{LOOP:x},4")
         assert "swbreak" in client.go()
+
+
+def test_of_two_watchpoints_the_one_whose_kind_of_access_it_was_is_told() -> None:
+    with served(counting()) as bench:
+        client = bench.attached()
+        client.ok(f"Z3,{CELL:x},8")
+        client.ok(f"Z2,{CELL:x},8")
+        stop = client.go()
+        assert "watch" in stop and "rwatch" not in stop
+        client.ok(f"z2,{CELL:x},8")
+        client.ok(f"Z2,{CELL + 8:x},8")
+        client.ok(f"Z3,{CELL + 8:x},8")
+        stop = client.go()
+        assert "rwatch" in stop and "watch" not in stop
 
 
 def test_a_watchpoint_is_at_the_address_that_the_program_uses() -> None:
@@ -466,6 +514,16 @@ def test_what_one_debugger_has_said_is_nothing_to_the_next() -> None:
         assert "virtual" in client.monitor("space")
 
 
+def test_what_was_attached_to_is_forgotten_with_the_debugger() -> None:
+    with served(vms("hello", "pages")) as bench:
+        client = bench.attached(features="multiprocess+;error-message+")
+        client.ask("vAttach;3")
+        client.close()
+        bench.settled()
+        client = bench.attached(features="multiprocess+;error-message+")
+        assert client.ask("qfThreadInfo") == "mp1.1,p1.2"
+
+
 def test_a_vm_is_a_world_by_its_name() -> None:
     with served(vms("hello", "pages")) as bench:
         client = bench.attached()
@@ -497,8 +555,11 @@ def test_commands_of_rvtui_are_carried_out_about_the_chosen_thread() -> None:
         assert "no command 'nonsense'" in client.ask("qRcmd," + b"nonsense".hex())
         assert "print needs" in client.ask("qRcmd," + b"print".hex())
         assert "no panes here" in client.monitor("goto csrs")
-        for word, own in (("run", "continue"), ("step", "stepi"), ("c", "continue")):
-            assert own in client.ask("qRcmd," + word.encode().hex())
+        for word, own in (("run", "continue"), ("step", "stepi"), ("c", "continue"), ("finish", "finish"),
+                          ("expect x", "continue"), ("pause", "Ctrl-C")):  # fmt: skip
+            assert f"is GDB's own here: {own}" in client.ask("qRcmd," + word.encode().hex())
+            assert f"\n  {word.split()[0]} " not in listed
+        assert "space [virtual|physical|guest-physical]: what" in client.monitor("help space")
         assert client.monitor("") == listed
         assert machine.executed == 0
 
@@ -510,11 +571,18 @@ def test_what_is_saved_has_nothing_of_the_debugger(tmp_path: Path) -> None:
         client = bench.attached()
         for point in (f"Z0,{LOAD:x},4", f"Z1,{LOOP:x},4", f"Z2,{CELL:x},8"):
             client.ok(point)
+        def set_there(machine: Machine) -> tuple[list[int], list[tuple[int, int, int]]]:
+            return list(machine.breakpoints), machine.watches
+
+        there = bench.ask(set_there)
+        assert there == ([LOAD, LOOP], [(CELL, 8, 2)])
         assert "saved" in client.monitor("save with.snap")
         assert snapshots.load("with.snap").state_hash() == before
+        assert bench.ask(set_there) == there
         assert client.go()["pc"] == hex(LOAD)  # and they are set still
         assert "restored" in client.monitor("restore with.snap")
         assert client.register(32) == RAM
+        assert bench.ask(set_there) == there
         assert client.go()["pc"] == hex(LOAD)
 
 

@@ -366,7 +366,9 @@ async def test_commands_tell_the_same() -> None:
         assert any(line.split()[:1] == ["vscause"] for line in report.lines)
         assert any("§ Hypervisor Trap Delegation (hedeleg and hideleg) Registers" in line for line in report.lines)
         assert report.data["reason"] == "taken in VS because hedeleg.8=1" and report.data["cause"] == 8
-        assert [(stop["asked"], stop["value"]) for stop in report.data["route"]] == [("medeleg.8", 1), ("hedeleg.8", 1)]
+        assert [(stop["asked"], stop["value"]) for stop in report.data["route"]] == [
+            ("medeleg.8", "0x1"), ("hedeleg.8", "0x1"),
+        ]
         report = answer(desk, "interrupts")
         assert {row["name"] for row in report.data["interrupts"]} >= {"MEI", "STI", "VSEI", "LCOFI"}
         assert "in VS" in report.lines[0]

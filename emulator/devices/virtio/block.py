@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from typing import Any, Final
 
-from emulator.devices.fields import Number, Shape
+from emulator.devices.fields import Number, Shape, Shown, flags
 from emulator.devices.virtio.function import Function
 from emulator.devices.virtio.queue import Broken, Chain
 from emulator.errors import ConfigurationError
@@ -37,6 +37,7 @@ OK, IOERR, UNSUPP = 0, 1, 2
 HEADER: Final = 16
 ID_BYTES: Final = 20
 SIZE_MAX, SEG_MAX, READ_ONLY, BLK_SIZE, FLUSHES = 1 << 1, 1 << 2, 1 << 5, 1 << 6, 1 << 9
+NAMES: Final = flags("", "size max", "seg max", "", "", "read-only", "block size", "", "", "flush")
 
 
 class Request(IntEnum):
@@ -92,6 +93,7 @@ class Drive(Function):
     the file, which the user must have asked for. ConfigurationError where the file cannot be used so."""
 
     kind, device_id, queues = "block", 2, (QUEUE,)
+    names = NAMES
     fields: Mapping[str, Shape] = {"overlay": _Blocks(), "identity": _Identity()}
 
     def __init__(self, path: str | os.PathLike[str], mode: str = "copy", *, trusted: bool = True) -> None:
@@ -141,6 +143,13 @@ class Drive(Function):
 
     def same_file(self, other: Drive) -> bool:
         return os.path.samestat(os.fstat(self._file), os.fstat(other._file))
+
+    def about(self) -> str:
+        modes = {"copy": "changes stay in memory", "ro": "read-only", "rw": "changes go into the file"}
+        return f"{self.path}, {self.capacity:,} sectors, {modes[self.mode]}"
+
+    def shown(self) -> tuple[Shown, ...]:
+        return (Shown("changed", words=f"{len(self.overlay):,} blocks of {BLOCK} bytes"),)
 
     def configuration(self) -> dict[str, Any]:
         return {"path": self.path, "mode": self.mode}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from emulator.console import OUTPUT_LIMIT, Console
+from emulator.devices.fields import Part, Shown, text_of
 from emulator.devices.virtio.function import Function
 from emulator.devices.virtio.queue import Chain
 
@@ -19,6 +20,8 @@ class VirtioConsole(Function):
     """Connects a Console of its own, `console`. Input waits there until the driver offers buffers."""
 
     kind, device_id, queues, features = "console", 3, (64, 64), EMERGENCY_WRITE
+
+    names = (Part("emergency write", 2),)
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,6 +44,10 @@ class VirtioConsole(Function):
     def write(self, offset: int, size: int, value: int) -> None:
         if offset == EMERGENCY:
             self.console.write(bytes((value & 0xFF,)))
+
+    def shown(self) -> tuple[Shown, ...]:
+        waiting = text_of(self.console.input)
+        return (Shown("console", words=f"{self.console.written:,} bytes printed, {waiting} not read yet"),)
 
     def state(self) -> dict[str, Any]:
         return self.console.state()

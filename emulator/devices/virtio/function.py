@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from emulator.devices.fields import Stateful
+from emulator.devices.fields import Parts, Stateful
 from emulator.devices.virtio.queue import Chain
 
 VERSION_1: Final = 1 << 32
@@ -22,6 +22,8 @@ class Function(Stateful):
     """The most entries of each queue, powers of two."""
     features = 0
     """Offered bits of its own, 0 to 23."""
+    names: Parts = ()
+    """What these are called."""
 
     def __init__(self) -> None:
         self.wake: Callable[[int], None] = lambda queue: None
@@ -52,6 +54,10 @@ class Function(Stateful):
     def again(cls, **configuration: Any) -> Function:
         """What `configuration` returned, from a snapshot: which is not the user, and opens no file for writing."""
         return cls(**configuration)
+
+    def about(self) -> str:
+        """What it is made of, in a few words: a disk's file."""
+        return ""
 
     def configuration(self) -> dict[str, Any]:
         """Keyword arguments that make this again, as plain values."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from emulator.devices.fields import Shape
+from emulator.devices.fields import Shape, Shown, flags
 from emulator.devices.network import FRAME_LIMIT, MTU, Port, mac_bytes, mac_text
 from emulator.devices.virtio.function import VERSION_1, Function
 from emulator.devices.virtio.queue import Chain
@@ -13,6 +13,7 @@ from emulator.errors import ConfigurationError, StateError
 
 RECEIVE, TRANSMIT = 0, 1
 HAS_MTU, HAS_MAC, HAS_STATUS = 1 << 3, 1 << 5, 1 << 16
+NAMES: Final = (*flags("", "", "", "MTU", "", "MAC"), *flags("link status", low=16))
 LINK_UP: Final = 1
 HEADER, OLD_HEADER = 12, 10
 """Bytes of virtio_net_hdr; before version 1 it had no num_buffers ("Legacy Interface: Device Operation")."""
@@ -36,6 +37,7 @@ class Network(Function):
     come when BACKLOG wait, or for which the driver's next buffers are too small."""
 
     kind, device_id, queues, features = "network", 1, (256, 256), HAS_MTU | HAS_MAC | HAS_STATUS
+    names = NAMES
     fields: Mapping[str, Shape] = {"backlog": _Frames()}
 
     def __init__(self, mac: str | None = None) -> None:
@@ -48,6 +50,14 @@ class Network(Function):
             raise ConfigurationError(f"network: {mac!r:.40} is no MAC address of one station") from None
         self.port = Port(self.kind, self._deliver)
         self.backlog: list[bytes] = []
+
+    def about(self) -> str:
+        return self.mac or ""
+
+    def shown(self) -> tuple[Shown, ...]:
+        waiting = Shown("frames", words=f"{len(self.backlog)} of {BACKLOG} wait for buffers of the driver")
+        counts = {name.replace("_", " "): getattr(self.port, name) for name in self.port.fields}
+        return (waiting, *(Shown(name, words=f"{times:,}") for name, times in counts.items()))
 
     def configuration(self) -> dict[str, Any]:
         return {"mac": self.mac}

@@ -273,6 +273,9 @@ class Share(Function):
     def again(cls, **configuration: Any) -> Share:
         return cls(**configuration | {"trusted": False})
 
+    def about(self) -> str:
+        return f"{self.path} as {self.tag!r}, {'may be written' if self.writable else 'read-only'}"
+
     def configuration(self) -> dict[str, Any]:
         return {"path": self.path, "mode": self.mode, "tag": self.tag}
 

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Any, Final
 
 from emulator.bus import Device
-from emulator.devices.fields import Bits, Number, Shape, Text
+from emulator.devices.fields import Bits, Number, Shape, Shown, Text, flags, register
 from emulator.devices.virtio.function import VERSION_1, Function
 from emulator.devices.virtio.queue import Broken, Queue, Ring, Space
 from emulator.devicetree import Node, Tree, quads
@@ -56,6 +56,11 @@ DRIVER_OK, FEATURES_OK, NEEDS_RESET = 4, 8, 64
 USED_BUFFER, CONFIGURATION_CHANGE = 1, 2
 """Bits of InterruptStatus."""
 INDIRECT_DESC, EVENT_IDX = 1 << 28, 1 << 29
+STATUS: Final = flags("acknowledge", "driver", "driver ok", "features ok", "", "", "needs reset", "failed")
+""""Device Status Field"."""
+INTERRUPTS: Final = flags("used buffer", "configuration change")
+FEATURES: Final = flags("indirect descriptors", "event index", "", "", "version 1", low=28)
+""""Reserved Feature Bits", as far as they are offered."""
 _WORD: Final = 0xFFFF_FFFF
 
 
@@ -85,8 +90,8 @@ class Transport(Device):
         function.name = f"{self.name} ({function.kind})"
         self.queues = self._new_queues()
         self.fields: Mapping[str, Shape] = {
-            "status": Bits(0xFF),
-            "interrupts": Bits(USED_BUFFER | CONFIGURATION_CHANGE),
+            "status": Bits(0xFF, STATUS),
+            "interrupts": Bits(USED_BUFFER | CONFIGURATION_CHANGE, INTERRUPTS),
             "driver_features": Bits((1 << 64) - 1),
             "device_features_sel": Number(_WORD),
             "driver_features_sel": Number(_WORD),
@@ -296,6 +301,37 @@ class Transport(Device):
             self.function.restore(before)
             raise
         self.queues = queues
+
+    def shown(self) -> tuple[Shown, ...]:
+        """The registers by the specification's names, then each queue, and what is behind the transport."""
+        function = self.function
+        if function is None:
+            return (Shown("DeviceID", 0, "empty: drivers pass over it"),)
+        rows = [
+            Shown("DeviceID", function.device_id, f"{function.kind} {function.about()}".strip()),
+            register("Status", self.status, STATUS, "" if self.status else "reset", bits=8),
+            register("InterruptStatus", self.interrupts, INTERRUPTS, bits=8),
+            register("DeviceFeatures", self.offered, (*function.names, *FEATURES), bits=64),
+            register("DriverFeatures", self.driver_features, (*function.names, *FEATURES), bits=64),
+            Shown("QueueSel", self.queue_sel),
+        ]
+        if self.problem:
+            rows.append(Shown("problem", words=self.problem))
+        queues = tuple(
+            Shown(f"queue {number}", words=self._queue_words(queue), rows=queue.shown() if queue.ready else ())
+            for number, queue in enumerate(self.queues)
+        )
+        return (*rows, Shown("queues", words=str(len(queues)), rows=queues), *function.shown())
+
+    def _queue_words(self, queue: Queue) -> str:
+        """How far driver and device have come: indices as they stand in guest memory."""
+        if not queue.ready:
+            return f"not ready, at most {queue.most} entries"
+        taken = f"{queue.seen - queue.done & 0xFFFF} in flight, {queue.done} returned"
+        if self.memory.find(queue.available, 4) is None:
+            return f"{queue.size} entries, {taken}; its available ring is not in memory"
+        offered = self.memory.read_int(queue.available + 2, 2)
+        return f"{queue.size} entries, {offered - queue.seen & 0xFFFF} offered and not taken, {taken}"
 
     def describe(self, tree: Tree, base: int) -> None:
         tree.soc.add(Node(f"virtio_mmio@{base:x}", {

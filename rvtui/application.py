@@ -29,7 +29,7 @@ from emulator.errors import ConfigurationError, EmulatorError
 from emulator.hart import Access, Mode
 from emulator.machine import Machine
 from rvtui import actions, commands, panes
-from rvtui.actions import EVERYWHERE, VIM
+from rvtui.actions import EVERYWHERE, VIM, Keymap
 from rvtui.bars import Bar, KeyBar, Prompt, TopBar, key_line, top_line
 from rvtui.colour import colourless
 from rvtui.commands.memory import Look
@@ -127,6 +127,10 @@ class _ScreenPort:
 
     def __init__(self, application: Application) -> None:
         self._application = application
+
+    @property
+    def keymap(self) -> Keymap:
+        return self._application.keymap
 
     def _post(self, action: object) -> None:
         self._application.post_message(Application.Asked(action))

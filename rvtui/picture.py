@@ -52,6 +52,7 @@ class Aside:
     def __init__(self, commanding: Context) -> None:
         self.commanding = commanding
         self.session = commanding.session
+        self.keymap: Keymap = getattr(commanding.screen, "keymap", None) or Keymap()
         self._asked: deque[Callable[[], object]] = deque()
         self._terminals: dict[int, GuestTerminal] = {}
 
@@ -172,7 +173,7 @@ def screen_strips(aside: Aside, size: Size, pane_of: Callable[[str], Pane] = fre
         return list(strip_of([(text, look[style]) for text, style in line], size.width, look.base))
 
     top = bar(top_line(view, "", mode, name, size.width))
-    hints = tuple((text, style) for text, style, _ in key_line(Keymap(), view.running, None, size.width))
+    hints = tuple((text, style) for text, style, _ in key_line(aside.keymap, view.running, None, size.width))
     return [top, *middle, bar(hints)]
 
 

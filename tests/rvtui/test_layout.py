@@ -23,12 +23,13 @@ def test_every_size_is_filled_without_gaps_or_overlaps() -> None:
 
 
 def test_tiles_fill_every_size_and_have_room() -> None:
+    others = [name for name in PANES if name != "vms"]
     for width in range(MINIMUM[0], 260, 17):
         for height in range(MINIMUM[1] - 2, 90, 9):
             for count in range(1, 13):
-                for wanted in (PANES[1], PANES[-1], "vms"):
+                for wanted in (others[0], others[-1], "vms"):
                     for head in ((), ("vms",)):
-                        panes = (*head, *PANES[1 : count + 1])
+                        panes = (*head, *others[:count])
                         places = tile(Size(width, height), wanted, 6, panes)
                         assert wanted in places and set(places) <= {*panes, wanted}
                         assert sum(place.area for place in places.values()) == width * height

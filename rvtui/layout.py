@@ -125,7 +125,7 @@ LAYOUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "debugging": ("vms", "source", "code", "console", "registers", "stops", "watches"),
     "addresses": ("vms", "walk", "gstage", "map", "memory", "csrs"),
     "trapping": ("vms", "traps", "interrupts", "exits", "events", "worlds"),
-    "devices": ("vms", "console", "devices", "interrupts", "events"),
+    "hardware": ("vms", "console", "devices", "interrupts", "events"),
 }
 """What `layout NAME` shows. Panes that there are not are left out."""
 MOST_TILES: Final = 12

@@ -101,6 +101,7 @@ class Pane(Widget, can_focus=True):
             value = getattr(self, name)
             setattr(other, name, value.copy() if isinstance(value, list | dict | set | deque) else value)
         other._application, other.room, other._paint, other._drawn = application, room, None, []
+        other._title = other._subtitle = ""  # not on its border yet
         return other
 
     @property

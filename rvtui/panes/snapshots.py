@@ -45,8 +45,8 @@ class SnapshotsPane(Pane):
         " remove."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("d", "differ", "what differs", show=False),
-        Binding("x,delete", "remove", "delete", show=False),
+        Binding("d", "differ", "what differs from now", show=False),
+        Binding("x,delete", "remove", "delete the file; asks first", show=False),
     ]
 
     class Listed(Message):

@@ -94,7 +94,7 @@ class TimelinePane(Pane):
         stood = self.application.session.stood
         rows = [heading(timeline), *picture_rows(timeline, stood)]
         below = cell_lines(timeline, stood)
-        height = int(self.content_size.height)
+        height = int(self.extent.height)
         line: list[Line] = [(("─" * self.columns, "faint"),)] if height >= TALL else []
         room = max(BRIEF, height - len(rows) - len(line))
         if (hidden := len(below) - room) > 0:

@@ -263,7 +263,10 @@ async def opened(
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files that tests write by relative names land in a folder of their own; the packages are found all the same."""
+    """Files that tests write by relative names land in a folder of their own, and so does what is kept of programs; the
+    packages are found all the same."""
     root = Path(__file__).resolve().parents[2]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.chdir(tmp_path)
+    for name in ("STATE", "CONFIG"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / f".{name.lower()}"))

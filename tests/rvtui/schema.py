@@ -41,7 +41,7 @@ NUMBERS = {
     "offset", "page", "pages", "reads", "seen", "signed", "size", "ticks", "times", "total", "traps", "v", "vmid",
     "width", "writes", "written", "asleep", "cell", "cells", "column", "exact_from", "fence", "firmware", "frame",
     "guest", "hypervisor", "interrupt", "line", "max", "min", "resolution", "return", "returns", "since", "start",
-    "time", "trap", "vs", "vu", "wfi", "hgatp", "M", "HS", "U", "VS", "VU",
+    "time", "trap", "vs", "vu", "wfi", "bytes", "height", "hgatp", "M", "HS", "U", "VS", "VU",
 }  # fmt: skip
 """Keys of counts, sizes, times and positions: numbers, or null."""
 
@@ -61,7 +61,7 @@ SCENES: tuple[tuple[Callable[[], list[str] | Machine], tuple[str, ...]], ...] = 
 NEW_MACHINE = {"run", "until", "finish", "next", "restore", "expect", "save", "snapshots", "differs", "remove", "x",
                "sstep", "snext"}  # fmt: skip
 """After these the next command has a machine of its own."""
-OF_SCREENS = {"goto", "zoom", "attach", "quit", "pause", "value"}
+OF_SCREENS = {"goto", "zoom", "layout", "theme", "attach", "quit", "pause", "value"}
 """And what needs a program with variables: no bundled guest has its example."""
 
 

@@ -68,7 +68,7 @@ def test_no_colour_reaches_the_terminal(terminal: Callable[..., Terminal]) -> No
     plain.type("q")
     assert plain.end() == 0
     assert not COLOURED.findall(plain.output)
-    coloured = terminal("run", "hello", "ticker")
+    coloured = terminal("run", "--fresh", "hello", "ticker")
     coloured.wait(lambda text: "Console" in text)
     coloured.type("q")
     coloured.end()

@@ -427,9 +427,11 @@ async def test_a_long_answer_is_scrolled_and_searched() -> None:
         await desk.type("vstimecmp")
         await desk.press("enter")
         await desk.until(lambda: "vstimecmp" in desk.text(), "found")
-        first = report._found
+        first = report._found_row
         await desk.press("n")
-        assert report._found is not None and "vstimecmp" in report._texts[report._found] and first is not None
+        second = report._found_row
+        assert first is not None and second is not None
+        assert "vstimecmp" in "".join(text for text, _ in report.lines[second])
         await desk.press("end")
         assert report.top == len(report.lines) - report.rows
         await desk.press("slash")

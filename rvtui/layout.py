@@ -45,8 +45,15 @@ class Plan:
     height: int
     default: str
     split: Split
+    wide: Split | None = None
+    """Where a pane of WIDE that has no place of its own goes, if elsewhere."""
 
 
+WIDE: Final = frozenset({
+    "walk", "map", "traps", "interrupts", "worlds", "exits", "events", "timeline", "source", "memory", "devices",
+    "snapshots",
+})  # fmt: skip
+"""Panes whose lines want some 80 columns."""
 PLANS = (
     Plan(
         "huge",
@@ -87,6 +94,22 @@ PLANS = (
             ),
             (63, rows((19, "registers"), (-1, "csrs"))),
         ),
+        columns(
+            (
+                -1,
+                rows(
+                    ("vms", "vms"),
+                    (
+                        -6,
+                        columns(
+                            (-10, rows((-1, "console"), (-1, "console2"))), (-9, rows((-1, "code"), (-1, "gstage")))
+                        ),
+                    ),
+                    (-5, SLOT),
+                ),
+            ),
+            (63, rows((19, "registers"), (-1, "csrs"))),
+        ),
     ),
     Plan(
         "medium",
@@ -103,6 +126,7 @@ PLANS = (
                 ),
             ),
         ),
+        rows(("vms", "vms"), (-3, SLOT), (-2, columns((-1, "console"), (-1, "code")))),
     ),
     Plan("wide", 132, 1, "console", rows(("vms", "vms"), (-1, columns((-1, SLOT), (53, "registers"))))),
     Plan("small", 1, 1, "console", rows(("vms", "vms"), (-1, SLOT))),
@@ -156,10 +180,13 @@ def arrange(
     if panes:
         return tile(size, wanted, vms_height, [name for name in panes if name != "console2" or consoles > 1])
     plan = plan_for(size)
-    fixed = [name for name in names(plan.split) if name != SLOT]
+    split = plan.split
+    if plan.wide is not None and wanted in WIDE and wanted not in names(split):
+        split = plan.wide
+    fixed = [name for name in names(split) if name != SLOT]
     slot = wanted if wanted not in fixed else plan.default
     places: dict[str, Region] = {}
-    _place(plan.split, whole, slot, min(vms_height, max(5, size.height // 3)), places)
+    _place(split, whole, slot, min(vms_height, max(5, size.height // 3)), places)
     if "console2" in places and consoles < 2:
         places[next(name for name in INSTEAD if name not in places)] = places.pop("console2")
     return places

@@ -4,7 +4,7 @@ import pytest
 from textual.geometry import Region, Size
 
 from rvtui import panes
-from rvtui.layout import LEAST_TILE, MINIMUM, PLANS, SLOT, arrange, names, plan_for, tile
+from rvtui.layout import LEAST_TILE, MINIMUM, PLANS, SLOT, WIDE, arrange, names, plan_for, tile
 
 PANES = tuple(pane.NAME for pane in panes.every() if pane.KEY)
 
@@ -48,7 +48,8 @@ def test_tiles_come_in_the_order_in_which_they_were_asked_for() -> None:
 
 
 def test_more_room_shows_more() -> None:
-    counts = [len(arrange(Size(w, h - 2), "walk", None, 6, 2)) for w, h in ((80, 24), (120, 40), (200, 50), (240, 60))]
+    sizes = ((80, 24), (120, 40), (200, 50), (240, 60))
+    counts = [len(arrange(Size(w, h - 2), "console", None, 6, 2)) for w, h in sizes]
     assert counts == sorted(counts) and counts[2:] == [9, 12]
 
 
@@ -66,7 +67,16 @@ def test_zoom_and_single_console() -> None:
     assert "console2" not in places and "exits" in places
 
 
+def test_what_has_long_lines_gets_room_for_them() -> None:
+    for width, height in ((120, 38), (200, 48), (80, 22)):
+        for name in WIDE:
+            assert arrange(Size(width, height), name, None, 6, 2)[name].width >= min(width, 62), (width, name)
+        for name in ("walk", "traps", "timeline"):
+            assert arrange(Size(width, height), name, None, 6, 2)[name].width >= 80, (width, name)
+
+
 def test_every_pane_of_a_plan_exists() -> None:
+    assert set(PANES) >= WIDE
     for plan in PLANS:
-        assert set(names(plan.split)) <= {*PANES, "console2", SLOT}
+        assert set(names(plan.split)) | set(names(plan.wide) if plan.wide else ()) <= {*PANES, "console2", SLOT}
         assert plan.default in PANES

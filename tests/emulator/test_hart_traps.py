@@ -59,7 +59,7 @@ from rig import (
     tinst,
 )
 
-from emulator.hart import EventKind, ExitReason, Mode
+from emulator.hart import EventKind, ExitReason, Mode, Move
 
 MODES = (M, HS, U, VS, VU)
 DELEGATE = 0xB1FF & ~(1 << 11)
@@ -603,7 +603,7 @@ def test_events_tell_the_story() -> None:
     rig.run(3)
     kinds = [(e.kind, e.pc, e.value, e.cause, e.from_mode, e.to_mode, e.clock) for e in rig.hart.events()[-3:]]
     assert kinds == [
-        (EventKind.RETURN, DATA, 0, 0, M, VS, 0),
+        (EventKind.RETURN, DATA, 0, Move.MRET, M, VS, 0),
         (EventKind.FENCE, DATA, 0x1234000, 0, VS, VS, 1),
         (EventKind.TRAP, DATA + 4, 0, ECALL_VS, VS, M, 2),
     ]

@@ -186,10 +186,11 @@ class Pane(Widget, can_focus=True):
                 self.top = max(min(self.top, self.cursor - self.HEAD), self.cursor - self.rows + 1)
         self.top = max(0, min(self.top, len(self.lines) - self.rows))
 
-    def _row(self, y: int) -> Line | None:
-        """What stands in row `y` of the pane, with the cursor's mark folded in so that moving it is a change."""
-        if y >= self.rows:
-            return self.pinned[y - self.rows] if self.pinned else None
+    def _row(self, y: int, rows: int) -> Line | None:
+        """What stands in row `y` of the pane, with the cursor's mark folded in so that moving it is a change. `rows`:
+        those that scroll."""
+        if y >= rows:
+            return self.pinned[y - rows] if self.pinned else None
         index = y if y < self.HEAD else self.top + y
         if index >= len(self.lines):
             return None
@@ -199,8 +200,8 @@ class Pane(Widget, can_focus=True):
         return line
 
     def _refresh_rows(self) -> None:
-        height = int(self.extent.height)
-        wanted = [self._row(y) for y in range(height)]
+        height, rows = int(self.extent.height), self.rows  # asking Textual costs something
+        wanted = [self._row(y, rows) for y in range(height)]
         if len(self._drawn) != height:
             self._drawn = wanted
             self.refresh()
@@ -208,7 +209,7 @@ class Pane(Widget, can_focus=True):
             changed = [y for y in range(height) if wanted[y] != self._drawn[y]]
             self._drawn = wanted
             self._refresh_changed(changed)
-        last = self.top + self.rows
+        last = self.top + rows
         more = self.top or len(self.lines) > last
         self.annotate(f"{self.top + 1}-{last} of {len(self.lines)}" if more else "")
 
@@ -258,7 +259,7 @@ class Pane(Widget, can_focus=True):
     def render_line(self, y: int) -> Strip:
         width = self.columns
         paint = self.paint
-        line = self._row(y)
+        line = self._drawn[y] if y < len(self._drawn) else self._row(y, self.rows)
         if line is None:
             return Strip.blank(width, paint.base)
         if line and line[0] == ("", "select"):

@@ -224,6 +224,7 @@ class Application(App[int]):
     #asking { height: 1; display: none; background: $panel; }
     #label { width: auto; padding: 0 1; color: $accent; text-style: bold; }
     CommandPalette > Vertical { width: 80%; max-width: 90; }
+    CommandList:nocolor > .option-list--option-highlighted { text-style: bold underline; }
     """
     ENABLE_COMMAND_PALETTE = True
     AUTO_FOCUS = None
@@ -404,6 +405,8 @@ class Application(App[int]):
             focus.focus()
         if problems := [*filter(None, [self.settings.told]), *self._memory.problems]:
             self.say("; ".join(problems), error=True)
+        elif kept := self.session.kept_stops:
+            self.say(f"{kept} stop{'s' * (kept != 1)} of last time: B lists them")
         self._memory.problems.clear()
         self.set_interval(1 / self.settings["frames"], self._frame)
         self.theme_changed_signal.subscribe(self, lambda _: self._repaint())
@@ -885,7 +888,7 @@ class Application(App[int]):
     def action_ask_until(self) -> None:
         address = self._code_address()
         self.ask(
-            "run to which address? a symbol, number or expression",
+            "to which address? a symbol, number or expression",
             "until ",
             f"{address:#x}" if address is not None else "",
         )
@@ -897,7 +900,7 @@ class Application(App[int]):
             return
         address = self._code_address()
         if address is None:
-            self.ask("break at which address? a symbol, number or expression", "break ")
+            self.ask("at which address? a symbol, number or expression", "break ")
             return
         self.toggle_breakpoint(address)
 
@@ -944,7 +947,7 @@ class Application(App[int]):
             self._gone_before = self._gone
             self.show_walk(at, access, mode)
             return
-        self.ask("walk which address? ADDRESS [fetch|load|store] [M|HS|U|VS|VU]", "walk ")
+        self.ask("which address? ADDRESS [fetch|load|store] [M|HS|U|VS|VU]", "walk ")
 
     def action_memory_here(self) -> None:
         """The address under the focused pane's cursor, in the pane of memory."""
@@ -1135,6 +1138,7 @@ def run(
     memory = Memory() if fresh else Memory.of(machine)
     if settings["stops"] and not fresh:
         session.book.open()
+        session.kept_stops = len(session.book.stops)
     session.start()
     try:
         if gdb is not None:

@@ -175,6 +175,8 @@ class Session:
         self.pace = pace
         self.book = Book(machine)
         """What the user has it stop for. On the worker only."""
+        self.kept_stops = 0
+        """Stops that were there from the last time."""
         self.ends_idle = False
         """A machine that waits for input, with no timer set, stops."""
         self.stops = 0

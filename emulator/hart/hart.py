@@ -811,6 +811,14 @@ class Hart:
                     ))  # fmt: skip
         return (older + records)[-most:]
 
+    def fault_log(self) -> list[TrapRecord]:
+        """The last accesses that failed and illegal instructions, oldest first, at most 64: also those that calls and
+        exits have pushed out of `trap_log`. Guest-page faults, which hypervisors live by, are only there."""
+        size = len(self._h.faults)
+        places = [place % size for place in range(max(0, int(self._h.faulted) - size), int(self._h.faulted))]
+        rows = list(_TRAP.iter_unpack(ffi.buffer(self._h.faults))) if places else []
+        return [_trap_record(rows[place]) for place in places]
+
     @property
     def moves(self) -> dict[tuple[Mode, Mode, Move], int]:
         """How often the hart went from a mode to another, or by a trap or return into the same, and by what."""

@@ -109,7 +109,7 @@ enum move {
     MOVE_SET = 5           /* the caller: a host that plays a mode, or a debugger */
 };
 
-enum { TRAPS = 256 };
+enum { TRAPS = 256, FAULTS = 64 };
 
 /* A trap as it was taken, for display. What is in pairs stood before it, and stands behind it. */
 typedef struct {
@@ -310,6 +310,8 @@ typedef struct hart {
     uint64_t moves[5][5][6]; /* changes of mode, also into the same: from, to, enum move */
     uint64_t logged;       /* traps ever noted in `log`, which holds the last 256. Neither is saved: no part of the state */
     hart_trap log[TRAPS];
+    uint64_t faulted;      /* the same of faults alone, which busy guests would push out of `log`: the last 64 */
+    hart_trap faults[FAULTS];
 } hart;
 
 /* cffi: end */

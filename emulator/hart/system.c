@@ -72,7 +72,10 @@ static hart_trap *trap_begins(core *c, u64 cause, u32 from, u32 mode) {
     return t;
 }
 
-static void trap_ended(const hart *h, hart_trap *t) {
+/* Accesses that failed, and illegal instructions: what no running system takes all the time, as it does calls and exits. */
+static const u64 FAULT_CAUSES = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 12 | 1 << 13 | 1 << 15;
+
+static void trap_ended(hart *h, hart_trap *t) {
     const csr_state *s = &h->csr;
     t->handler = h->pc;
     t->status[1] = t->to_mode == MODE_VS ? s->vsstatus : s->mstatus;
@@ -88,6 +91,7 @@ static void trap_ended(const hart *h, hart_trap *t) {
         t->epc = s->vsepc, t->cause = s->vscause, t->tval = s->vstval, t->tval2 = t->tinst = 0;
         break;
     }
+    if (!(t->cause & INTERRUPT_BIT) && FAULT_CAUSES >> (t->cause & 63) & 1) h->faults[h->faulted++ % FAULTS] = *t;
 }
 
 static u32 move_of(u64 cause) {

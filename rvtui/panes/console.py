@@ -255,8 +255,7 @@ class ConsolePane(Pane):
 
     def action_again(self, direction: int) -> None:
         if not self._wanted:
-            if direction < 0:  # n is the application's, until something is searched
-                self.application.action_next()
+            self.application.say("nothing was searched for yet", error=True)
             return
         kept = self.terminal.lines
         self._go((kept.stop - 1 if self._found is None else self._found) + direction, direction)

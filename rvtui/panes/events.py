@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from emulator.hart import Event, EventKind
 from emulator.isa import csrs
@@ -28,10 +29,13 @@ _KINDS = {
 class Events:
     entries: tuple[tuple[Event, str], ...]
     """(event, symbol at its pc, and its source line if that is known), oldest first."""
+    guests: Mapping[int, str]
+    """Names by VMID."""
 
 
 def read_events(machine: Machine, subject: Subject) -> Events:
-    return Events(named(machine, machine.harts[hart_index(machine, subject)].events(COUNT)))
+    found = named(machine, machine.harts[hart_index(machine, subject)].events(COUNT))
+    return Events(found, {vm.vmid: vm.name for vm in virtual_machines(machine)})
 
 
 def named(machine: Machine, events: Iterable[Event]) -> tuple[tuple[Event, str], ...]:
@@ -48,6 +52,9 @@ def named(machine: Machine, events: Iterable[Event]) -> tuple[tuple[Event, str],
     return tuple(entries)
 
 
+NOBODY: Mapping[int, str] = MappingProxyType({})
+
+
 class EventsPane(Pane):
     NAME = "events"
     TITLE = "Events"
@@ -56,7 +63,7 @@ class EventsPane(Pane):
     HELP = (
         "The hart's last events with the instruction count at which they happened: traps and interrupts with cause and"
         " the modes they lead from and to, returns, fences, waits, and writes of hgatp. ▸ and ◂ are world switches: a"
-        " guest is entered, or left and why; guests go by the VMID in hgatp."
+        " guest is entered, or left and why; guests go by their names, or by the VMID in hgatp."
     )
 
     def __init__(self) -> None:
@@ -73,7 +80,7 @@ class EventsPane(Pane):
         events = view.get("events")
         if not isinstance(events, Events):
             return None
-        lines = [line_of(event, symbol) for event, symbol in events.entries]
+        lines = [line_of(event, symbol, events.guests) for event, symbol in events.entries]
         if not lines:
             lines = [(("nothing has happened yet", "dim"),)]
         if self._follow:
@@ -81,7 +88,7 @@ class EventsPane(Pane):
         return lines
 
 
-def line_of(event: Event, symbol: str) -> Line:
+def line_of(event: Event, symbol: str, guests: Mapping[int, str] = NOBODY) -> Line:
     kind = event.kind.name.lower()
     switch = event.world_switch
     mark, style = ("▸" if event.entry else "◂", "VS") if switch else _KINDS.get(kind, ("?", "warn"))
@@ -92,7 +99,8 @@ def line_of(event: Event, symbol: str) -> Line:
     else:
         spans.append(("    ", ""))
     if switch:
-        spans.append((switch, "VS bold"))
+        name = guests.get(event.vmid)
+        spans.append((switch if name is None else switch.replace(f"VMID {event.vmid}", clean(name, 20), 1), "VS bold"))
     elif kind in ("trap", "interrupt"):
         spans.append((csrs.cause_name(event.cause & 0x3F, kind == "interrupt"), "" if kind == "trap" else "accent"))
     elif kind == "hgatp":

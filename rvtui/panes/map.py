@@ -280,7 +280,7 @@ class MapPane(Pane):
             self.application.ask("- for all", f"map {stage} ", self.wanted.filter)
 
     def action_ask_find(self) -> None:
-        self.application.ask("find which address? a symbol, number or expression", "mapfind ")
+        self.application.ask("which address? a symbol, number or expression", "mapfind ")
 
     def action_ask_diff(self) -> None:
         marks = list(self.application.session.marks)

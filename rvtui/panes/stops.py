@@ -68,7 +68,7 @@ class StopsPane(Pane):
             self.application.carry_out(f"delete {self.selected.number}")
 
     def action_ask(self, command: str) -> None:
-        self.application.ask("break at which address? [in WORLD] [if CONDITION]; or another command", command)
+        self.application.ask("at which address? [in WORLD] [if CONDITION]; or another command", command)
 
     def action_condition(self) -> None:
         if self.selected is not None:

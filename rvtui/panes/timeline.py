@@ -197,7 +197,8 @@ class TimelinePane(Pane):
 
         def found(clock: int | None) -> None:
             if clock is None:
-                self.application.say(f"no {'later' if direction > 0 else 'earlier'} {self._kind or 'event'}")
+                which = "later" if direction > 0 else "earlier"
+                self.application.say(f"no {which} {self._kind or 'event'}", error=True)
             else:
                 self._place(clock, shift)
 

@@ -81,7 +81,9 @@ def read_traps(machine: Machine, subject: Subject) -> tuple[Entry, ...]:
     guests = {vm.vmid: (Subject(0, index), vm.name) for index, vm in enumerate(vms)}
     guests |= {guest.vmid: (Subject(guest=guest.identity), guest.name) for guest in inner_guests(machine)}
     found: dict[tuple[object, ...], list[TrapRecord]] = {}
-    for trap in reversed(hart.trap_log(MOST)):
+    log = hart.trap_log(MOST)
+    first = log[0].number if log else 0
+    for trap in reversed([trap for trap in hart.fault_log() if trap.number < first] + log):
         found.setdefault(alike(trap), []).append(trap)
     entries = []
     for same in found.values():
@@ -109,12 +111,12 @@ class TrapsPane(Pane):
     TOLD_BY = "traps"
     CURSOR = True
     HELP = (
-        "The hart's last 256 traps, newest first; those alike are one row with their number. Enter shows the way that"
-        " a trap took: each delegation bit as it was then, who took it and why, and what every CSR received by which"
-        " rule of the manual. In a tall pane that of the selected trap stands below. Faults (l) are accesses that"
-        " failed, and illegal instructions. w walks the address that failed, with its access and"
-        " mode; where the selected trap is none, that of the last fault. t takes the last trap back, so that its"
-        " instruction is tried again. b stops at traps like it from now on, and b again no more."
+        "The hart's last 256 traps, newest first, and the last 64 faults also behind those; what is alike is one row"
+        " with its number. Enter shows the way that a trap took: each delegation bit as it was then, who took it and"
+        " why, and what every CSR received by which rule of the manual. In a tall pane that of the selected trap stands"
+        " below. Faults (l) are accesses that failed, and illegal instructions. w walks the address that failed, with"
+        " its access and mode; where the selected trap is none, that of the last fault. t takes the last trap back, so"
+        " that its instruction is tried again. b stops at traps like it from now on, and b again no more."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("l", "faults", "limit to faults, or all", show=False),

@@ -213,7 +213,7 @@ class VmsPane(Pane):
         if runner.share is not None:
             where = "  ".join(filter(None, (f"{runner.share:>4.0%}", runner.out, runner.last_exit, where)))
         elif runner.last_exit and not runner.note:
-            where += f"  {runner.last_exit}"
+            where += f"  ◂ {runner.last_exit}"
         return (
             ("▸ " if selected else "  ", "accent bold"),
             (f"{fit(clean(runner.name), names)} ", "bold" if selected else ""),

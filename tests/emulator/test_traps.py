@@ -23,6 +23,7 @@ from rig import (
     MPRV,
     ONES,
     SPVP,
+    TABLES,
     USER,
     VS,
     VU,
@@ -269,3 +270,20 @@ def test_reasons_name_bits_as_they_were_not_as_they_are() -> None:
         said = traps.reason(rig.hart.trap_log()[-1])
         ((name, bit, value),) = re.findall(r"(\w+deleg)\.(\d+)=(\d)", said)
         assert (int(bit), int(value)) == (cause, values[name])
+
+
+def test_faults_are_remembered_when_other_traps_have_pushed_them_out() -> None:
+    rig = Rig("ld a0, 0(a1)\nloop: ecall\nj loop", mode=HS, medeleg=1 << 13)
+    rig.put(a1=0xDEAD_0000_0000_0008)
+    rig.set(satp=8 << 60 | TABLES >> 12)
+    rig.hart.mode = M
+    rig.set(mstatus=1 << 17 | 1 << 11)  # MPRV: as HS-mode
+    rig.run(1)
+    (fault,) = rig.hart.fault_log()
+    assert (fault.cause, fault.tval, fault.from_mode, fault.to_mode) == (13, 0xDEAD_0000_0000_0008, M, M)
+    assert rig.hart.trap_log()[-1] == fault
+    rig.set(mstatus=0)
+    for _ in range(300):
+        rig.hart.mode, rig.hart.pc = M, BASE + 4
+        rig.run(1)
+    assert fault not in rig.hart.trap_log() and rig.hart.fault_log() == [fault]

@@ -129,7 +129,7 @@ async def test_every_colour_has_a_mark_beside_it(monkeypatch: pytest.MonkeyPatch
         assert re.search(r"[▶‖·z■◂] (running|paused|ready|idle|ended|stopped)", flat["vms"])
         assert re.search(r"^. ▶ ", flat["code"], re.M) or "▶" in flat["code"]
         assert all(mark in flat["stops"] for mark in "●◆○")
-        assert re.search(r"[!⚡] *(M|HS|U|VS|VU)→", flat["traps"])
+        assert re.search(r"[!⚡][ 0-9,]*(M|HS|U|VS|VU)→", flat["traps"])
         assert re.search(r"[▶…✗·] ", flat["interrupts"])
         assert "✗" in flat["walk"] and "▶" in flat["worlds"]
         assert re.search(r"[▸◂!←] (trap|return)", flat["events"])
@@ -145,7 +145,8 @@ async def test_the_cursor_and_the_prompt_are_seen_without_colour(monkeypatch: py
 
     def reversed_rows(desk: Desk) -> list[str]:
         strips = desk.application.screen._compositor.render_strips()
-        return ["".join(s.text for s in strip if s.style and s.style.reverse) for strip in strips]
+        marked = [[s.text for s in strip if s.style and (s.style.reverse or s.style.underline)] for strip in strips]
+        return list(map("".join, marked))
 
     async with opened(["exits"], (80, 24), running=False) as desk:
         await desk.press("B")
@@ -159,7 +160,9 @@ async def test_the_cursor_and_the_prompt_are_seen_without_colour(monkeypatch: py
         await desk.type("x")
         assert reversed_rows(desk)[-1], "the cursor of the prompt"
         await desk.press("escape", "ctrl+p")
-        await desk.until(lambda: any("advance" in t or "attach" in t or "a" in t for t in reversed_rows(desk)))
+        await desk.shows("Search for commands")
+        await desk.type("backtrace")
+        await desk.until(lambda: any("who called the function" in text for text in reversed_rows(desk)), "the palette's")
 
 
 async def test_a_message_says_by_a_sign_whether_it_went_well() -> None:

@@ -162,7 +162,7 @@ async def test_the_cursor_and_the_prompt_are_seen_without_colour(monkeypatch: py
         await desk.press("escape", "ctrl+p")
         await desk.shows("Search for commands")
         await desk.type("backtrace")
-        await desk.until(lambda: any("who called the function" in text for text in reversed_rows(desk)), "the palette's")
+        await desk.until(lambda: any("who called the function" in text for text in reversed_rows(desk)), "its row")
 
 
 async def test_a_message_says_by_a_sign_whether_it_went_well() -> None:

@@ -94,7 +94,7 @@ QUESTIONS = (
     ask("What would set it right?", r"pte 0x140000010 store VS vs0 .*\+w"),
     ask("Who took the last trap, and by which bit of which register?", r"taken in HS because \w+"),
     ask("What did that trap write to which CSR, by which rule?", r"sepc +[0-9a-f]{16}"),
-    ask("What happened last, in order?", r"enter VMID 1"),
+    ask("What happened last, in order?", r"enter ticker"),
     ask("Why did the guest leave for its hypervisor, how often?", r"EXC_SUPERVISOR_SYSCALL +\d+"),
     # Interrupts, time, devices.
     ask("Why is this interrupt not taken?", r"VSTI .*(not pending|vstimecmp in [\d,]+ t)"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import time
@@ -1146,6 +1147,7 @@ def run(
         application = Application(session, title=title, start=start, settings=settings, memory=memory)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda number, _: application.exit(return_code=128 + number))
+        gc.freeze()  # what there is by now stays: looking through it takes longer than a key may
         with serving(session, gdb, runs=start):
             application.run()
     finally:

@@ -239,7 +239,7 @@ async def test_searching_in_a_pane() -> None:
         await desk.type("T3")
         await desk.press("enter")
         (row,) = [row for row, line in enumerate(desk.lines("registers")) if "t3 " in line]
-        assert pane._row(row - pane.top)[0] == ("", "select"), "the line is marked"
+        assert pane._row(row - pane.top, pane.rows)[0] == ("", "select"), "the line is marked"
         await desk.press("slash")
         await desk.type("nosuch")
         await desk.press("enter")

@@ -8,6 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import pytest
+from desk import with_page_features
+
 from emulator.errors import EmulatorError
 from emulator.hart import Access, Mode
 from emulator.machine import Machine
@@ -103,3 +106,15 @@ def commanded(guests: list[str] | Machine) -> Iterator[Bench]:
         yield bench
     finally:
         bench.session.close()
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    with commanded(["hello", "ticker"]) as found:
+        yield found
+
+
+@pytest.fixture
+def translated() -> Iterator[Bench]:
+    with commanded(with_page_features()) as found:
+        yield found

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from bench import Bench, commanded
-from desk import NOP, RAM, elf, jump, with_page_features
+from desk import NOP, RAM, elf, jump
 
 from emulator.hart import Access, Mode
 from emulator.isa import ABI_NAMES, FLOAT_NAMES, csrs
@@ -22,18 +22,6 @@ from rvtui.subjects import hart_of, symbols_of
 
 SCRATCH = 0x8010_0000
 """Guest-physical memory that no bundled guest uses."""
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    with commanded(["hello", "ticker"]) as found:
-        yield found
-
-
-@pytest.fixture
-def translated() -> Iterator[Bench]:
-    with commanded(with_page_features()) as found:
-        yield found
 
 
 def memory(bench: Bench, address: int, length: int, vm: int = 0) -> bytes:

@@ -6,7 +6,6 @@ import io
 import json
 import re
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +28,6 @@ from rvtui.subjects import Subject, hart_of
 SCRATCH = 0x8010_0000
 """Guest-physical memory that no bundled guest uses."""
 SIZES = ((80, 24), (200, 50))
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    with commanded(["hello", "ticker"]) as found:
-        yield found
-
-
-@pytest.fixture
-def translated() -> Iterator[Bench]:
-    with commanded(with_page_features()) as found:
-        yield found
 
 
 def memory(bench: Bench, address: int, length: int) -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench import NoScreen
 from desk import RAM, Desk, opened, with_page_features
 
 import snapshots
@@ -167,23 +168,12 @@ async def test_harts_without_guests_are_not_asked_for_them() -> None:
 # --- commands
 
 
-class Silent:
-    """A screen without panes."""
-
-    def goto(self, pane: str) -> None: ...
-    def walk(self, address: int, access: Access, mode: Mode | None) -> None: ...
-    def zoom(self) -> None: ...
-    def help(self) -> None: ...
-    def quit(self, code: int | None) -> None: ...
-    def progress(self, text: str) -> None: ...
-
-
 def say(machine: Machine, *lines: str) -> Any:
     """The answer to the last of these lines, on a machine that stands still."""
     session = Session(machine)
     session.start()
     try:
-        context = commands.Context(session, Silent())
+        context = commands.Context(session, NoScreen())
         for line in lines:
             answer = commands.invoke(context, line).result(30)
         return answer
@@ -261,7 +251,7 @@ def test_moments_and_what_became_of_them() -> None:
     session = Session(machine)
     session.start()
     try:
-        context = commands.Context(session, Silent())
+        context = commands.Context(session, NoScreen())
 
         def do(line: str) -> Any:
             return commands.invoke(context, line).result(30)

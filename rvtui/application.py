@@ -61,6 +61,7 @@ from rvtui.terminal import GuestTerminal
 from rvtui.theme import THEMES, Paint
 
 T = TypeVar("T")
+P = TypeVar("P", bound=Pane)
 
 TYPING_SECONDS = 1.0
 """How long a key may take until the next one no longer waits for it."""
@@ -450,23 +451,20 @@ class Application(App[int]):
 
     def _frame(self) -> None:
         self.session.nudge()
-        self._refresh_view()
-        self._bars()
+        if not self._refresh_view():
+            self._bars()
 
-    def _refresh_view(self) -> None:
+    def _refresh_view(self) -> bool:
+        """Draw what is new, the bars as well; False: there was no new view."""
         session = self.session
         if session.machine is not self._machine:
             self._machine = session.machine
             self._terminals.clear()
-            vms = self._panes["vms"]
-            assert isinstance(vms, VmsPane)
-            vms.forget()
+            self._pane(VmsPane).forget()
         if warnings := session.take_warnings():
             self.say("; ".join(warnings), error=True)
         view = session.view
-        vms = self._panes["vms"]
-        assert isinstance(vms, VmsPane)
-        vms.sample(view, time.monotonic())
+        self._pane(VmsPane).sample(view, time.monotonic())
         overview = view.get("overview")
         if isinstance(overview, Overview):
             if self._resuming is not None:
@@ -480,12 +478,13 @@ class Application(App[int]):
                 self._arrange()
         self._feed_terminals()
         if view.sequence == self._sequence:
-            return
+            return False
         self._sequence = session.seen = view.sequence
         for pane in self._panes.values():
             if pane.display:
                 pane.show(view)
         self._bars()
+        return True
 
     def _bars(self) -> None:
         view = self.session.view
@@ -634,10 +633,13 @@ class Application(App[int]):
 
     def leave_console(self) -> None:
         """Ctrl-]: the keys are the application's again, and the pane's, to look."""
+        self._stop_typing()
+        self.redraw_consoles()
+
+    def _stop_typing(self) -> None:
         for pane in self._panes.values():
             if isinstance(pane, ConsolePane):
                 pane.typing = False
-        self.redraw_consoles()
 
     def redraw_consoles(self) -> None:
         for pane in self._panes.values():
@@ -645,56 +647,49 @@ class Application(App[int]):
                 pane.redraw()
         self._bars()
 
-    def show_walk(self, address: int, access: Access, mode: Mode | None, physical: bool = False) -> None:
-        pane = self._panes["walk"]
-        assert isinstance(pane, WalkPane)
-        self._show("walk")
-        if self._gone == self._gone_before:  # else the user has gone elsewhere since, and types there
-            pane.focus()
-        pane.ask(address, access, mode, physical)
+    def _pane(self, kind: type[P]) -> P:
+        pane = self._panes[kind.NAME]
+        assert isinstance(pane, kind)
+        return pane
 
-    def show_memory(self, look: Look) -> None:
-        pane = self._panes["memory"]
-        assert isinstance(pane, MemoryPane)
-        self._show("memory")
-        if self._gone == self._gone_before:
-            pane.focus()
-        pane.ask(look)
-
-    def _map(self) -> MapPane:
-        pane = self._panes["map"]
-        assert isinstance(pane, MapPane)
-        self._show("map")
+    def _bring(self, kind: type[P]) -> P:
+        """A pane that a command has something for. It gets the focus unless the user has gone elsewhere since."""
+        pane = self._pane(kind)
+        self._show(kind.NAME)
         if self._gone == self._gone_before:
             pane.focus()
         return pane
 
+    def show_walk(self, address: int, access: Access, mode: Mode | None, physical: bool = False) -> None:
+        self._bring(WalkPane).ask(address, access, mode, physical)
+
+    def walk_in(self, guest: Subject | None, address: int, access: Access, mode: Mode) -> None:
+        """The same at once, looking at `guest` if it is one."""
+        if guest is not None and not guest.same(self.session.subject):
+            self.session.select(guest)
+        self._gone_before = self._gone
+        self.show_walk(address, access, mode)
+
+    def show_memory(self, look: Look) -> None:
+        self._bring(MemoryPane).ask(look)
+
     def show_map(self, wanted: Wanted) -> None:
-        self._map().ask(wanted)
+        self._bring(MapPane).ask(wanted)
 
     def seek_in_map(self, address: int) -> None:
-        self._map().seek(address)
+        self._bring(MapPane).seek(address)
 
     def show_trap(self, key: tuple[object, ...]) -> None:
-        pane = self._panes["traps"]
-        assert isinstance(pane, TrapsPane)
-        pane.hold(key)
+        self._pane(TrapsPane).hold(key)
         self._show("traps").focus()
 
     def show_source(self, path: str, line: int) -> None:
-        pane = self._panes["source"]
-        assert isinstance(pane, SourcePane)
-        self._show("source")
-        if self._gone == self._gone_before:
-            pane.focus()
-        pane.go(path, line)
+        self._bring(SourcePane).go(path, line)
 
     def show_code(self, address: int) -> None:
         """The instructions from an address on."""
-        pane = self._panes["code"]
-        assert isinstance(pane, CodePane)
         self.goto("code")
-        pane.seek(address)
+        self._pane(CodePane).seek(address)
 
     def find_in_console(self, text: str) -> None:
         """In the one that has the focus, or had it when the question was asked; else the first."""
@@ -897,7 +892,7 @@ class Application(App[int]):
     def action_breakpoint(self) -> None:
         focused = self.focused
         if isinstance(focused, Pane) and (line := focused.stop_line()):
-            self._toggle(self.session.toggle_stop(line))
+            self.when_done(self.session.toggle_stop(line), self.say)
             return
         address = self._code_address()
         if address is None:
@@ -906,27 +901,16 @@ class Application(App[int]):
         self.toggle_breakpoint(address)
 
     def toggle_breakpoint(self, address: int) -> None:
-        self._toggle(
+        self.when_done(
             self.session.toggle_breakpoint(address),
-            lambda there: f"breakpoint at {address:#x} {'set' if there else 'removed'}",
+            lambda there: self.say(f"breakpoint at {address:#x} {'set' if there else 'removed'}"),
         )
-
-    def _toggle(self, future: Future[T], told: Callable[[T], str] = str) -> None:
-        """Say what became of it."""
-
-        def change(future: Future[T]) -> None:
-            error = future.exception()
-            text = str(error) if error else told(future.result())
-            self.post_message(self.Asked(partial(self.say, text, error=error is not None)))
-
-        future.add_done_callback(change)
 
     def action_finish(self) -> None:
         self.carry_out("finish")
 
     def _code_address(self) -> int | None:
-        code = self._panes["code"]
-        assert isinstance(code, CodePane)
+        code = self._pane(CodePane)
         return code.selected if code.display and code.has_focus else None
 
     def action_edit(self) -> None:
@@ -936,17 +920,7 @@ class Application(App[int]):
 
     def action_ask_walk(self) -> None:
         focused = self.focused
-        if isinstance(focused, Pane) and (line := focused.walk_command()):
-            self.carry_out(line)
-            return
-        failed = self._panes["traps"]
-        assert isinstance(failed, TrapsPane)
-        if failed.display and failed.has_focus and (walk := failed.walk()) is not None:
-            at, access, mode, guest = walk
-            if guest is not None and not guest.same(self.session.subject):
-                self.session.select(guest)
-            self._gone_before = self._gone
-            self.show_walk(at, access, mode)
+        if isinstance(focused, Pane) and focused.walk_here():
             return
         self.ask("which address? ADDRESS [fetch|load|store] [M|HS|U|VS|VU]", "walk ")
 
@@ -959,21 +933,17 @@ class Application(App[int]):
             self.ask("look at memory where? sp, main+8, gpa:0x80000000; then: follow", "memory ")
 
     def action_ask_save(self) -> None:
-        names = (f"machine{f'-{number}' if number > 1 else ''}.snap" for number in range(1, 1000))
-        self.ask(
-            "save to which file?", "save ", next((name for name in names if not Path(name).exists()), "machine.snap")
-        )
+        self.ask("save to which file?", "save ", unused("machine", ".snap"))
 
     def action_ask_load(self) -> None:
         self.ask("restore which file?", "restore ", self.session.path)
 
     def action_ask_picture(self) -> None:
-        focused = self._screen_stack[0].focused
+        focused = self._focus_below
         name = focused.NAME if isinstance(focused, Pane) else "screen"
         name = "console" if name == "console2" else name
-        files = (f"{name}{f'-{number}' if number > 1 else ''}.svg" for number in range(1, 1000))
-        file = next((file for file in files if not Path(file).exists()), f"{name}.svg")
-        self.ask("of a pane or the screen, into which file? .svg or .txt, 120x40", "screenshot ", f"{name} {file}")
+        value = f"{name} {unused(name, '.svg')}"
+        self.ask("of a pane or the screen, into which file? .svg or .txt, 120x40", "screenshot ", value)
 
     def action_other_vm(self, direction: int) -> None:
         def change(machine: Machine) -> None:
@@ -986,9 +956,7 @@ class Application(App[int]):
 
     def action_other_pane(self, direction: int) -> None:
         """Consoles are looked at then: what types there would not come any further."""
-        for pane in self._panes.values():
-            if isinstance(pane, ConsolePane):
-                pane.typing = False
+        self._stop_typing()
         self.screen.focus_next() if direction > 0 else self.screen.focus_previous()
 
     def action_zoom(self) -> None:
@@ -1059,9 +1027,8 @@ class Application(App[int]):
         for name in self.shown:
             at = self._panes[name].region.offset
             targets.append(Target(Offset(at.x + 1, at.y), partial(self.goto, name)))
-        vms = self._panes["vms"]
+        vms = self._pane(VmsPane)
         if vms.display:
-            assert isinstance(vms, VmsPane)
             at = vms.content_region.offset
             for row, subject in enumerate(vms.subjects, 1 - vms.top):
                 if 0 <= row < vms.rows:
@@ -1118,6 +1085,12 @@ class Application(App[int]):
             file=sys.stderr,
         )
         self._exit_renderables.clear()
+
+
+def unused(stem: str, suffix: str) -> str:
+    """A file's name that is not taken here: "machine.snap", or "machine-2.snap" and so on."""
+    names = (f"{stem}{f'-{number}' if number > 1 else ''}{suffix}" for number in range(1, 1000))
+    return next((name for name in names if not Path(name).exists()), stem + suffix)
 
 
 def run(

@@ -371,17 +371,12 @@ class Session:
         self._runner.nudge()
 
     @property
-    def closing(self) -> bool:
-        """`close` was called: what takes long should end."""
-        return self._closing
-
-    @property
     def running(self) -> bool:
         return self._running
 
     @property
     def closed(self) -> bool:
-        """Nothing that is asked will be answered."""
+        """`close` was called: what takes long should end, and nothing that is asked will be answered."""
         return self._closing
 
     @property
@@ -500,8 +495,7 @@ class Session:
     def step_of(self, subject: Subject) -> Exit:
         """One instruction of it, between runs: who waits for the machine to stand still is not told. EmulatorError
         where the machine cannot go on."""
-        if self._finished:
-            raise EmulatorError(f"the machine cannot go on: {self._reason}; restore a snapshot or start again")
+        self._check_unfinished()
         self._drop_goal()
         self._passed = False
         self._feed()
@@ -709,9 +703,12 @@ class Session:
     def _wanted(self, exit: Exit) -> bool:
         return bool(exit.hits) or self.debugger is None or self.debugger.wants(exit)
 
-    def _begin(self, goal: _Goal) -> None:
+    def _check_unfinished(self) -> None:
         if self._finished:
             raise EmulatorError(f"the machine cannot go on: {self._reason}; restore a snapshot or start again")
+
+    def _begin(self, goal: _Goal) -> None:
+        self._check_unfinished()
         self._drop_goal()
         for mark in goal.every:
             self.machine.stops.add(mark, hidden=True)
@@ -752,8 +749,7 @@ class Session:
         return ANYWHERE if vm is None else guest_scope(vm.hgatp)
 
     def _step(self, count: int, subject: Subject | None = None, inside: Callable[[], bool] = lambda: True) -> None:
-        if self._finished:
-            raise EmulatorError(f"the machine cannot go on: {self._reason}; restore a snapshot or start again")
+        self._check_unfinished()
         self._halt("")
         self._passed, self.unsaved = False, True
         self._feed()

@@ -795,11 +795,8 @@ class Hart:
         loaded, what the ring of events has."""
         h = self._h
         logged = int(h.logged)
-        size = len(h.log)
-        places = [place % size for place in range(max(0, logged - min(most, size)), logged)]
-        rows = list(_TRAP.iter_unpack(ffi.buffer(h.log))) if places else []
-        records = [_trap_record(rows[place]) for place in places]
-        first = records[0].number if logged <= size and records else int(h.events) if not logged else 0
+        records = self._noted(h.log, logged, most)
+        first = records[0].number if logged <= len(h.log) and records else int(h.events) if not logged else 0
         older = []
         if len(records) < most:
             for i in range(max(0, int(h.events) - 1024), first):
@@ -814,9 +811,14 @@ class Hart:
     def fault_log(self) -> list[TrapRecord]:
         """The last accesses that failed and illegal instructions, oldest first, at most 64: also those that calls and
         exits have pushed out of `trap_log`. Guest-page faults, which hypervisors live by, are only there."""
-        size = len(self._h.faults)
-        places = [place % size for place in range(max(0, int(self._h.faulted) - size), int(self._h.faulted))]
-        rows = list(_TRAP.iter_unpack(ffi.buffer(self._h.faults))) if places else []
+        return self._noted(self._h.faults, int(self._h.faulted), len(self._h.faults))
+
+    @staticmethod
+    def _noted(ring: Any, ever: int, most: int) -> list[TrapRecord]:
+        """The last of a ring of traps, into which `ever` were written."""
+        size = len(ring)
+        places = [place % size for place in range(max(0, ever - min(most, size)), ever)]
+        rows = list(_TRAP.iter_unpack(ffi.buffer(ring))) if places else []
         return [_trap_record(rows[place]) for place in places]
 
     @property

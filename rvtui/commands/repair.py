@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from emulator.hart import Access, Mode, Walk
+from emulator.hart import Access, Mode, TrapRecord, Walk
 from emulator.isa import pages
 from emulator.traps import standing_at, take_back
 from emulator.verdict import culprit, entry_name, mending
@@ -125,15 +125,16 @@ def _retry(context: Context, anyway: str = "") -> str:
     machine, subject = session.machine, session.subject
     vm, vcpu = selected_vcpu(machine, subject)
     face = hart_of(machine, subject)
-    for entry in read_traps(machine, subject):
-        trap = entry.trap
-        ours = vm is None or (trap.vmid == vm.vmid and trap.from_mode.virtual and trap.to_mode is Mode.VS)
-        if ours:
-            break
-    else:
+
+    def ours(trap: TrapRecord) -> bool:
+        return vm is None or (trap.vmid == vm.vmid and trap.from_mode.virtual and trap.to_mode is Mode.VS)
+
+    entry = next((each for each in read_traps(machine, subject) if ours(each.trap)), None)
+    if entry is None:
         raise CommandError("no trap yet" if vm is None else f"{vm.name} has taken no trap of late: none to take back")
     if vcpu is not None and vcpu.status == "ended":
         raise CommandError(f"{vm.name} has ended: {vm.message}")
+    trap = entry.trap
     if not anyway and not standing_at(face, trap):
         raise CommandError(
             f"the handler of the last trap, {trap.name} at {trap.pc:#x}, has begun to run: 'retry anyway' goes back all"

@@ -41,7 +41,7 @@ def _finish(context: Context, reading: Generator[int, None, T]) -> T:
         if tables - told >= 2000:
             told = tables
             context.screen.progress(f"{tables:,} tables read")
-        if context.session.closing:
+        if context.session.closed:
             raise CommandError("the session is closed")
 
     return finish(reading, tell)

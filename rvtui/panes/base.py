@@ -135,6 +135,13 @@ class Pane(Widget, can_focus=True):
         """The address under the cursor as `memory` takes it; "": there is none."""
         return ""
 
+    def walk_here(self) -> bool:
+        """Walk the address under the cursor; False: there is none."""
+        line = self.walk_command()
+        if line:
+            self.application.carry_out(line)
+        return bool(line)
+
     def stop_line(self) -> str:
         """What stops the machine when what is under the cursor happens again, as the book of stops takes it; "": there
         is nothing to stop for."""

@@ -156,6 +156,14 @@ class TrapsPane(Pane):
                 return (*found, entry.guest)
         return None
 
+    def walk_here(self) -> bool:
+        """In the guest whose address it is."""
+        walk = self.walk()
+        if walk is not None:
+            address, access, mode, guest = walk
+            self.application.walk_in(guest, address, access, mode)
+        return walk is not None
+
     def stop_line(self) -> str:
         if (entry := self.selected) is None:
             return ""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from textual.containers import Container
@@ -46,14 +47,9 @@ class Plan:
     default: str
     split: Split
     wide: Split | None = None
-    """Where a pane of WIDE that has no place of its own goes, if elsewhere."""
+    """Where a wide pane that has no place of its own goes, if elsewhere."""
 
 
-WIDE: Final = frozenset({
-    "walk", "map", "traps", "interrupts", "worlds", "exits", "events", "timeline", "source", "memory", "devices",
-    "snapshots",
-})  # fmt: skip
-"""Panes whose lines want some 80 columns."""
 PLANS = (
     Plan(
         "huge",
@@ -157,6 +153,14 @@ RESERVED: Final = ("list", "save", "reset")
 """Words that are no names of layouts."""
 
 
+@cache
+def wide_panes() -> frozenset[str]:
+    """Names of the panes that say they want room for long lines."""
+    from rvtui import panes
+
+    return frozenset(pane.NAME for pane in panes.every() if pane.WIDE)
+
+
 def plan_for(size: Size) -> Plan:
     return next(plan for plan in PLANS if size.width >= plan.width and size.height >= plan.height)
 
@@ -181,7 +185,7 @@ def arrange(
         return tile(size, wanted, vms_height, [name for name in panes if name != "console2" or consoles > 1])
     plan = plan_for(size)
     split = plan.split
-    if plan.wide is not None and wanted in WIDE and wanted not in names(split):
+    if plan.wide is not None and wanted in wide_panes() and wanted not in names(split):
         split = plan.wide
     fixed = [name for name in names(split) if name != SLOT]
     slot = wanted if wanted not in fixed else plan.default

@@ -63,6 +63,8 @@ class Pane(Widget, can_focus=True):
     """Up and down move a cursor instead of the text."""
     HEAD: ClassVar[int] = 0
     """Lines at the top that stay where they are."""
+    WIDE: ClassVar[bool] = False
+    """Its lines want some 80 columns."""
     TOLD_BY: ClassVar[str] = ""
     """The command that tells the same in words; "": what is drawn is read out."""
 

@@ -26,6 +26,7 @@ class _Row:
 
 class DevicesPane(Pane):
     NAME = "devices"
+    WIDE = True
     TITLE = "Devices"
     KEY = "D"
     CURSOR = True

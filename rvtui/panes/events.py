@@ -57,6 +57,7 @@ NOBODY: Mapping[int, str] = MappingProxyType({})
 
 class EventsPane(Pane):
     NAME = "events"
+    WIDE = True
     TITLE = "Events"
     KEY = "9"
     TOLD_BY = "events"

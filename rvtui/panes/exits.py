@@ -39,6 +39,7 @@ class Found:
 
 class ExitsPane(Pane):
     NAME = "exits"
+    WIDE = True
     TITLE = "Exits"
     KEY = "8"
     CURSOR = True

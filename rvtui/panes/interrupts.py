@@ -46,6 +46,7 @@ def read_interrupts(machine: Machine, subject: Subject) -> Board:
 
 class InterruptsPane(Pane):
     NAME = "interrupts"
+    WIDE = True
     TITLE = "Interrupts"
     KEY = "I"
     TOLD_BY = "interrupts"

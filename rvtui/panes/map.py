@@ -61,6 +61,7 @@ def read_roots(machine: Machine, subject: Subject) -> tuple[object, ...]:
 
 class MapPane(Pane):
     NAME = "map"
+    WIDE = True
     TITLE = "Map"
     KEY = "M"
     TOLD_BY = "map"

@@ -123,6 +123,7 @@ def _watches(machine: Machine, place: Place, found: tuple[Part, ...]) -> Iterato
 
 class MemoryPane(Pane):
     NAME = "memory"
+    WIDE = True
     TOLD_BY = "hexdump pc 256"
     TITLE = "Memory"
     KEY = "X"

@@ -31,6 +31,7 @@ LOOK_SECONDS = 2.0
 
 class SnapshotsPane(Pane):
     NAME = "snapshots"
+    WIDE = True
     TITLE = "Snapshots"
     KEY = "H"
     CURSOR = True

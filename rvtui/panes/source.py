@@ -146,6 +146,7 @@ class _Rows(Sequence[Line]):
 
 class SourcePane(Pane):
     NAME = "source"
+    WIDE = True
     TOLD_BY = "list"
     TITLE = "Source"
     KEY = "C"

@@ -31,6 +31,7 @@ TALL = 18
 
 class TimelinePane(Pane):
     NAME = "timeline"
+    WIDE = True
     TOLD_BY = "timeline"
     TITLE = "Timeline"
     KEY = "0"

@@ -106,6 +106,7 @@ def read_traps(machine: Machine, subject: Subject) -> tuple[Entry, ...]:
 
 class TrapsPane(Pane):
     NAME = "traps"
+    WIDE = True
     TITLE = "Why did it trap"
     KEY = "T"
     TOLD_BY = "traps"

@@ -71,6 +71,7 @@ def _table(machine: Machine, walk: Walk, index: int | None) -> tuple[int, bytes]
 
 class WalkPane(Pane):
     NAME = "walk"
+    WIDE = True
     TITLE = "Walk"
     KEY = "7"
     TOLD_BY = "pagewalk pc fetch"

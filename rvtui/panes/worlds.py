@@ -62,6 +62,7 @@ def read_worlds(machine: Machine, subject: Subject) -> Worlds:
 
 class WorldsPane(Pane):
     NAME = "worlds"
+    WIDE = True
     TITLE = "Worlds"
     KEY = "W"
     TOLD_BY = "worlds"

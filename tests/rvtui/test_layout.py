@@ -4,7 +4,7 @@ import pytest
 from textual.geometry import Region, Size
 
 from rvtui import panes
-from rvtui.layout import LEAST_TILE, MINIMUM, PLANS, SLOT, WIDE, arrange, names, plan_for, tile
+from rvtui.layout import LEAST_TILE, MINIMUM, PLANS, SLOT, arrange, names, plan_for, tile, wide_panes
 
 PANES = tuple(pane.NAME for pane in panes.every() if pane.KEY)
 
@@ -69,14 +69,14 @@ def test_zoom_and_single_console() -> None:
 
 def test_what_has_long_lines_gets_room_for_them() -> None:
     for width, height in ((120, 38), (200, 48), (80, 22)):
-        for name in WIDE:
+        for name in wide_panes():
             assert arrange(Size(width, height), name, None, 6, 2)[name].width >= min(width, 62), (width, name)
         for name in ("walk", "traps", "timeline"):
             assert arrange(Size(width, height), name, None, 6, 2)[name].width >= 80, (width, name)
 
 
 def test_every_pane_of_a_plan_exists() -> None:
-    assert set(PANES) >= WIDE
+    assert set(PANES) >= wide_panes() >= {"walk", "traps", "timeline", "memory"}
     for plan in PLANS:
         assert set(names(plan.split)) | set(names(plan.wide) if plan.wide else ()) <= {*PANES, "console2", SLOT}
         assert plan.default in PANES

@@ -17,7 +17,8 @@ from typing import Any, Final
 from emulator.errors import ConfigurationError
 from rvtui import actions, panes
 from rvtui.actions import DEFAULT, KEYMAPS, Change, Keymap
-from rvtui.keeping import config_folder, read_small
+from rvtui.folders import config_folder
+from rvtui.keeping import read_small
 from rvtui.layout import BY_SIZE, LAYOUTS, MOST_TILES, RESERVED
 from rvtui.text import clean
 from rvtui.theme import THEMES

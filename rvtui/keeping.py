@@ -5,7 +5,6 @@ A file that cannot be read is told and stays where it is; it is put aside before
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -14,6 +13,7 @@ from typing import Any, Final
 
 from emulator.errors import ConfigurationError
 from emulator.machine import Machine
+from rvtui.folders import state_folder
 from rvtui.machines import write_file
 
 LARGEST: Final = 1 << 20
@@ -26,25 +26,6 @@ def program_key(machine: Machine) -> str | None:
     if machine.recipe is not None:
         digests += [machine.recipe.digests[part] for part in ("firmware", "kernel") if part in machine.recipe.digests]
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:32] if digests else None
-
-
-def state_folder() -> Path | None:
-    """Where the user's notes are kept, by the XDG base directory specification; None without a home."""
-    return _base("XDG_STATE_HOME", ".local/state")
-
-
-def config_folder() -> Path | None:
-    """The same for what the user writes himself."""
-    return _base("XDG_CONFIG_HOME", ".config")
-
-
-def _base(variable: str, usual: str) -> Path | None:
-    base = os.environ.get(variable, "")
-    if base.startswith("/"):
-        return Path(base) / "rvtui"
-    with contextlib.suppress(RuntimeError):
-        return Path.home() / usual / "rvtui"
-    return None
 
 
 def read_small(path: Path) -> bytes:

@@ -9,7 +9,8 @@ from typing import Any, Final
 from emulator.errors import ConfigurationError
 from emulator.machine import Machine
 from rvtui.configuration import checked_layout, checked_panes
-from rvtui.keeping import Keeper, state_folder
+from rvtui.folders import state_folder
+from rvtui.keeping import Keeper
 from rvtui.layout import BY_SIZE
 from rvtui.text import clean
 

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from rvtui.folders import cache_folder
 from rvtui.images import ImageError
 from rvtui.images.arguments import KINDS
 from rvtui.images.recipes import RECIPES, recipe
@@ -214,14 +215,11 @@ class Cache:
 
 
 def default_root() -> Path:
-    """Of the XDG base directory specification, which wants absolute paths. ImageError without a home."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(base):
-        try:
-            base = str(Path.home() / ".cache")
-        except RuntimeError:
-            raise ImageError("there is no home folder to keep images in: set XDG_CACHE_HOME") from None
-    return Path(base) / "rvtui" / "images"
+    """In the user's folder for caches. ImageError without a home."""
+    folder = cache_folder()
+    if folder is None:
+        raise ImageError("there is no home folder to keep images in: set XDG_CACHE_HOME")
+    return folder / "images"
 
 
 def _again(name: str) -> str:

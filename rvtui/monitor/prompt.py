@@ -7,11 +7,11 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rvtui import commands
 from rvtui.colour import dumb
+from rvtui.folders import state_folder
 from rvtui.monitor import paint
 from rvtui.monitor.script import is_comment
 
@@ -91,17 +91,14 @@ def _linear(monitor: Monitor) -> Callable[[], str]:
     return lambda: input(PROMPT)
 
 
-def state_folder() -> Path:
-    """Where what should outlast a session is kept: $XDG_STATE_HOME/rvtui, by default ~/.local/state/rvtui."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "rvtui"
-
-
 def _history() -> History:
     """In a file, cut to its last lines; in memory where that cannot be written."""
     from prompt_toolkit.history import FileHistory, InMemoryHistory
 
     try:
         folder = state_folder()
+        if folder is None:
+            return InMemoryHistory()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = folder / "history"
         file.touch(mode=0o600)

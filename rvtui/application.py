@@ -472,9 +472,8 @@ class Application(App[int]):
                 if (runner := next(found, None)) is not None and runner.subject != session.subject:
                     session.select(runner.subject)
                 self._resuming = None
-            height = 3 + len(overview.runners) + len(overview.harts)
-            if height != self._vms_height:
-                self._vms_height = height
+            if overview.height != self._vms_height:
+                self._vms_height = overview.height
                 self._arrange()
         self._feed_terminals()
         if view.sequence == self._sequence:
@@ -489,11 +488,8 @@ class Application(App[int]):
     def _bars(self) -> None:
         view = self.session.view
         overview = view.get("overview")
-        mode, name = None, ""
-        if isinstance(overview, Overview):
-            for runner in overview.runners:
-                if runner.subject == view.subject:
-                    mode, name = runner.mode, runner.name
+        runner = overview.runner(view.subject) if isinstance(overview, Overview) else None
+        mode, name = (runner.mode, runner.name) if runner is not None else (None, "")
         width = self.size.width
         self._top.put(top_line(view, self.heading, mode, name, width))
         focused = self._focus_below
@@ -1014,8 +1010,8 @@ class Application(App[int]):
         """Where the user is."""
         focused = self._away or self._focus_below
         overview = self.session.view.get("overview")
-        runners = overview.runners if isinstance(overview, Overview) else ()
-        subject = next((runner.name for runner in runners if runner.subject == self.session.subject), "")
+        runner = overview.runner(self.session.subject) if isinstance(overview, Overview) else None
+        subject = runner.name if runner is not None else ""
         name = focused.NAME if isinstance(focused, Pane) else ""
         panes = () if self.layout_name else self._tiles
         return Place(self.layout_name, panes, self._wanted, name, self._zoomed, subject)

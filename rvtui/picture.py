@@ -157,10 +157,9 @@ def screen_strips(aside: Aside, size: Size, pane_of: Callable[[str], Pane] = fre
     overview = view.get("overview")
     mode, name, height = None, "", 5
     if isinstance(overview, Overview):
-        height = 3 + len(overview.runners) + len(overview.harts)
-        for runner in overview.runners:
-            if runner.subject == view.subject:
-                mode, name = runner.mode, runner.name
+        height = overview.height
+        if (runner := overview.runner(view.subject)) is not None:
+            mode, name = runner.mode, runner.name
     places = arrange(Size(size.width, size.height - 2), wanted, None, height, len(view.consoles))
     rows: list[list[tuple[int, list[Segment]]]] = [[] for _ in range(size.height - 2)]
     for pane, region in places.items():

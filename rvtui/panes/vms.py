@@ -66,6 +66,15 @@ class Overview:
     names: tuple[str, ...]
     """That can be selected."""
 
+    @property
+    def height(self) -> int:
+        """Rows that the pane wants, its border among them."""
+        return 3 + len(self.runners) + len(self.harts)
+
+    def runner(self, subject: Subject) -> Runner | None:
+        """The row of what is looked at."""
+        return next((runner for runner in self.runners if runner.subject == subject), None)
+
 
 def read_overview(machine: Machine, _: Subject) -> Overview:
     harts = []
